@@ -1,0 +1,54 @@
+"""The store: five verbs over named bytes. Knows nothing of federations; `ledger` knows which key holds what."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+Content = bytes | Path
+"""What is written: bytes, or a file whose bytes are (so that a projector need not fit in memory)."""
+
+
+class Entry(NamedTuple):
+    """One key that exists, and the size of what it holds."""
+
+    key: str
+    size_bytes: int
+
+
+class Store(Protocol):
+    """A bucket. Keys are non-empty "/"-separated parts of `[A-Za-z0-9._-]+`, none of them "." or "..".
+
+    1. `get` gives the bytes, or those of the range; a range that reaches beyond the end gives what is there.
+    2. `get` of a key that does not exist raises KeyError.
+    3. `put` makes the key hold the content, whatever it held; a reader sees the old bytes or the new, never a mix.
+    4. `put_if_absent` gives True when this call created the key, False when it exists (and changes nothing); of any
+       number of racing calls exactly one gets True, and its content is whole for every reader from then on.
+    5. `list` gives every key under the prefix (whole parts: "a/b" does not match "a/bc"), sorted, with sizes; a key
+       whose put returned before the call began is in it (linearizable), one deleted before is not.
+    6. `delete` removes the key; a key that does not exist is no error.
+    7. What put or put_if_absent returned for survives the death of this process and, for durable stores, of the
+       machine.
+
+    Every verb raises StoreUnavailable when the backend cannot be reached, is full, or refuses; then nothing is known
+    of the effect of that call, and repeating it is safe.
+    """
+
+    def get(self, key: str, *, start: int = 0, size: int | None = None) -> bytes:
+        """The bytes of `key` from `start`, at most `size` of them (None: to the end)."""
+        ...
+
+    def put(self, key: str, content: Content) -> None:
+        """Makes `key` hold `content`."""
+        ...
+
+    def put_if_absent(self, key: str, content: Content) -> bool:
+        """Makes `key` hold `content` unless it exists; True when this call created it."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Every key under `prefix`, sorted."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes `key` if it exists."""
+        ...

@@ -1,0 +1,1 @@
+"""Isthmus: federated pre-training of cross-modal projectors."""

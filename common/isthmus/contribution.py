@@ -1,0 +1,55 @@
+"""What a silo says of its delta (the header) and what the aggregator answers (the receipt). Values only."""
+
+import enum
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class Encoding(enum.StrEnum):
+    """How the values of a delta travel; the aggregate is float32 whatever the encoding."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+@dataclass(frozen=True, slots=True)
+class ContributionHeader:
+    """Everything about a delta but its bytes; fields as in `protos/isthmus/v1/projector.proto`.
+
+    Digests are raw 32-byte SHA-256.
+    """
+
+    federation: str
+    round: int
+    base_digest: bytes
+    spec_fingerprint: bytes
+    payload_digest: bytes
+    payload_size_bytes: int
+    num_examples: int
+    encoding: Encoding
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The aggregator's word that a contribution is durable and counted in its round."""
+
+    federation: str
+    round: int
+    silo: str
+    payload_digest: bytes
+    payload_size_bytes: int
+    num_examples: int
+    l2_norm: float
+    admitted_at: datetime
+
+
+def push_id(federation: str, round_number: int, silo: str, payload_digest: bytes) -> str:
+    """Names one push, the same at every replica and after every restart: 64 hex digits.
+
+    The parts are joined by a newline, which no name may hold, so no two pushes share an id.
+    """
+    text = f"{federation}\n{round_number}\n{silo}\n{payload_digest.hex()}"
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,206 @@
+"""A federation as its operator writes it, in TOML; and the training plan that follows for each round.
+
+Knows every key, its default and its range. Does not know which rules and server optimizers exist: the aggregator
+checks their names and options when the federation is created.
+"""
+
+import enum
+import math
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from isthmus.contribution import Encoding
+from isthmus.errors import FederationInvalid
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class FederationState(enum.StrEnum):
+    """Whether a federation goes on; finished is final."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+
+
+class _Table(BaseModel):
+    """A TOML table: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CountRange(_Table):
+    """Least and most silos of a round."""
+
+    min: int = Field(ge=1)
+    max: int = Field(ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "CountRange":
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max})")
+        return self
+
+
+class SecondsRange(_Table):
+    """Least and most seconds that a round stays open."""
+
+    min: float = Field(default=0.0, ge=0.0)
+    max: float = Field(default=3600.0, gt=0.0, le=30 * 86_400.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "SecondsRange":
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min:g}) is above max ({self.max:g})")
+        return self
+
+
+class ParticipationPolicy(_Table):
+    """When a round is cut: at `silos.max` contributions, or at `seconds.max` with at least `silos.min`.
+
+    Never before `seconds.min`. A deadline without the quorum (`silos.min`) extends the round until the quorum is there.
+    """
+
+    silos: CountRange
+    seconds: SecondsRange = SecondsRange()
+
+
+class AdmissionPolicy(_Table):
+    """What a delta must satisfy; norms are judged in float64 on decoded values."""
+
+    max_l2_norm: float = Field(default=100.0, gt=0.0, allow_inf_nan=False)
+    """Largest L2 norm of the whole delta."""
+    max_tensor_l2_norm: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """Largest L2 norm of any one tensor of it; absent: that of the whole."""
+    max_num_examples: int = Field(default=1_000_000, ge=1, le=2**53)
+    """Largest weight that a silo may claim."""
+
+
+class Choice(BaseModel):
+    """A rule or server optimizer: its name, and its own options beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:  # a rule's own options type checks them
+        """The keys beside `name`."""
+        return dict(self.model_extra or {})
+
+
+class StrategyPolicy(_Table):
+    """How the deltas of a roster become the next global projector."""
+
+    rule: Choice = Choice(name="mean")
+    server_optimizer: Choice = Choice(name="sgd")
+
+
+class LearningRate(_Table):
+    """The silos' learning rate over all rounds; within a round it moves linearly to the next round's value."""
+
+    initial: float = Field(gt=0.0, le=100.0)
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    final_fraction: float = Field(default=0.1, ge=0.0, le=1.0)
+    """The last value as a share of the first; ignored by "constant"."""
+
+    def at(self, progress: float) -> float:
+        """The rate when `progress` of all rounds is done, in [0, 1]."""
+        shares = {"constant": 1.0, "linear": 1.0 - progress, "cosine": 0.5 * (1.0 + math.cos(math.pi * progress))}
+        share = shares[self.schedule]
+        floor = 0.0 if self.schedule == "constant" else self.final_fraction
+        return self.initial * (floor + (1.0 - floor) * share)
+
+
+class PlanPolicy(_Table):
+    """How every silo trains; see `TrainingPlan` in projector.proto for the meaning of each key."""
+
+    local_epochs: int = Field(default=1, ge=1, le=1000)
+    local_steps: int = Field(default=0, ge=0, le=1_000_000)
+    batch_size: int = Field(default=16, ge=1, le=65_536)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: LearningRate
+    weight_decay: float = Field(default=0.0, ge=0.0, le=10.0)
+    gradient_clip_norm: float = Field(default=1.0, ge=0.0)
+    fedprox_mu: float = Field(default=0.0, ge=0.0)
+    one_pass: bool = False
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    settings: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")], Annotated[str, Field(max_length=256)]] = Field(
+        default_factory=dict, max_length=32
+    )
+
+
+class ProjectorPolicy(_Table):
+    """How the initial projector is made when none is given as a file; only read where the federation is created."""
+
+    kind: str
+    """A name in `isthmus.projectors.PROJECTORS`."""
+    options: dict[str, int] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+
+class Federation(_Table):
+    """All that the operator fixes when a federation is created."""
+
+    name: Name
+    rounds: int = Field(ge=1, le=1_000_000)
+    encoding: Encoding = Encoding.FP32
+    participation: ParticipationPolicy
+    admission: AdmissionPolicy = AdmissionPolicy()
+    strategy: StrategyPolicy = StrategyPolicy()
+    plan: PlanPolicy
+    projector: ProjectorPolicy | None = None
+
+
+class TrainingPlan(_Table):
+    """How a silo trains in one round: the federation's plan with the learning rate of that round."""
+
+    local_epochs: int
+    local_steps: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    final_learning_rate: float
+    weight_decay: float
+    gradient_clip_norm: float
+    fedprox_mu: float
+    one_pass: bool
+    seed: int
+    settings: dict[str, str]
+
+
+def parse_federation(toml: str) -> Federation:
+    """The federation that this TOML describes.
+
+    Raises:
+        FederationInvalid: It is no TOML, a key is unknown or missing, or a value is out of range; names the key.
+    """
+    try:
+        return Federation.model_validate(tomllib.loads(toml))
+    except tomllib.TOMLDecodeError as error:
+        raise FederationInvalid(f"The federation's file is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        raise FederationInvalid(f"The federation's file is wrong: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Every problem that pydantic found, one sentence each, by dotted key.
+
+    Values are left out: they may be secrets.
+    """
+    return " ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'the file'}: {problem['msg']}."
+        for problem in error.errors(include_url=False, include_input=False)
+    )
+
+
+def plan_of_round(federation: Federation, round_number: int) -> TrainingPlan:
+    """The training plan of round `round_number`, from 1 to `federation.rounds`."""
+    plan = federation.plan
+    rates = plan.learning_rate
+    return TrainingPlan(
+        **plan.model_dump(exclude={"learning_rate"}),
+        learning_rate=rates.at((round_number - 1) / federation.rounds),
+        final_learning_rate=rates.at(round_number / federation.rounds),
+    )

@@ -1,0 +1,27 @@
+"""What is known of one global projector: enough to recompute it from the bucket. Values only."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectorManifest:
+    """One global projector; fields as in `protos/isthmus/v1/projector.proto`.
+
+    Digests are raw 32-byte SHA-256, empty where there is nothing to name (projector 0 has no parent and no roster).
+    A manifest is a pure function of stored bytes: `cut_at` is the instant in the roster, not that of publication.
+    """
+
+    number: int
+    digest: bytes
+    size_bytes: int
+    cut_at: datetime
+    parent_digest: bytes = b""
+    roster_digest: bytes = b""
+    rule: str = ""
+    server_optimizer: str = ""
+    optimizer_state_digest: bytes = b""
+    optimizer_state_size_bytes: int = 0
+    silos: tuple[str, ...] = ()
+    num_examples: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
