@@ -1,10 +1,57 @@
-# Everything a user or a colleague runs. `make help` lists it.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
+# Everything a user or a colleague runs; `make` lists it. Needs Python 3.11 or newer and make, nothing else.
+VENV := .venv
+BIN  := $(VENV)/bin
+READY := $(VENV)/ready
 
-.PHONY: help demo test check proto format bench clean setup
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check unit format proto protocol-baseline golden benchmark compose-test clean
 
-help:          ## this list
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
+help:               ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
+$(READY): pyproject.toml constraints.txt .ci/setup
+	@PYTHON="$(PYTHON)" .ci/setup $(VENV)
+	@touch $@
+
+setup: $(READY)     ## make the environment in .venv, once; every target below does it by itself
+
+demo: $(READY)      ## federate a real projector across four silos on this machine, and write reports/demo/report.html
+	$(BIN)/python -m deploy.demo $(ARGS)
+
+# Tests run side by side: one thread each keeps them from fighting over the cores.
+test unit golden: export OMP_NUM_THREADS = 1
+
+test: check         ## everything: check, then all tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(READY)     ## format, lint, types, protocol, layering, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against protos/isthmus-v1.binpb
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/test_protos_fresh.py
+
+unit: $(READY)      ## the quick tests alone: no sockets, no processes that die
+	$(BIN)/python -m pytest -q -n 2 tests/unit tests/contract tests/property tests/hostile $(ARGS)
+
+format: $(READY)    ## rewrite the code in the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proto: $(READY)     ## regenerate common/isthmus/v1 from protos/
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=common --pyi_out=common --grpc_python_out=common protos/isthmus/v1/*.proto
+
+protocol-baseline: $(READY)  ## at a release: make the protocol of this tree the one that later changes may not break
+	$(BIN)/buf build --exclude-source-info -o protos/isthmus-v1.binpb
+
+golden: $(READY)    ## rewrite tests/golden after a change of the arithmetic that is meant
+	ISTHMUS_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/golden
+
+compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
+	docker compose up --build --exit-code-from demo; code=$$?; docker compose down --volumes; exit $$code
+
+clean:              ## remove the environment and everything that tools wrote
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache reports build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
