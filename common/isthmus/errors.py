@@ -36,6 +36,7 @@ IsthmusError
 +-- BadRequest                      the request is wrong whatever the state: correct it
 |   +-- FederationInvalid
 |   +-- NameInvalid
+|   +-- RequestInvalid
 |   +-- OffsetOutOfRange
 +-- ComeBack                        transient: repeat the same call after `retry_after_seconds`
 |   +-- Overloaded
@@ -258,6 +259,12 @@ class NameInvalid(BadRequest):
     """A name does not match [a-z0-9][a-z0-9-]{0,62}."""
 
     reason = "NAME_INVALID"
+
+
+class RequestInvalid(BadRequest):
+    """A field of the request is missing or out of range; the text names the field."""
+
+    reason = "REQUEST_INVALID"
 
 
 class OffsetOutOfRange(BadRequest):

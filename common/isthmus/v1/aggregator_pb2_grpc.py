@@ -33,6 +33,7 @@ class AggregatorServiceStub(object):
     UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or one nobody enrolled. Ask the operator.
     PERMISSION_DENIED SILO_NOT_ENROLLED: the credential is not, or no longer, of a silo of this federation.
     NOT_FOUND FEDERATION_UNKNOWN: no such federation, or not yours. Check its name.
+    INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.
     UNAVAILABLE STORE_UNAVAILABLE, RESOURCE_EXHAUSTED OVERLOADED: carry RetryInfo. Wait that long, then repeat the call.
     """
 
@@ -72,6 +73,7 @@ class AggregatorServiceServicer(object):
     UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or one nobody enrolled. Ask the operator.
     PERMISSION_DENIED SILO_NOT_ENROLLED: the credential is not, or no longer, of a silo of this federation.
     NOT_FOUND FEDERATION_UNKNOWN: no such federation, or not yours. Check its name.
+    INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.
     UNAVAILABLE STORE_UNAVAILABLE, RESOURCE_EXHAUSTED OVERLOADED: carry RetryInfo. Wait that long, then repeat the call.
     """
 
@@ -174,6 +176,7 @@ class AggregatorService(object):
     UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or one nobody enrolled. Ask the operator.
     PERMISSION_DENIED SILO_NOT_ENROLLED: the credential is not, or no longer, of a silo of this federation.
     NOT_FOUND FEDERATION_UNKNOWN: no such federation, or not yours. Check its name.
+    INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.
     UNAVAILABLE STORE_UNAVAILABLE, RESOURCE_EXHAUSTED OVERLOADED: carry RetryInfo. Wait that long, then repeat the call.
     """
 
