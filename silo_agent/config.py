@@ -1,0 +1,73 @@
+"""The agent's configuration: every key, its default and its range; `deploy/config/silo.toml` explains them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from isthmus.config import FilePath, load_settings
+from isthmus.federation import Choice, Name
+
+ENVIRONMENT_PREFIX = "ISTHMUS_SILO"
+
+
+class _Table(BaseModel):
+    """A TOML table: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Table):
+    """Where the silo's private picture-caption pairs lie."""
+
+    format: Literal["imagefolder", "llava"] = "imagefolder"
+    folder: FilePath
+    """Of the pictures; for imagefolder it holds metadata.jsonl too."""
+    annotations: FilePath | None = None
+    """The LLaVA JSON file; only for that format, where it is needed."""
+    max_pixels: int = Field(default=64_000_000, ge=1, le=1_000_000_000)
+    """A picture with more is skipped before it is decoded: a small file can unfold to gigabytes."""
+
+
+class ComputeConfig(_Table):
+    """What the training may use of the machine."""
+
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    threads: int = Field(default=0, ge=0, le=1024)
+    """CPU threads of torch; 0: what torch takes by itself. Another count may change the last digits of a result."""
+
+
+class SiloConfig(_Table):
+    """All that an agent is told where it runs; how it trains comes from the federation with each round."""
+
+    aggregator: str = Field(pattern=r"^[^\s/]+:\d{1,5}$")
+    """host:port."""
+    federation: Name
+    credentials: FilePath
+    """The file that `isthmus silo invite` wrote. Who the silo is follows from it alone."""
+    silo: Name
+    """Seeds the order of the data, and names the silo in its own logs; the aggregator never reads it."""
+    state: FilePath
+    """Folder of outbox, cursor and status; it must survive restarts. One agent at a time uses it."""
+    cache: FilePath | None = None
+    """Folder of what can be computed again, safe to delete; absent: "cache" in the state folder."""
+    data: DataConfig
+    trainer: Choice
+    """A name in `silo_agent.trainer.TRAINERS`, and that trainer's own keys beside it."""
+    compute: ComputeConfig = ComputeConfig()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where the caches lie."""
+        return self.cache or self.state / "cache"
+
+
+def load_config(file: Path, *, environment: Mapping[str, str], assignments: Sequence[str] = ()) -> SiloConfig:
+    """The agent's configuration: the file, then ISTHMUS_SILO__..., then `--set`; the later wins.
+
+    Raises:
+        ConfigInvalid: Names the key that is unknown, missing or out of range.
+    """
+    return load_settings(SiloConfig, file, prefix=ENVIRONMENT_PREFIX, environment=environment, assignments=assignments)
