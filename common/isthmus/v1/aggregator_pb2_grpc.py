@@ -30,9 +30,10 @@ class AggregatorServiceStub(object):
 
     Every error carries google.rpc.ErrorInfo with domain "isthmus.v1" and the reason named below; its metadata holds the
     measured value and the limit where there are any. On every RPC:
-    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or one nobody enrolled. Ask the operator.
-    PERMISSION_DENIED SILO_NOT_ENROLLED: the credential is not, or no longer, of a silo of this federation.
-    NOT_FOUND FEDERATION_UNKNOWN: no such federation, or not yours. Check its name.
+    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or none of ours. Ask the operator.
+    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked. Ask the operator.
+    NOT_FOUND FEDERATION_UNKNOWN: no such federation, or the credential is of none of its silos (one answer for both,
+    so that nobody learns which federations exist). Check its name, then ask the operator.
     INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.
     UNAVAILABLE STORE_UNAVAILABLE, RESOURCE_EXHAUSTED OVERLOADED: carry RetryInfo. Wait that long, then repeat the call.
     """
@@ -70,9 +71,10 @@ class AggregatorServiceServicer(object):
 
     Every error carries google.rpc.ErrorInfo with domain "isthmus.v1" and the reason named below; its metadata holds the
     measured value and the limit where there are any. On every RPC:
-    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or one nobody enrolled. Ask the operator.
-    PERMISSION_DENIED SILO_NOT_ENROLLED: the credential is not, or no longer, of a silo of this federation.
-    NOT_FOUND FEDERATION_UNKNOWN: no such federation, or not yours. Check its name.
+    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or none of ours. Ask the operator.
+    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked. Ask the operator.
+    NOT_FOUND FEDERATION_UNKNOWN: no such federation, or the credential is of none of its silos (one answer for both,
+    so that nobody learns which federations exist). Check its name, then ask the operator.
     INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.
     UNAVAILABLE STORE_UNAVAILABLE, RESOURCE_EXHAUSTED OVERLOADED: carry RetryInfo. Wait that long, then repeat the call.
     """
@@ -173,9 +175,10 @@ class AggregatorService(object):
 
     Every error carries google.rpc.ErrorInfo with domain "isthmus.v1" and the reason named below; its metadata holds the
     measured value and the limit where there are any. On every RPC:
-    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or one nobody enrolled. Ask the operator.
-    PERMISSION_DENIED SILO_NOT_ENROLLED: the credential is not, or no longer, of a silo of this federation.
-    NOT_FOUND FEDERATION_UNKNOWN: no such federation, or not yours. Check its name.
+    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or none of ours. Ask the operator.
+    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked. Ask the operator.
+    NOT_FOUND FEDERATION_UNKNOWN: no such federation, or the credential is of none of its silos (one answer for both,
+    so that nobody learns which federations exist). Check its name, then ask the operator.
     INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.
     UNAVAILABLE STORE_UNAVAILABLE, RESOURCE_EXHAUSTED OVERLOADED: carry RetryInfo. Wait that long, then repeat the call.
     """
