@@ -19,6 +19,9 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 TENSOR_NAME_PATTERN = re.compile(r"[!-~]{1,256}")
 """What a tensor's name matches, whole: printable ASCII without a space, so that no terminal or log is fooled."""
 
+RESERVED_TENSOR_NAME = "__metadata__"
+"""What safetensors calls something other than a tensor."""
+
 MAX_TENSORS = 1024
 """More tensors than any projector has; bounds what one spec costs everywhere it is checked."""
 
@@ -114,14 +117,18 @@ def require_match(tensors: Mapping[str, HasShape], spec: ProjectorSpec) -> None:
             )
     for name in sorted(set(tensors) - set(expected)):
         raise SpecMismatch(
-            f"Tensor {name!r} is not in the federation's spec.", tensor=name, check="expected", measured="extra", limit=""
+            f"Tensor {name!r} is not in the federation's spec.",
+            tensor=name,
+            check="expected",
+            measured="extra",
+            limit="",
         )
 
 
 def _check_tensor(tensor: TensorSpec) -> None:
-    if not TENSOR_NAME_PATTERN.fullmatch(tensor.name):
+    if tensor.name == RESERVED_TENSOR_NAME or not TENSOR_NAME_PATTERN.fullmatch(tensor.name):
         raise SpecMismatch(
-            f"Tensor name {tensor.name!r} is not 1 to 256 printable ASCII characters without spaces.",
+            f"Tensor name {tensor.name!r} is not 1 to 256 printable ASCII characters without spaces, or is reserved.",
             tensor=tensor.name,
             check="name",
         )
@@ -135,7 +142,7 @@ def _check_tensor(tensor: TensorSpec) -> None:
         )
     if any(dimension < 1 for dimension in tensor.shape) or len(tensor.shape) > 8:
         raise SpecMismatch(
-            f"Tensor {tensor.name} has shape {list(tensor.shape)}; every dimension must be at least 1, at most 8 of them.",
+            f"Tensor {tensor.name} has shape {list(tensor.shape)}; it may have up to 8 dimensions, each at least 1.",
             tensor=tensor.name,
             check="shape",
             measured=list(tensor.shape),
