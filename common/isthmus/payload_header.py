@@ -1,20 +1,15 @@
 """Judges a payload's header, strictly: what the safetensors library would load leniently is refused here.
 
-Signatures first; the bodies follow within the hour.
+Everything accepted loads in that library to the same tensors; everything it rejects is rejected here. Nothing is
+allocated from a number that stands in the header. Knows names, dtypes, shapes and offsets; sees no value.
 """
 
 from isthmus.contribution import Encoding
-from isthmus.payload import PayloadLayout
-from isthmus.spec import ProjectorSpec
-
-
-def header_size(prefix: bytes, *, payload_size_bytes: int) -> int:
-    """Bytes before the first value (the 8 of the length included), from the payload's first 8 bytes.
-
-    Raises:
-        PayloadMalformed: The length is too small, over MAX_HEADER_BYTES, or beyond the payload.
-    """
-    raise NotImplementedError
+from isthmus.errors import PayloadMalformed, SpecMismatch
+from isthmus.payload import DTYPES, PayloadLayout, TensorSpan, spans
+from isthmus.payload_entries import Entry, read_entries
+from isthmus.spec import ProjectorSpec, TensorSpec
+from isthmus.strict_json import malformed, shown
 
 
 def parse_header(data: bytes, spec: ProjectorSpec, encoding: Encoding, *, payload_size_bytes: int) -> PayloadLayout:
@@ -30,14 +25,122 @@ def parse_header(data: bytes, spec: ProjectorSpec, encoding: Encoding, *, payloa
         PayloadMalformed: It is no canonical safetensors; `check` is the ST_* name of what is wrong.
         SpecMismatch: It is, but of other tensors; `check` is the SCHEMA_* name.
     """
-    raise NotImplementedError
+    header, entries = read_entries(data, {tensor.name for tensor in spec.tensors}, payload_size_bytes)
+    _require_names(entries, spec)
+    for tensor in spec.tensors:
+        _require_dtype(entries[tensor.name], DTYPES[encoding])
+        _require_shape(entries[tensor.name], tensor)
+    return _placed(header, entries, spans(spec, encoding), payload_size_bytes)
 
 
 def read_spec(data: bytes, *, payload_size_bytes: int) -> ProjectorSpec:
     """The spec of a float32 payload that is not known beforehand (the initial projector), as strictly.
 
+    Args:
+        data: See `parse_header`.
+        payload_size_bytes: Size of the whole payload.
+
     Raises:
         PayloadMalformed: See `parse_header`.
         SpecMismatch: Its tensors make no valid spec.
     """
-    raise NotImplementedError
+    header, entries = read_entries(data, set(), payload_size_bytes)
+    for entry in entries.values():
+        _require_dtype(entry, DTYPES[Encoding.FP32])
+    spec = ProjectorSpec(tuple(TensorSpec(name, "F32", entries[name].shape) for name in sorted(entries)))
+    _placed(header, entries, spans(spec, Encoding.FP32), payload_size_bytes)
+    return spec
+
+
+def _require_names(entries: dict[str, Entry], spec: ProjectorSpec) -> None:
+    for tensor in spec.tensors:
+        if tensor.name not in entries:
+            raise SpecMismatch(
+                f"Tensor {tensor.name} is missing from the payload. Push every tensor of the projector that was "
+                "pulled, under its name.",
+                tensor=tensor.name,
+                check="SCHEMA_MISSING",
+                measured="missing",
+                limit="present",
+            )
+    for name in sorted(entries.keys() - {tensor.name for tensor in spec.tensors}):
+        raise SpecMismatch(
+            f"The payload has a tensor {shown(name)} that the federation's spec does not have. Push the tensors of "
+            "the projector that was pulled, and no others.",
+            tensor=shown(name),
+            check="SCHEMA_EXTRA",
+            measured="present",
+            limit="absent",
+        )
+
+
+def _require_dtype(entry: Entry, dtype: str) -> None:
+    if entry.dtype != dtype:
+        raise SpecMismatch(
+            f"Tensor {entry.name} is {shown(entry.dtype)} in the payload and must be {dtype}. Convert it before "
+            "writing the payload; SiloClient.push does.",
+            tensor=entry.name,
+            check="SCHEMA_DTYPE",
+            measured=shown(entry.dtype),
+            limit=dtype,
+        )
+
+
+def _require_shape(entry: Entry, tensor: TensorSpec) -> None:
+    if entry.shape != tensor.shape:
+        raise SpecMismatch(
+            f"Tensor {entry.name} has shape {list(entry.shape)} in the payload; the federation's spec says "
+            f"{list(tensor.shape)}. Train the projector that was pulled, without reshaping or transposing it.",
+            tensor=entry.name,
+            check="SCHEMA_SHAPE",
+            measured=list(entry.shape),
+            limit=list(tensor.shape),
+        )
+
+
+def _placed(
+    header: bytes, entries: dict[str, Entry], expected: tuple[TensorSpan, ...], payload_size_bytes: int
+) -> PayloadLayout:
+    """The layout, when every tensor lies where the spec's order puts it and nothing follows the last."""
+    if any(_lies(entries[span.tensor.name]) != (span.start, span.end) for span in expected):
+        raise _misplaced(entries, expected)
+    layout = PayloadLayout(header, expected)
+    if layout.size_bytes != payload_size_bytes:
+        raise malformed(
+            "ST_LENGTH",
+            f"The payload has {payload_size_bytes} bytes; by its header it must have {layout.size_bytes}.",
+            measured=payload_size_bytes,
+            limit=layout.size_bytes,
+        )
+    return layout
+
+
+def _lies(entry: Entry) -> tuple[int, int]:
+    return entry.start, entry.end
+
+
+def _misplaced(entries: dict[str, Entry], expected: tuple[TensorSpan, ...]) -> PayloadMalformed:
+    """Why the tensors lie wrong: badly sized, with holes or overlaps, or else merely in another order."""
+    sizes = {span.tensor.name: span.end - span.start for span in expected}
+    position = 0
+    for entry in sorted(entries.values(), key=_lies):
+        end = position + sizes[entry.name]
+        if _lies(entry) != (position, end):
+            return malformed(
+                "ST_OFFSET",
+                f"Tensor {entry.name} lies at bytes {entry.start} to {entry.end} of the values; by the tensors before "
+                f"it and its shape it must lie at {position} to {end}.",
+                tensor=entry.name,
+                measured=[entry.start, entry.end],
+                limit=[position, end],
+            )
+        position = end
+    found = [entry.name for entry in sorted(entries.values(), key=_lies)]
+    first = next(span.tensor.name for span, name in zip(expected, found, strict=True) if span.tensor.name != name)
+    return malformed(
+        "ST_ORDER",
+        f"The tensors' values must follow each other by name; {first} does not lie where its name belongs.",
+        tensor=first,
+        measured=shown(found),
+        limit="sorted by name",
+    )
