@@ -1,22 +1,56 @@
-"""The SDK: what a silo needs to take part in a federation.
+"""The SDK: what a silo needs to take part in a federation. Synchronous; one client is for one thread.
 
-Signatures first; the bodies follow within the hour.
+Every failure is one of `isthmus.errors`; transient ones are repeated here until patience is over (`isthmus.retry`).
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 
+from isthmus.answers import round_from_proto
+from isthmus.channel import Connection
 from isthmus.contribution import ContributionHeader, Receipt
+from isthmus.credentials import load_credentials
+from isthmus.downloads import Download, IntoMemory
+from isthmus.errors import IsthmusError
+from isthmus.federation import FederationState
+from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
-from isthmus.tensors import Payload, Progress
+from isthmus.tensors import Payload, Progress, contribution_of, decode
+from isthmus.uploads import Chunks, Outgoing, chunks_of_file, chunks_of_parts
+from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
+from isthmus.wire import header_to_proto, receipt_from_proto
+
+Reply = TypeVar("Reply")
+
+LONG_POLL_SECONDS = 30.0
+"""How long one GetRound waits for a later round; short enough for every proxy, and asked again at once."""
+
+PAUSED_SECONDS = 5.0
+"""How long `rounds` waits before it asks a paused federation again."""
+
+STREAM_SECONDS = 600.0
+"""Deadline of one stream; a transfer that takes longer goes on in the next one."""
 
 
 class SiloClient:
-    """One silo's connection to one federation. Not for several threads at once."""
+    """One silo's connection to one federation.
+
+    Args:
+        address: Of the aggregator, "host:port".
+        federation: The federation's name.
+        credentials: The silo's credentials file. TLS is used when it holds a CERTIFICATE to trust.
+        patience_seconds: How long a call goes on repeating itself without any progress before it raises.
+        deadline_seconds: Of each single answer that is no stream; a long poll's own wait comes on top.
+        progress: Told of bytes pulled and pushed.
+
+    Raises:
+        ConfigInvalid: The credentials file is missing or holds no token.
+    """
 
     def __init__(
         self,
@@ -28,7 +62,13 @@ class SiloClient:
         deadline_seconds: float = 30.0,
         progress: Progress | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.federation = federation
+        self._patience = Patience(total_seconds=patience_seconds)
+        self._deadline_seconds = deadline_seconds
+        self._progress: Progress = progress or _silent
+        self._connection = Connection(address, load_credentials(credentials))
+        self._stub = aggregator_pb2_grpc.AggregatorServiceStub(self._connection.channel)
+        self._base: tuple[bytes, bytearray] = (b"", bytearray())
 
     def __enter__(self) -> Self:
         return self
@@ -39,19 +79,53 @@ class SiloClient:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Ends every call and closes the connection."""
+        self._connection.close()
 
     def round(self, *, after_round: int = 0, wait_seconds: float = 0.0) -> Round:
-        """The open round, at once or once it is later than `after_round`, whichever comes within `wait_seconds`."""
-        raise NotImplementedError
+        """The open round: at once, or once it is later than `after_round`, at the latest after `wait_seconds`.
+
+        The aggregator caps the wait at 60 s. A paused or finished federation answers at once; see `Round.state`.
+
+        Raises:
+            IsthmusError: FederationUnknown, CredentialUnknown, or AggregatorUnreachable when patience is over.
+        """
+        request = aggregator_pb2.GetRoundRequest(federation=self.federation, after_round=after_round)
+        request.wait.FromNanoseconds(int(wait_seconds * 1e9))
+        reply = self._unary(self._stub.GetRound, request, timeout=self._deadline_seconds + wait_seconds)
+        return round_from_proto(reply, federation=self.federation)
 
     def rounds(self) -> Iterator[Round]:
-        """Every round this silo has not contributed to, as it opens, each once; ends when finished."""
-        raise NotImplementedError
+        """Every round that this silo has not contributed to yet, as it opens and once each, until all are done.
+
+        Waits for as long as it takes while a round is open elsewhere or the federation is paused.
+
+        Raises:
+            IsthmusError: As `round`.
+        """
+        seen = 0
+        while True:
+            current = self.round(after_round=seen, wait_seconds=LONG_POLL_SECONDS if seen else 0.0)
+            if current.state is FederationState.FINISHED:
+                return
+            if current.state is FederationState.PAUSED:
+                time.sleep(PAUSED_SECONDS)
+            elif current.number > seen:
+                seen = current.number
+                if current.receipt is None:
+                    yield current
 
     def pull(self, round: Round) -> dict[str, torch.Tensor]:
-        """The global projector that the round starts from: float32 on the CPU, the caller's to change."""
-        raise NotImplementedError
+        """The global projector that the round starts from: float32 on the CPU, the caller's to change.
+
+        A copy stays here, so that `push` can take the difference.
+
+        Raises:
+            SpecMismatch: The projector is not of the round's spec.
+            PayloadDigestMismatch: Its bytes do not have the digest the round announced.
+            IsthmusError: What the aggregator answered, or AggregatorUnreachable when patience is over.
+        """
+        return {name: tensor.clone() for name, tensor in self._base_of(round).items()}
 
     def push(
         self,
@@ -61,13 +135,111 @@ class SiloClient:
         num_examples: int,
         metrics: Mapping[str, float] | None = None,
     ) -> Receipt:
-        """Pushes delta = local - base in the round's encoding; returns when it is durable and counted."""
-        raise NotImplementedError
+        """Pushes delta = local - base in the round's encoding; returns once it is durable and counted.
+
+        Args:
+            round: The round that is contributed to.
+            local: The trained projector (not the delta): names and shapes of the round's spec, any floating dtype.
+            num_examples: Samples trained on: the weight claimed for the delta.
+            metrics: Finite numbers that travel along, for example {"train_loss": 2.5}.
+
+        Raises:
+            RefusedDelta: The delta is wrong; honest mistakes are found before anything is sent.
+            RoundMoved: The round went on without this delta; continue with the next of `rounds`.
+            ContributionConflict: This silo already contributed other bytes to this round.
+            IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
+        """
+        header, payload = contribution_of(
+            round, local=local, base=self._base_of(round), num_examples=num_examples, metrics=metrics
+        )
+        return self.push_payload(header, payload)
 
     def push_payload(self, header: ContributionHeader, payload: Payload | Path | bytes) -> Receipt:
-        """Pushes an encoded delta, for example a file of an outbox; continues where an earlier push of it broke."""
-        raise NotImplementedError
+        """Pushes an encoded delta, for example a file of an outbox; continues where an earlier push of it broke.
+
+        Repeating it with the same payload is safe and gives the same receipt.
+
+        Raises:
+            ConfigInvalid: The file cannot be read or is not as long as the header says.
+            IsthmusError: As `push`.
+        """
+        chunks = _chunks_of(payload, size_bytes=header.payload_size_bytes)
+        waiter = Waiter(self._patience)
+        durable = 0
+        while True:
+            try:
+                status = self.push_status(header.round, header.payload_digest)
+                if status.receipt is not None:
+                    return status.receipt
+                if status.committed_bytes > durable:
+                    durable = status.committed_bytes
+                    waiter.progressed()
+                return self._push_once(header, chunks(status.committed_bytes))
+            except IsthmusError as error:
+                waiter.after(error)
 
     def push_status(self, round_number: int, payload_digest: bytes) -> PushStatus:
-        """How much of a push the aggregator holds, and its receipt once it is counted."""
-        raise NotImplementedError
+        """How many bytes of a push are durable at the aggregator, and its receipt once it is counted.
+
+        Raises:
+            IsthmusError: As `round`.
+        """
+        request = aggregator_pb2.GetPushStatusRequest(
+            federation=self.federation, round=round_number, payload_digest=payload_digest
+        )
+        reply = self._unary(self._stub.GetPushStatus, request, timeout=self._deadline_seconds)
+        receipt = receipt_from_proto(reply.receipt) if reply.HasField("receipt") else None
+        return PushStatus(reply.committed_bytes, receipt)
+
+    def _unary(self, method: Callable[..., Reply], request: object, *, timeout: float) -> Reply:
+        return self._connection.persist(
+            lambda: method(request, timeout=timeout, metadata=self._connection.metadata), patience=self._patience
+        )
+
+    def _push_once(self, header: ContributionHeader, chunks: Iterator[tuple[int, bytes]]) -> Receipt:
+        outgoing = Outgoing(
+            header_to_proto(header), chunks, report=lambda done: self._progress("push", done, header.payload_size_bytes)
+        )
+        try:
+            reply = self._connection.call(
+                lambda: self._stub.PushDelta(iter(outgoing), timeout=STREAM_SECONDS, metadata=self._connection.metadata)
+            )
+        except IsthmusError as error:
+            raise outgoing.failure or error from None
+        return receipt_from_proto(reply.receipt)
+
+    def _base_of(self, round: Round) -> dict[str, torch.Tensor]:
+        """The round's global projector as pulled, once for all uses; not to be changed."""
+        if self._base[0] != round.base_digest:
+            self._base = (b"", bytearray())  # the old one goes before the new one comes
+            sink = IntoMemory(round)
+            download = Download(
+                sink, waiter=Waiter(self._patience), report=lambda done, size: self._progress("pull", done, size)
+            )
+            download.run(
+                lambda offset: self._connection.stream(
+                    lambda: self._stub.PullProjector(
+                        aggregator_pb2.PullProjectorRequest(
+                            federation=self.federation, number=round.number - 1, offset_bytes=offset
+                        ),
+                        timeout=STREAM_SECONDS,
+                        metadata=self._connection.metadata,
+                    )
+                )
+            )
+            self._base = (round.base_digest, sink.data)
+        return decode(self._base[1], round.spec)
+
+
+def _chunks_of(payload: Payload | Path | bytes, *, size_bytes: int) -> Chunks:
+    match payload:
+        case Path():
+            return chunks_of_file(payload, size_bytes=size_bytes)
+        case bytes():
+            return chunks_of_parts((memoryview(payload),))
+        case Payload():
+            return chunks_of_parts(payload.parts)
+
+
+def _silent(phase: str, done: int, size: int) -> None:
+    """Reports nothing."""

@@ -1,21 +1,44 @@
-"""Between torch tensors and payload bytes. Signatures first; the bodies follow within the hour."""
+"""Between torch tensors and payload bytes, on the side of the silo. The aggregator never imports this module."""
 
+import hashlib
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from isthmus.contribution import ContributionHeader, Encoding
+from isthmus.delta import difference, require_finite
+from isthmus.errors import HeaderInvalid, NumExamplesOutOfRange
+from isthmus.payload import layout
+from isthmus.payload_header import parse_header
 from isthmus.round import Round
-from isthmus.spec import ProjectorSpec
+from isthmus.spec import ProjectorSpec, require_match
 
 Progress = Callable[[str, int, int], None]
-"""Called with ("pull" or "push", bytes done, bytes in all)."""
+"""Called with ("pull" or "push", bytes done, bytes in all), for a push from another thread; its errors end the call."""
+
+TORCH_DTYPES: dict[Encoding, torch.dtype] = {
+    Encoding.FP32: torch.float32,
+    Encoding.BF16: torch.bfloat16,
+    Encoding.FP16: torch.float16,
+}
+"""torch rounds to nearest even, as the protocol asks."""
+
+MAX_METRICS = 64
+METRIC_NAME = re.compile(r"[a-z0-9_./]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """An encoded delta or projector: its bytes as parts to be written or sent in order, never joined in memory."""
+    """An encoded delta or projector: its bytes as parts in order, never joined in memory.
+
+    Attributes:
+        parts: The safetensors header, then each tensor's bytes; float32 parts share memory with the tensors encoded.
+        size_bytes: Of all parts.
+        digest: SHA-256 of all parts, 32 bytes.
+    """
 
     parts: tuple[memoryview, ...]
     size_bytes: int
@@ -23,13 +46,40 @@ class Payload:
 
 
 def encode(tensors: Mapping[str, torch.Tensor], spec: ProjectorSpec, encoding: Encoding) -> Payload:
-    """The tensors as a payload of the spec in the encoding."""
-    raise NotImplementedError
+    """The tensors as a payload of the spec in the encoding; for float32 no value is copied.
+
+    Raises:
+        SpecMismatch: The tensors have other names or shapes than the spec.
+        DeltaNotFinite: A value is not finite once encoded (fp16 ends at 65504).
+    """
+    require_match(tensors, spec)
+    parts = [memoryview(layout(spec, encoding).header)]
+    for tensor in spec.tensors:
+        values = tensors[tensor.name].detach().to("cpu", TORCH_DTYPES[encoding]).contiguous()
+        require_finite(tensor.name, values, what=f"The projector encoded as {encoding}")
+        parts.append(values.reshape(-1).view(torch.uint8).numpy().data)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return Payload(tuple(parts), sum(part.nbytes for part in parts), digest.digest())
 
 
 def decode(data: bytearray, spec: ProjectorSpec) -> dict[str, torch.Tensor]:
-    """The float32 tensors of a projector's bytes; views of `data`, which must stay unchanged."""
-    raise NotImplementedError
+    """The float32 tensors of a projector's bytes: views of `data`, which must live and stay as long as they do.
+
+    Raises:
+        PayloadMalformed: The bytes are no canonical safetensors.
+        SpecMismatch: They hold other tensors than the spec says.
+    """
+    placed = parse_header(
+        bytes(memoryview(data)[: _header_end(data)]), spec, Encoding.FP32, payload_size_bytes=len(data)
+    )
+    return {
+        span.tensor.name: torch.frombuffer(
+            data, dtype=torch.float32, count=span.tensor.num_elements, offset=placed.data_start + span.start
+        ).reshape(span.tensor.shape)
+        for span in placed.tensors
+    }
 
 
 def contribution_of(
@@ -40,5 +90,58 @@ def contribution_of(
     num_examples: int,
     metrics: Mapping[str, float] | None = None,
 ) -> tuple[ContributionHeader, Payload]:
-    """The header and payload of delta = local - base, checked as far as a silo can: what an outbox keeps."""
-    raise NotImplementedError
+    """The header and payload of delta = local - base, checked as far as a silo can: what an outbox keeps.
+
+    Args:
+        round: The round that is contributed to.
+        local: The trained projector; any floating dtype, any device.
+        base: The global projector of the round, as pulled.
+        num_examples: Samples trained on, the weight that is claimed.
+        metrics: Numbers that travel along, for example {"train_loss": 2.5}.
+
+    Raises:
+        RefusedDelta: What the aggregator would refuse; see `isthmus.delta.difference` and `isthmus.errors`.
+    """
+    _require_num_examples(num_examples, round.max_num_examples)
+    payload = encode(difference(local, base, spec=round.spec), round.spec, round.encoding)
+    header = ContributionHeader(
+        federation=round.federation,
+        round=round.number,
+        base_digest=round.base_digest,
+        spec_fingerprint=round.spec.fingerprint,
+        payload_digest=payload.digest,
+        payload_size_bytes=payload.size_bytes,
+        num_examples=int(num_examples),
+        encoding=round.encoding,
+        metrics=_checked_metrics(metrics or {}),
+    )
+    return header, payload
+
+
+def _require_num_examples(num_examples: int, limit: int) -> None:
+    if isinstance(num_examples, bool) or int(num_examples) != num_examples or not 1 <= num_examples <= limit:
+        raise NumExamplesOutOfRange(
+            f"num_examples is {num_examples}; this federation takes whole numbers from 1 to {limit}.",
+            check="num_examples",
+            measured=num_examples,
+            limit=limit,
+        )
+
+
+def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    if len(metrics) > MAX_METRICS:
+        raise HeaderInvalid(f"There are {len(metrics)} metrics; at most {MAX_METRICS} travel.", check="metrics")
+    checked = {name: float(value) for name, value in metrics.items()}
+    for name, value in checked.items():
+        if not METRIC_NAME.fullmatch(name) or not math.isfinite(value):
+            raise HeaderInvalid(
+                f"Metric {name!r} = {value} cannot travel: names match {METRIC_NAME.pattern} and values are finite.",
+                check="metrics",
+                measured=value,
+            )
+    return checked
+
+
+def _header_end(data: bytearray) -> int:
+    """Offset of the first value as the bytes claim, never beyond them; `parse_header` judges the claim."""
+    return min(len(data), 8 + int.from_bytes(data[:8], "little"))

@@ -1,0 +1,112 @@
+"""The connection to an aggregator: channel options, credentials on every call, errors in our words.
+
+Knows gRPC; knows no RPC of ours.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import grpc
+
+from isthmus import errors
+from isthmus.chunks import MESSAGE_CAP_BYTES
+from isthmus.credentials import Credentials
+from isthmus.retry import Patience, Waiter
+from isthmus.status import error_of
+
+Reply = TypeVar("Reply")
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    # A fixed window of 4 MiB: with the bandwidth probe on, memory grows with every connection.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 4 << 20),
+    ("grpc.max_receive_message_length", MESSAGE_CAP_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_CAP_BYTES),
+    # A peer that vanished without closing the connection is noticed within 80 s, also in a long poll. Servers bar
+    # clients that ping more often than they allow; ours allows this.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # isthmus.retry decides alone; gRPC would repeat what its own rules call safe.
+    ("grpc.enable_retries", 0),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.min_reconnect_backoff_ms", 250),
+    # Two clients in one process share no connection, so closing one never disturbs the other.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Connection:
+    """One channel to one aggregator, with the caller's credentials.
+
+    TLS when the credentials hold certificates of an authority to trust, plaintext otherwise (the aggregator allows
+    that on loopback, or where its operator says so).
+    """
+
+    def __init__(self, address: str, credentials: Credentials) -> None:
+        self.address = address
+        self.metadata = credentials.metadata
+        self._security = "TLS" if credentials.ca_pem else "plaintext"
+        self.channel = _open(address, credentials)
+
+    def close(self) -> None:
+        """Ends every call and closes the connection."""
+        self.channel.close()
+
+    def call(self, function: Callable[[], Reply]) -> Reply:
+        """What the call returns, its failure raised in our words.
+
+        Raises:
+            IsthmusError: What the aggregator answered; AggregatorUnreachable names the address.
+        """
+        try:
+            return function()
+        except grpc.RpcError as error:
+            raise self._in_our_words(error) from error
+
+    def persist(self, function: Callable[[], Reply], *, patience: Patience) -> Reply:
+        """What the call returns, repeated by the rule of `isthmus.retry` until patience is over.
+
+        Raises:
+            IsthmusError: As `call`, of the last try.
+        """
+        waiter = Waiter(patience)
+        while True:
+            try:
+                return self.call(function)
+            except errors.IsthmusError as error:
+                waiter.after(error)
+
+    def stream(self, function: Callable[[], Iterator[Reply]]) -> Iterator[Reply]:
+        """The parts of a streamed answer, its failure raised in our words, the call ended when the reader stops.
+
+        Raises:
+            IsthmusError: As `call`.
+        """
+        parts = self.call(function)
+        try:
+            yield from parts
+        except grpc.RpcError as error:
+            raise self._in_our_words(error) from error
+        finally:
+            if isinstance(parts, grpc.Call):
+                parts.cancel()
+
+    def _in_our_words(self, call: grpc.RpcError) -> errors.IsthmusError:
+        error = error_of(call)
+        if isinstance(error, errors.AggregatorUnreachable):
+            hint = "" if self._security == "TLS" else "; the credentials file names no certificate authority"
+            return errors.AggregatorUnreachable(
+                f"{str(error).rstrip('.')} (at {self.address}, {self._security}{hint}).",
+                retry_after_seconds=error.retry_after_seconds,
+                **error.details,
+            )
+        return error
+
+
+def _open(address: str, credentials: Credentials) -> grpc.Channel:
+    if not credentials.ca_pem:
+        return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+    trust = grpc.ssl_channel_credentials(root_certificates=credentials.ca_pem.encode("ascii"))
+    return grpc.secure_channel(address, trust, options=CHANNEL_OPTIONS)

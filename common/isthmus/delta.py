@@ -1,0 +1,79 @@
+"""The delta of a silo: local - global, per tensor, in float32; and what an honest mistake looks like.
+
+The aggregator judges every delta again: these checks only spare a silo the upload.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from isthmus.errors import DeltaNormExceeded, DeltaNotFinite
+from isthmus.spec import ProjectorSpec, require_match
+
+_SHRUNK = 0.05
+"""Training that leaves less than this share of a projector's norm is taken for a mix-up, see `difference`."""
+
+
+def difference(
+    local: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], *, spec: ProjectorSpec
+) -> dict[str, torch.Tensor]:
+    """The delta local - base: float32, on the CPU, in the spec's order.
+
+    Args:
+        local: The trained projector; any floating dtype, any device. Unchanged.
+        base: The global projector it was trained from, float32 on the CPU. Unchanged.
+        spec: Of the federation.
+
+    Raises:
+        SpecMismatch: `local` has other names or shapes than the spec.
+        DeltaNotFinite: `local` holds NaN or infinity.
+        DeltaNormExceeded: `local` is itself a delta: it has almost none of the base's norm.
+    """
+    require_match(local, spec)
+    require_match(base, spec)
+    delta: dict[str, torch.Tensor] = {}
+    for tensor in spec.tensors:
+        trained = local[tensor.name].detach().to("cpu", torch.float32)
+        require_finite(tensor.name, trained, what="The trained projector")
+        delta[tensor.name] = trained - base[tensor.name]
+    _require_weights(local, base)
+    return delta
+
+
+def require_finite(name: str, values: torch.Tensor, *, what: str) -> None:
+    """Checks that a tensor holds neither NaN nor infinity; `what` names its owner in the error.
+
+    Raises:
+        DeltaNotFinite: It does; names the tensor and how many values are bad.
+    """
+    finite = torch.isfinite(values)
+    if not finite.all():
+        num_bad = int((~finite).sum())
+        raise DeltaNotFinite(
+            f"{what} holds {num_bad} values that are NaN or infinite in tensor {name}, of {values.numel()}. "
+            "Nothing was pushed; lower the learning rate or clip gradients.",
+            tensor=name,
+            check="finite",
+            measured=num_bad,
+            limit=0,
+        )
+
+
+def l2_norm(tensors: Mapping[str, torch.Tensor]) -> float:
+    """The L2 norm of all values together; a float64 estimate for messages, not the aggregator's measurement."""
+    return math.sqrt(
+        sum(float(torch.linalg.vector_norm(t.detach(), dtype=torch.float64)) ** 2 for t in tensors.values())
+    )
+
+
+def _require_weights(local: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -> None:
+    base_norm, local_norm = l2_norm(base), l2_norm(local)
+    if local_norm < _SHRUNK * base_norm:
+        raise DeltaNormExceeded(
+            f"The tensors given have L2 norm {local_norm:.4g}, the global projector {base_norm:.4g}: this looks like a "
+            "delta. Give the trained projector itself (local = global + delta); the difference is taken for you.",
+            check="looks_like_delta",
+            measured=f"{local_norm:.6g}",
+            limit=f"{_SHRUNK * base_norm:.6g}",
+        )

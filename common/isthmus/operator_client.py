@@ -1,0 +1,183 @@
+"""What an operator calls: create federations, invite silos, look at both. Imports no torch, so it starts at once."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from isthmus.answers import overview_from_proto, summary_from_proto
+from isthmus.channel import Connection
+from isthmus.credentials import load_credentials
+from isthmus.downloads import Download, Sink
+from isthmus.federation import FederationState
+from isthmus.manifest import ProjectorManifest
+from isthmus.overview import FederationOverview, FederationSummary
+from isthmus.retry import Patience, Waiter
+from isthmus.spec import ProjectorSpec
+from isthmus.uploads import Chunks
+from isthmus.v1 import admin_pb2, admin_pb2_grpc, aggregator_pb2, projector_pb2
+from isthmus.wire import manifest_from_proto, spec_from_proto, state_to_proto
+
+Reply = TypeVar("Reply")
+
+STREAM_SECONDS = 600.0
+"""Deadline of one stream."""
+
+
+class OperatorClient:
+    """An operator's connection to an aggregator.
+
+    Args:
+        address: Of the aggregator, "host:port".
+        credentials: The operator's credentials file. TLS is used when it holds a CERTIFICATE to trust.
+        patience_seconds: How long a call repeats itself without progress: short, for a person is waiting.
+        deadline_seconds: Of each single answer that is no stream.
+
+    Raises:
+        ConfigInvalid: The credentials file is missing or holds no token.
+    """
+
+    def __init__(
+        self, address: str, *, credentials: str | Path, patience_seconds: float = 15.0, deadline_seconds: float = 30.0
+    ) -> None:
+        self._patience = Patience(total_seconds=patience_seconds)
+        self._deadline_seconds = deadline_seconds
+        self._connection = Connection(address, load_credentials(credentials))
+        self._metadata = self._connection.metadata
+        self._stub = admin_pb2_grpc.AdminServiceStub(self._connection.channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every call and closes the connection."""
+        self._connection.close()
+
+    def create(self, toml: str, *, digest: bytes, size_bytes: int, chunks: Chunks) -> tuple[ProjectorSpec, bool]:
+        """Creates a federation with its initial projector.
+
+        Args:
+            toml: The federation as its operator wrote it.
+            digest: SHA-256 of the initial projector's bytes (safetensors without metadata, all F32).
+            size_bytes: Their size.
+            chunks: Gives them.
+
+        Returns:
+            What deltas look like, and whether it is new (False: it existed already with identical content).
+
+        Raises:
+            FederationInvalid: The TOML is wrong; names the key.
+            FederationExists: One of that name exists with another content.
+            RefusedDelta: The initial projector is wrong.
+            IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
+        """
+        definition = admin_pb2.FederationDefinition(
+            toml=toml.encode(), projector_digest=digest, projector_size_bytes=size_bytes
+        )
+        reply = self._connection.persist(
+            lambda: self._stub.CreateFederation(
+                _creation(definition, chunks), timeout=STREAM_SECONDS, metadata=self._metadata
+            ),
+            patience=self._patience,
+        )
+        return spec_from_proto(reply.spec), reply.created
+
+    def set_state(self, federation: str, state: FederationState, *, reason: str = "") -> None:
+        """Pauses, resumes or finishes a federation.
+
+        Raises:
+            FederationFinished: Finished is final.
+            IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
+        """
+        request = admin_pb2.SetFederationStateRequest(federation=federation, state=state_to_proto(state), reason=reason)
+        self._unary(self._stub.SetFederationState, request)
+
+    def federations(self) -> list[FederationSummary]:
+        """Every federation, sorted by name.
+
+        Raises:
+            IsthmusError: What the aggregator answered, or AggregatorUnreachable.
+        """
+        reply = self._unary(self._stub.ListFederations, admin_pb2.ListFederationsRequest())
+        return [summary_from_proto(summary) for summary in reply.federations]
+
+    def overview(self, federation: str) -> FederationOverview:
+        """Everything about a federation's present: rounds, silos, who is waited for and why.
+
+        Raises:
+            IsthmusError: What the aggregator answered, or AggregatorUnreachable.
+        """
+        return overview_from_proto(self._unary(self._stub.GetStatus, admin_pb2.GetStatusRequest(federation=federation)))
+
+    def invite(self, federation: str, silo: str, *, replace: bool = False) -> str:
+        """Enrols a silo; returns its credentials file's text, which nobody can give again.
+
+        Never repeated by itself: when the answer is lost, the silo may be enrolled; invite it again with `replace`.
+
+        Raises:
+            SiloExists: It is enrolled already, and `replace` is False.
+            NameInvalid: It is no silo's name.
+            IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
+        """
+        request = admin_pb2.InviteSiloRequest(federation=federation, silo=silo, replace=replace)
+        pem: str = self._connection.call(
+            lambda: self._stub.InviteSilo(request, timeout=self._deadline_seconds, metadata=self._metadata)
+        ).credential_pem
+        return pem
+
+    def revoke(self, federation: str, silo: str) -> None:
+        """Bars a silo from its next call on; what it contributed before stays.
+
+        Raises:
+            SiloUnknown: No silo of that name is enrolled.
+            IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
+        """
+        self._unary(self._stub.RevokeSilo, admin_pb2.RevokeSiloRequest(federation=federation, silo=silo))
+
+    def lineage(self, federation: str) -> list[ProjectorManifest]:
+        """The manifests of all global projectors, from the initial one.
+
+        Raises:
+            IsthmusError: What the aggregator answered, or AggregatorUnreachable.
+        """
+        reply = self._unary(self._stub.ListProjectors, admin_pb2.ListProjectorsRequest(federation=federation))
+        return [manifest_from_proto(manifest) for manifest in reply.projectors]
+
+    def export(
+        self, federation: str, number: int, *, sink: Sink, report: Callable[[int, int], None]
+    ) -> ProjectorManifest:
+        """Streams a global projector into `sink`, continuing broken streams; its digest is checked at the end.
+
+        Raises:
+            ProjectorUnknown: It was not published (yet).
+            PayloadDigestMismatch: The bytes are not those of the manifest; the sink holds nothing of use.
+            IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
+        """
+        return Download(sink, waiter=Waiter(self._patience), report=report).run(
+            lambda offset: self._connection.stream(
+                lambda: self._stub.ExportProjector(
+                    admin_pb2.ExportProjectorRequest(federation=federation, number=number, offset_bytes=offset),
+                    timeout=STREAM_SECONDS,
+                    metadata=self._metadata,
+                )
+            )
+        )
+
+    def _unary(self, method: Callable[..., Reply], request: object) -> Reply:
+        return self._connection.persist(
+            lambda: method(request, timeout=self._deadline_seconds, metadata=self._metadata), patience=self._patience
+        )
+
+
+def _creation(
+    definition: admin_pb2.FederationDefinition, chunks: Chunks
+) -> Iterator[admin_pb2.CreateFederationRequest]:
+    yield admin_pb2.CreateFederationRequest(definition=definition)
+    for offset, data in chunks(0):
+        yield admin_pb2.CreateFederationRequest(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))
+    yield admin_pb2.CreateFederationRequest(finish=aggregator_pb2.PushFinish())

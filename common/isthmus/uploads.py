@@ -1,0 +1,84 @@
+"""A payload's way out, in chunks from any offset, so that a broken upload is continued.
+
+Knows the order of a push's parts; whether and when it is repeated is the caller's.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from isthmus.chunks import CHUNK_BYTES, read_chunks
+from isthmus.errors import ConfigInvalid
+from isthmus.v1 import aggregator_pb2, projector_pb2
+
+Chunks = Callable[[int], Iterator[tuple[int, bytes]]]
+"""Gives every (offset, bytes) of an upload from an offset to its end, in order."""
+
+
+def chunks_of_file(path: Path, *, size_bytes: int) -> Chunks:
+    """The chunks of a file that must have `size_bytes`; one chunk in memory.
+
+    Raises:
+        ConfigInvalid: The file cannot be opened or has another size.
+    """
+    try:
+        measured = os.path.getsize(path)
+    except OSError as error:
+        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}.") from error
+    if measured != size_bytes:
+        raise ConfigInvalid(f"{path} has {measured} bytes; its header says {size_bytes}.")
+
+    def chunks(start: int) -> Iterator[tuple[int, bytes]]:
+        with path.open("rb") as file:
+            yield from read_chunks(file, start=start, size_bytes=size_bytes)
+
+    return chunks
+
+
+def chunks_of_parts(parts: tuple[memoryview, ...]) -> Chunks:
+    """The chunks of bytes that lie in several buffers, as if these were one."""
+
+    def chunks(start: int) -> Iterator[tuple[int, bytes]]:
+        pending = bytearray()
+        offset, passed = start, 0
+        for part in parts:
+            for at in range(max(start - passed, 0), part.nbytes, CHUNK_BYTES):
+                pending += part[at : at + CHUNK_BYTES]
+                while len(pending) >= CHUNK_BYTES:
+                    yield offset, bytes(pending[:CHUNK_BYTES])
+                    offset += CHUNK_BYTES
+                    del pending[:CHUNK_BYTES]
+            passed += part.nbytes
+        if pending:
+            yield offset, bytes(pending)
+
+    return chunks
+
+
+class Outgoing:
+    """The request stream of one push attempt: header, chunks from an offset, finish.
+
+    gRPC reads it from a thread of its own and hides what that raises; `failure` keeps it for the caller.
+    """
+
+    def __init__(
+        self,
+        header: projector_pb2.ContributionHeader,
+        chunks: Iterator[tuple[int, bytes]],
+        *,
+        report: Callable[[int], None],
+    ) -> None:
+        self._header = header
+        self._chunks = chunks
+        self._report = report
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[aggregator_pb2.PushDeltaRequest]:
+        try:
+            yield aggregator_pb2.PushDeltaRequest(header=self._header)
+            for offset, data in self._chunks:
+                yield aggregator_pb2.PushDeltaRequest(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))
+                self._report(offset + len(data))
+            yield aggregator_pb2.PushDeltaRequest(finish=aggregator_pb2.PushFinish())
+        except Exception as error:
+            self.failure = error  # the stream now ends without finish: the aggregator keeps what it has
