@@ -1,0 +1,115 @@
+"""docs/protocol.md says what the code does: its tables and its example are compared with the code."""
+
+import json
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aggregator.server_optimizers import SERVER_OPTIMIZERS
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from aggregator.rules import RULES
+from isthmus import chunks, payload, spec, status, wire
+from isthmus.federation import Choice, Federation
+from isthmus.spec import ProjectorSpec, TensorSpec
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """The first table after a heading: its rows by their first cell, without the backquotes of whole cells."""
+    lines = iter(DOCUMENT.split(f"\n{heading}", 1)[1].splitlines())
+    rows = []
+    for line in lines:
+        if line.startswith("|"):
+            rows.append([cell.strip().strip("`") for cell in line.strip("|").split("|")])
+        elif rows:
+            break
+    return {row[0]: row[1:] for row in rows[2:]}
+
+
+def model_in(annotation: object) -> type[BaseModel] | None:
+    """The TOML table that a field holds, if it holds one."""
+    for candidate in (annotation, *typing.get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel) and candidate is not Choice:
+            return candidate
+    return None
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of a TOML file by its dotted path, with its default as TOML."""
+    for name, field in model.model_fields.items():
+        inner = model_in(field.annotation)
+        if inner is not None:
+            yield from keys(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", default_of(field)
+
+
+def default_of(field: FieldInfo) -> str:
+    """A field's default as TOML writes it."""
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, Choice):
+        return f'{{ name = "{default.name}" }}'
+    return "none" if default is None else json.dumps(default)
+
+
+def test_federation_keys_are_all_there() -> None:
+    """Every key of a federation's TOML is documented with its default, in the code's order."""
+    documented = [(key, cells[0]) for key, cells in table("## The federation's TOML").items()]
+
+    assert documented == list(keys(Federation))
+
+
+def test_errors_are_all_there() -> None:
+    """Every error that travels is documented with its status."""
+    documented = {reason: cells[0] for reason, cells in table("## Errors").items()}
+
+    assert documented == {error.reason: code.name for error, code in status.CODES.items()}
+
+
+def test_encodings_are_all_there() -> None:
+    """Every encoding is documented with its dtype and size."""
+    documented = {name: (cells[0], int(cells[1])) for name, cells in table("## The payload").items()}
+
+    assert documented == {e.value: (payload.DTYPES[e], payload.ITEM_BYTES[e]) for e in payload.DTYPES}
+
+
+@pytest.mark.parametrize(
+    ("what", "limit"),
+    [
+        ("bytes of one chunk that both sides send", chunks.CHUNK_BYTES),
+        ("bytes of one chunk that both sides accept", chunks.MAX_CHUNK_BYTES),
+        ("bytes of one message", chunks.MESSAGE_CAP_BYTES),
+        ("bytes that the aggregator stages at once", chunks.SEGMENT_BYTES),
+        ("bytes of a payload's safetensors header", payload.MAX_HEADER_BYTES),
+        ("tensors of a spec", spec.MAX_TENSORS),
+        ("metrics of a contribution", wire.MAX_METRICS),
+    ],
+)
+def test_limits_are_those_of_the_code(what: str, limit: int) -> None:
+    """A documented limit is the one that is enforced."""
+    assert table("## Limits")[what] == [str(limit)]
+
+
+def test_rules_are_all_there() -> None:
+    """Every aggregation rule is documented."""
+    assert sorted(table("## Rules")) == sorted(RULES)
+
+
+def test_server_optimizers_are_all_there() -> None:
+    """Every server optimizer is documented."""
+    assert sorted(table("## Server optimizers")) == sorted(SERVER_OPTIMIZERS)
+
+
+def test_fingerprint_example_is_true() -> None:
+    """The example of canonical JSON has the fingerprint printed under it."""
+    text, printed = re.findall(r"```\n(\[\[.*\]\])\n([0-9a-f]{64})\n```", DOCUMENT)[0]
+    tensors = tuple(TensorSpec(name, dtype, tuple(shape)) for name, dtype, shape in json.loads(text))
+
+    assert printed == ProjectorSpec(tensors).fingerprint.hex()
