@@ -54,7 +54,7 @@ class LocalResult:
 class Trainer(Protocol):
     """Trains a projector on the silo's data.
 
-    1. `require` raises SpecMismatch when a projector of the spec does not fit the silo's model; it loads no weights.
+    1. `require` raises SpecMismatch when a projector of the spec does not fit the silo's model.
     2. `train` starts from the projector given, which it leaves unchanged, and honours every field of the plan.
     3. Equal arguments give equal results on the same machine: the seed is the plan's, mixed with silo and round.
     4. It keeps nothing between calls that changes a result: the cursor comes in and goes out.
