@@ -52,3 +52,12 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Removes `key` if it exists."""
         ...
+
+
+def exists(store: Store, key: str) -> bool:
+    """Whether the key holds anything; reads one byte at most."""
+    try:
+        store.get(key, start=0, size=1)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""Every key of the store, in one place; docs/architecture.md prints the same list. Knows no store and no document."""
+
+import hashlib
+
+from aggregator.documents import Upload
+
+
+def catalog(federation: str = "") -> str:
+    """Names one federation that may exist, or all of them: lists federations without listing their blobs."""
+    return f"catalog/{federation}" if federation else "catalog"
+
+
+def federation_file(federation: str) -> str:
+    """The federation, created once."""
+    return f"federations/{federation}/federation.json"
+
+
+def state(federation: str) -> str:
+    """Running or paused, overwritten by the operator."""
+    return f"federations/{federation}/state.json"
+
+
+def finished(federation: str) -> str:
+    """There once the operator finished the federation: final, so it is created and never overwritten."""
+    return f"federations/{federation}/finished.json"
+
+
+def silos(federation: str) -> str:
+    """Prefix of all enrolments."""
+    return f"federations/{federation}/silos"
+
+
+def silo(federation: str, name: str) -> str:
+    """One enrolment, overwritten by the operator."""
+    return f"{silos(federation)}/{name}.json"
+
+
+def credential(federation: str, credential_sha256: str) -> str:
+    """Which silo a credential was issued to; the enrolment tells whether it still is that silo's."""
+    return f"federations/{federation}/credentials/{credential_sha256}"
+
+
+def uploads(federation: str, round_number: int) -> str:
+    """Prefix of everything staged for a round."""
+    return f"federations/{federation}/uploads/{round_number}"
+
+
+def staged(upload: Upload, attempt: int) -> str:
+    """Prefix of the segments of one attempt at a push; an attempt whose bytes were wrong is followed by the next."""
+    return f"{uploads(upload.federation, upload.round)}/{upload.push_id}/{attempt}"
+
+
+def segment(upload: Upload, attempt: int, *, offset_bytes: int, data: bytes) -> str:
+    """One run of staged bytes; the offset is padded, so that keys sort as offsets do."""
+    return f"{staged(upload, attempt)}/{offset_bytes:016d}-{hashlib.sha256(data).hexdigest()}"
+
+
+def dropped(upload: Upload, attempt: int) -> str:
+    """There once an attempt's bytes were found wrong."""
+    return f"{uploads(upload.federation, upload.round)}/{upload.push_id}/dropped-{attempt}"
+
+
+def contributions(federation: str, round_number: int) -> str:
+    """Prefix of a round's contributions."""
+    return f"federations/{federation}/rounds/{round_number}/contributions"
+
+
+def contribution(federation: str, round_number: int, silo_name: str) -> str:
+    """One silo's contribution to a round, created once."""
+    return f"{contributions(federation, round_number)}/{silo_name}.json"
+
+
+def closing(federation: str, round_number: int) -> str:
+    """The marker that a round is about to be cut, created once."""
+    return f"federations/{federation}/rounds/{round_number}/closing.json"
+
+
+def roster(federation: str, round_number: int) -> str:
+    """What a round aggregates, created once."""
+    return f"federations/{federation}/rounds/{round_number}/roster.json"
+
+
+def projector(federation: str, number: int) -> str:
+    """The manifest of a global projector, created once."""
+    return f"federations/{federation}/projectors/{number}.json"
+
+
+def blob(federation: str, digest: bytes) -> str:
+    """Tensors, named by the SHA-256 of their bytes."""
+    return f"federations/{federation}/blobs/{digest.hex()}"
+
+
+def audits(federation: str, round_number: int) -> str:
+    """Prefix of what happened to all pushes to a round."""
+    return f"federations/{federation}/audit/{round_number}"
+
+
+def audit(federation: str, round_number: int, silo_name: str) -> str:
+    """Prefix of what happened to one silo's pushes to a round."""
+    return f"{audits(federation, round_number)}/{silo_name}"

@@ -1,0 +1,314 @@
+"""The ledger: what is stored under which key, over any store. Decides nothing but what put_if_absent decides.
+
+Every document is immutable once it is there, except enrolments and the running or paused state, which only the operator
+overwrites. So what is remembered here (federations, manifests, the newest number seen) is never wrong, only absent.
+"""
+
+from collections.abc import Callable, Hashable
+from datetime import datetime
+from typing import TypeVar
+
+from aggregator import audit, blobs, enrolment, federations, keys, staging
+from aggregator.canonical import Fields
+from aggregator.documents import (
+    Closing,
+    Contribution,
+    Roster,
+    Segment,
+    Upload,
+    manifest_from_json,
+    manifest_to_json,
+)
+from aggregator.records import FederationRecord, SiloRecord
+from aggregator.segments import Read, read_range
+from aggregator.stores import Content, Store, exists
+from isthmus.errors import (
+    ContributionConflict,
+    FederationUnknown,
+    InvariantBroken,
+    ProjectorUnknown,
+)
+from isthmus.federation import Federation, FederationState
+from isthmus.manifest import ProjectorManifest
+from isthmus.spec import ProjectorSpec
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+MAX_REMEMBERED = 4096
+"""Immutable documents kept in memory of each kind; above it, memory starts anew."""
+
+
+class Ledger:
+    """All that an aggregator knows, read from its store at every call. Safe to use from many threads.
+
+    Every method raises StoreUnavailable when the store cannot be reached; repeating the call is safe.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._records: dict[str, FederationRecord] = {}
+        self._manifests: dict[tuple[str, int], ProjectorManifest] = {}
+        self._latest: dict[str, int] = {}
+
+    def create_federation(
+        self, toml: str, federation: Federation, spec: ProjectorSpec, *, projector: Content, now: datetime
+    ) -> bool:
+        """Creates a federation with projector 0; False when it exists with the same content. See `federations.create`.
+
+        Raises:
+            FederationExists: One of that name exists with another content.
+        """
+        digest, size_bytes = blobs.digest_of(projector)
+        record = FederationRecord(federation, spec, now, toml, digest, size_bytes)
+        return federations.create(self._store, record, projector)
+
+    def federation(self, name: str) -> FederationRecord:
+        """A federation as it was created.
+
+        Raises:
+            FederationUnknown: There is none of that name.
+        """
+        record = self._records.get(name) or federations.find(self._store, name)
+        if record is None:
+            raise FederationUnknown(f"There is no federation {name[:64]!r}. Check its name.")
+        remember(self._records, name, record)
+        return record
+
+    def federations(self) -> list[str]:
+        """Names of all federations, sorted."""
+        names = federations.catalog(self._store)
+        return [name for name in names if name in self._records or federations.find(self._store, name) is not None]
+
+    def state(self, name: str) -> FederationState:
+        """What the operator last asked for; running at first. That all rounds are over does not show here."""
+        self.federation(name)
+        return federations.state(self._store, name)
+
+    def set_state(self, name: str, state: FederationState, *, reason: str, now: datetime) -> None:
+        """Pauses, resumes or finishes a federation; the same state twice is no error.
+
+        Raises:
+            FederationFinished: It is finished, which is final.
+        """
+        self.federation(name)
+        federations.set_state(self._store, name, state, reason=reason, now=now)
+
+    def invite(
+        self, federation: str, silo: str, *, credential_sha256: str, now: datetime, replace: bool = False
+    ) -> SiloRecord:
+        """Enrols a silo, or gives one that is enrolled a new credential; see `enrolment.invite`."""
+        self.federation(federation)
+        record = SiloRecord(silo=silo, credential_sha256=credential_sha256, active=True, invited_at=now)
+        return enrolment.invite(self._store, federation, record, replace=replace)
+
+    def revoke(self, federation: str, silo: str) -> SiloRecord:
+        """Bars a silo from the next call on; see `enrolment.revoke`."""
+        self.federation(federation)
+        return enrolment.revoke(self._store, federation, silo)
+
+    def silos(self, federation: str) -> list[SiloRecord]:
+        """Every enrolment, revoked ones too, sorted by name."""
+        return enrolment.all_silos(self._store, federation)
+
+    def silo_of(self, federation: str, credential_sha256: str) -> SiloRecord | None:
+        """Whose credential this is, revoked or not; None when it is nobody's, or the federation is not there."""
+        return enrolment.silo_of(self._store, federation, credential_sha256)
+
+    def manifest(self, federation: str, number: int) -> ProjectorManifest:
+        """What is known of a global projector.
+
+        Raises:
+            FederationUnknown: There is no such federation.
+            ProjectorUnknown: It was not published (yet).
+        """
+        if number == 0:
+            return self.federation(federation).initial
+        manifest = self._manifests.get((federation, number))
+        if manifest is None:
+            document = self._find(keys.projector(federation, number)) if number > 0 else None
+            if document is None:
+                raise ProjectorUnknown(f"Federation {federation} has not published projector {number}.")
+            manifest = manifest_from_json(document)
+            remember(self._manifests, (federation, number), manifest)
+        return manifest
+
+    def latest_number(self, federation: str) -> int:
+        """The newest global projector: in the steady state one look for the next one, whatever the number.
+
+        Projectors are published without a gap and never taken back, so a number once seen is where looking begins.
+        """
+        self.federation(federation)
+        number = last_true(
+            lambda n: exists(self._store, keys.projector(federation, n)), self._latest.get(federation, 0)
+        )
+        remember(self._latest, federation, number)
+        return number
+
+    def lineage(self, federation: str) -> list[ProjectorManifest]:
+        """All manifests, projector 0 first."""
+        return [self.manifest(federation, number) for number in range(self.latest_number(federation) + 1)]
+
+    def put_blob(self, federation: str, content: Content) -> bytes:
+        """Stores tensors under the digest of their bytes, which it returns; bytes already there are left alone."""
+        return blobs.put(self._store, federation, content)
+
+    def read_blob(self, federation: str, digest: bytes, *, start: int, size: int) -> bytes:
+        """Bytes of a projector or optimizer state from `start`, at most `size` of them.
+
+        Raises:
+            ProjectorUnknown: There is no such blob.
+        """
+        try:
+            return self._store.get(keys.blob(federation, digest), start=start, size=size)
+        except KeyError:
+            raise ProjectorUnknown(f"Federation {federation} has no projector with digest {digest.hex()}.") from None
+
+    def payload(self, contribution: Contribution) -> Read:
+        """Reads ranges of a contribution's payload out of its segments."""
+
+        def get(segment: Segment, start: int, size: int) -> bytes:
+            return self._store.get(segment.key, start=start, size=size)
+
+        return lambda start, size: read_range(contribution.segments, get, start=start, size=size)
+
+    def stage_segment(self, upload: Upload, *, offset_bytes: int, data: bytes) -> Segment:
+        """Makes a run of a payload's bytes durable; the same run staged twice is one segment."""
+        return staging.stage(self._store, upload, offset_bytes=offset_bytes, data=data)
+
+    def committed_segments(self, upload: Upload) -> list[Segment]:
+        """What is durable of a push, without a gap from 0; it never gets shorter until the upload is dropped."""
+        return staging.committed(self._store, upload)
+
+    def drop_upload(self, upload: Upload) -> None:
+        """Forgets what is durable of a push whose bytes were wrong: a retry starts at 0."""
+        staging.drop(self._store, upload)
+
+    def sweep_uploads(self, federation: str, round_number: int) -> int:
+        """Deletes what was staged for a published round and is in no contribution of its roster; how many keys."""
+        roster = self.roster(federation, round_number)
+        if roster is None or round_number > self.latest_number(federation):
+            return 0
+        prefix = keys.uploads(federation, round_number)
+        return staging.sweep(self._store, prefix, kept=self.roster_contributions(roster))
+
+    def commit_contribution(self, contribution: Contribution) -> Contribution:
+        """Makes a contribution durable; the one that stands, which is an earlier one of the same payload if any.
+
+        Raises:
+            ContributionConflict: The silo contributed another payload to this round.
+        """
+        header = contribution.header
+        key = keys.contribution(header.federation, header.round, contribution.silo)
+        if self._store.put_if_absent(key, contribution.to_json()):
+            return contribution
+        standing = Contribution.from_json(self._store.get(key))
+        if standing.header.payload_digest != header.payload_digest:
+            raise ContributionConflict(
+                f"Silo {contribution.silo} already contributed another delta to round {header.round} of federation "
+                f"{header.federation}; the first one stands.",
+                sha256=standing.header.payload_digest.hex(),
+            )
+        return standing
+
+    def contribution(self, federation: str, round_number: int, silo: str) -> Contribution | None:
+        """What a silo contributed to a round, whether the roster counted it or not."""
+        document = self._find(keys.contribution(federation, round_number, silo))
+        return Contribution.from_json(document) if document else None
+
+    def contributors(self, federation: str, round_number: int) -> tuple[str, ...]:
+        """Who contributed to a round, sorted; one listing, and no document is read."""
+        entries = self._store.list(keys.contributions(federation, round_number))
+        return tuple(sorted(entry.key.rpartition("/")[2].removesuffix(".json") for entry in entries))
+
+    def contributions(self, federation: str, round_number: int) -> list[Contribution]:
+        """What was contributed to a round, sorted by silo."""
+        silos = self.contributors(federation, round_number)
+        found = (self.contribution(federation, round_number, silo) for silo in silos)
+        return [contribution for contribution in found if contribution is not None]
+
+    def mark_closing(self, federation: str, closing: Closing) -> Closing:
+        """Marks a round as about to be cut; the marker that stands."""
+        key = keys.closing(federation, closing.round)
+        self._store.put_if_absent(key, closing.to_json())
+        return Closing.from_json(self._store.get(key))
+
+    def closing(self, federation: str, round_number: int) -> Closing | None:
+        """The marker that a round is about to be cut; None while the round is open."""
+        document = self._find(keys.closing(federation, round_number))
+        return Closing.from_json(document) if document else None
+
+    def fix_roster(self, roster: Roster) -> Roster:
+        """Fixes what a round aggregates; the roster that stands, which every replica then aggregates."""
+        key = keys.roster(roster.federation, roster.round)
+        self._store.put_if_absent(key, roster.to_json())
+        return Roster.from_json(self._store.get(key))
+
+    def roster(self, federation: str, round_number: int) -> Roster | None:
+        """What a round aggregates; None until it is cut."""
+        document = self._find(keys.roster(federation, round_number))
+        return Roster.from_json(document) if document else None
+
+    def roster_contributions(self, roster: Roster) -> list[Contribution]:
+        """The contributions of a roster in its order.
+
+        Raises:
+            InvariantBroken: One is not there, or is not the one that was counted.
+        """
+        found = []
+        for entry in roster.entries:
+            contribution = self.contribution(roster.federation, roster.round, entry.silo)
+            if contribution is None or contribution.digest != entry.contribution_digest:
+                raise InvariantBroken(
+                    f"Federation {roster.federation}, round {roster.round}: the store's contribution of silo "
+                    f"{entry.silo} is not the one that the roster counted."
+                )
+            found.append(contribution)
+        return found
+
+    def publish(self, federation: str, manifest: ProjectorManifest) -> ProjectorManifest:
+        """Makes a global projector visible; the manifest that stands. Its blobs must be stored before."""
+        key = keys.projector(federation, manifest.number)
+        self._store.put_if_absent(key, manifest_to_json(manifest))
+        return manifest_from_json(self._store.get(key))
+
+    def append_audit(self, federation: str, round_number: int, silo: str, *, event: Fields, now: datetime) -> bool:
+        """Records what happened to a push of this silo to this round; see `audit.append`."""
+        return audit.append(self._store, keys.audit(federation, round_number, silo), event=event, now=now)
+
+    def audit_records(self, federation: str, round_number: int, silo: str) -> list[audit.AuditRecord]:
+        """What happened to the pushes of this silo to this round, oldest first."""
+        return audit.records(self._store, keys.audit(federation, round_number, silo))
+
+    def last_refusal(self, federation: str, round_number: int, silo: str) -> str:
+        """Why the silo's last push to this round was refused; empty when it was not, or there was none."""
+        record = audit.last(self._store, keys.audit(federation, round_number, silo))
+        return audit.refusal(record) if record else ""
+
+    def _find(self, key: str) -> bytes | None:
+        try:
+            return self._store.get(key)
+        except KeyError:
+            return None
+
+
+def remember(memory: dict[K, V], key: K, value: V) -> None:
+    """Keeps an immutable value, within `MAX_REMEMBERED`."""
+    if len(memory) >= MAX_REMEMBERED:
+        memory.clear()
+    memory[key] = value
+
+
+def last_true(holds: Callable[[int], bool], known: int) -> int:
+    """The last number for which `holds`, given that it does for `known`, and for none after the first where it fails.
+
+    Doubles its stride until it fails, then halves the gap: about twice the logarithm of the distance in calls.
+    """
+    stride = 1
+    while holds(known + stride):
+        known, stride = known + stride, 2 * stride
+    while stride > 1:
+        stride //= 2
+        if holds(known + stride):
+            known += stride
+    return known

@@ -1,0 +1,50 @@
+"""Staged bytes of pushes that are under way. Talks to a store only.
+
+Nothing staged is deleted while its round may still aggregate it: a push whose bytes were wrong is *dropped* by a marker
+that makes the next attempt start at 0 under another prefix, and the bytes go when the round is published.
+"""
+
+import itertools
+from collections.abc import Iterable
+
+from aggregator import keys
+from aggregator.documents import Contribution, Segment, Upload
+from aggregator.segments import longest_chain
+from aggregator.stores import Store, exists
+
+
+def stage(store: Store, upload: Upload, *, offset_bytes: int, data: bytes) -> Segment:
+    """Makes a run of bytes durable; the same run staged twice is one segment."""
+    key = keys.segment(upload, _attempt(store, upload), offset_bytes=offset_bytes, data=data)
+    store.put_if_absent(key, data)
+    return Segment(offset_bytes=offset_bytes, size_bytes=len(data), key=key)
+
+
+def committed(store: Store, upload: Upload) -> list[Segment]:
+    """The durable bytes of the current attempt, without a gap from 0."""
+    entries = store.list(keys.staged(upload, _attempt(store, upload)))
+    return longest_chain(
+        Segment(offset_bytes=int(key.rpartition("/")[2].partition("-")[0]), size_bytes=size_bytes, key=key)
+        for key, size_bytes in entries
+    )
+
+
+def drop(store: Store, upload: Upload) -> None:
+    """Ends the current attempt: the next one starts at 0. Nothing is deleted: a racing stream may have counted it."""
+    store.put_if_absent(keys.dropped(upload, _attempt(store, upload)), b"")
+
+
+def sweep(store: Store, prefix: str, *, kept: Iterable[Contribution]) -> int:
+    """Deletes what was staged under the prefix and no kept contribution refers to; the number of keys deleted.
+
+    Call it only for a round that is published.
+    """
+    needed = {segment.key for contribution in kept for segment in contribution.segments}
+    garbage = [entry.key for entry in store.list(prefix) if entry.key not in needed]
+    for key in garbage:
+        store.delete(key)
+    return len(garbage)
+
+
+def _attempt(store: Store, upload: Upload) -> int:
+    return next(number for number in itertools.count() if not exists(store, keys.dropped(upload, number)))
