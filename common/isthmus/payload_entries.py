@@ -30,7 +30,7 @@ class Entry:
     end: int
 
 
-def header_size(prefix: bytes, *, payload_size_bytes: int) -> int:
+def header_size(prefix: bytes | bytearray, *, payload_size_bytes: int) -> int:
     """Bytes before the first value (the 8 of the length included), from the payload's first 8 bytes.
 
     Raises:
@@ -57,7 +57,7 @@ def header_size(prefix: bytes, *, payload_size_bytes: int) -> int:
     return PREFIX_BYTES + length
 
 
-def read_entries(data: bytes, known: set[str], payload_size_bytes: int) -> tuple[bytes, dict[str, Entry]]:
+def read_entries(data: bytes | bytearray, known: set[str], payload_size_bytes: int) -> tuple[bytes, dict[str, Entry]]:
     """The header's bytes and what they say of each tensor.
 
     Args:

@@ -12,7 +12,9 @@ from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.strict_json import malformed, shown
 
 
-def parse_header(data: bytes, spec: ProjectorSpec, encoding: Encoding, *, payload_size_bytes: int) -> PayloadLayout:
+def parse_header(
+    data: bytes | bytearray, spec: ProjectorSpec, encoding: Encoding, *, payload_size_bytes: int
+) -> PayloadLayout:
     """The layout of a payload that must be this spec's in this encoding.
 
     Args:
@@ -33,7 +35,7 @@ def parse_header(data: bytes, spec: ProjectorSpec, encoding: Encoding, *, payloa
     return _placed(header, entries, spans(spec, encoding), payload_size_bytes)
 
 
-def read_spec(data: bytes, *, payload_size_bytes: int) -> ProjectorSpec:
+def read_spec(data: bytes | bytearray, *, payload_size_bytes: int) -> ProjectorSpec:
     """The spec of a float32 payload that is not known beforehand (the initial projector), as strictly.
 
     Args:
