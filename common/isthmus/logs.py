@@ -34,6 +34,13 @@ class Event(enum.StrEnum):
     ADVANCE_FAILED = "advance.failed"
     CALL_REFUSED = "call.refused"
     CALL_FAILED = "call.failed"
+    AGENT_STARTED = "agent.started"
+    AGENT_WAITING = "agent.waiting"
+    AGENT_STOPPED = "agent.stopped"
+    DATA_READ = "data.read"
+    ROUND_TRAINED = "round.trained"
+    DELTA_COUNTED = "delta.counted"
+    DELTA_DROPPED = "delta.dropped"
 
 
 def configure(stream: TextIO, *, level: str = "INFO") -> None:
