@@ -1,0 +1,208 @@
+"""The agent's loop: deliver what the outbox holds, join the open round, train, keep the delta, deliver it.
+
+Knows the order of these steps and what each error means for them; knows no model, no data and no gRPC. The process may
+die at any line: a round whose delta is in the outbox is never trained again, and no delta leaves the outbox before its
+receipt, unless the federation went on without it.
+"""
+
+import enum
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from isthmus.contribution import ContributionHeader, Receipt
+from isthmus.errors import (
+    ComeBack,
+    ContributionConflict,
+    FederationFinished,
+    FederationPaused,
+    IsthmusError,
+    RoundMoved,
+    UploadBroken,
+)
+from isthmus.federation import FederationState
+from isthmus.logs import Event, log_event
+from isthmus.round import Round
+from isthmus.tensors import contribution_of
+from silo_agent.outbox import Entry, Outbox
+from silo_agent.status_file import Phase, StatusFile
+from silo_agent.trainer import LocalResult, Step, Trainer
+
+LOG = logging.getLogger(__name__)
+
+LONG_POLL_SECONDS = 30.0
+"""How long one question for a later round waits; short enough for every proxy."""
+
+PAUSED_SECONDS = 5.0
+"""How long the agent waits before it asks a paused federation, or one that lost its connection, again."""
+
+
+class Hub(Protocol):
+    """What the agent needs of an aggregator; `isthmus.SiloClient` is one."""
+
+    def round(self, *, after_round: int = 0, wait_seconds: float = 0.0) -> Round:
+        """The open round, at once or when it is later than `after_round`."""
+        ...
+
+    def pull(self, round: Round, /) -> dict[str, torch.Tensor]:
+        """The global projector that the round starts from."""
+        ...
+
+    def push_payload(self, header: ContributionHeader, payload: Path, /) -> Receipt:
+        """Pushes an encoded delta; returns when it is durable and counted."""
+        ...
+
+
+class Ending(enum.StrEnum):
+    """Why the agent has nothing more to do."""
+
+    FINISHED = "the federation is finished"
+    EXHAUSTED = "the plan is one-pass and every sample was used"
+
+
+@dataclass(slots=True)
+class Agent:
+    """One silo in one federation.
+
+    Attributes:
+        hub: The aggregator.
+        trainer: Trains.
+        outbox: Keeps deltas until they are counted.
+        status: Told what goes on.
+        metrics: Go with every delta beside those of the training.
+        sleep: Waits this many seconds.
+    """
+
+    hub: Hub
+    trainer: Trainer
+    outbox: Outbox
+    status: StatusFile
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    sleep: Callable[[float], None] = time.sleep
+    _seen: int = 0
+    _waited_for: str = ""
+
+    def run(self) -> Ending:
+        """Takes part until the federation is finished or the data is used up.
+
+        Raises:
+            RefusedDelta: Admission refused the delta, or the silo's model does not fit; a refused delta stays in the
+                outbox.
+            IsthmusError: Anything that waiting does not mend: a credential, a name, a configuration, the disk.
+        """
+        while True:
+            try:
+                ending = self._advance()
+            except (ComeBack, UploadBroken, FederationPaused) as error:
+                self._wait_for(error)
+                continue
+            if ending is not None:
+                return ending
+
+    def _advance(self) -> Ending | None:
+        """One step: every delta delivered, then one question answered and perhaps one round trained."""
+        for entry in self.outbox.entries():
+            self._deliver(entry)
+        current = self.hub.round(after_round=self._seen, wait_seconds=LONG_POLL_SECONDS if self._seen else 0.0)
+        facts = {"round": current.number, "num_rounds": current.num_rounds}
+        if current.state is FederationState.FINISHED:
+            return Ending.FINISHED
+        if current.state is FederationState.PAUSED:
+            raise FederationPaused(f"The federation {current.federation} is paused by its operator.")
+        if current.receipt is not None or current.number <= self._seen:
+            self._seen = max(self._seen, current.number)
+            self.status.enter(Phase.WAITING, **facts, words=current.waiting_for)
+            return None
+        return self._take_part(current)
+
+    def _take_part(self, current: Round) -> Ending | None:
+        self.status.enter(Phase.PULLING, round=current.number, num_rounds=current.num_rounds)
+        self.trainer.require(current.spec)
+        base = self.hub.pull(current)
+        log_event(
+            LOG,
+            Event.PROJECTOR_PULLED,
+            federation=current.federation,
+            round=current.number,
+            digest=current.base_digest,
+            size_bytes=current.base_size_bytes,
+        )
+        result = self._train(current, base)
+        if result.num_examples == 0:
+            return Ending.EXHAUSTED
+        header, payload = contribution_of(
+            current,
+            local=result.tensors,
+            base=base,
+            num_examples=min(result.num_examples, current.max_num_examples),
+            metrics={**self.metrics, **result.metrics},
+        )
+        self._deliver(self.outbox.put(header, payload, cursor=result.cursor))
+        return None
+
+    def _train(self, current: Round, base: Mapping[str, torch.Tensor]) -> LocalResult:
+        self.status.enter(Phase.TRAINING, step=0, num_steps=0)
+        started = time.monotonic()
+
+        def report(step: Step) -> None:
+            last = step.number == step.num_steps
+            self.status.tell(at_once=last, step=step.number, num_steps=step.num_steps, loss=step.loss)
+
+        result = self.trainer.train(
+            base, current.plan, round_number=current.number, cursor=self.outbox.cursor, report=report
+        )
+        log_event(
+            LOG,
+            Event.ROUND_TRAINED,
+            federation=current.federation,
+            round=current.number,
+            num_examples=result.num_examples,
+            seconds=round(time.monotonic() - started, 3),
+            metrics=result.metrics,
+        )
+        return result
+
+    def _deliver(self, entry: Entry) -> None:
+        """Pushes one delta; it leaves the outbox when it is counted, or can never be."""
+        header = entry.header
+        self.status.enter(Phase.PUSHING, round=header.round)
+        try:
+            receipt = self.hub.push_payload(header, entry.payload)
+        except (RoundMoved, FederationFinished) as error:
+            self._log_delta(Event.DELTA_DROPPED, header, level=logging.WARNING, words=str(error))
+            self.outbox.drop(entry)
+            return
+        except ContributionConflict as error:
+            # This silo's samples of the round are counted, if by another delta: the cursor passes them all the same.
+            self._log_delta(Event.DELTA_DROPPED, header, level=logging.WARNING, words=str(error))
+            self.outbox.settle(entry)
+            self._seen = max(self._seen, header.round)
+            return
+        self.outbox.settle(entry)
+        self._seen = max(self._seen, header.round)
+        self._log_delta(Event.DELTA_COUNTED, header, silo=receipt.silo, l2_norm=receipt.l2_norm)
+        self.status.enter(Phase.WAITING)
+
+    def _log_delta(
+        self, event: Event, header: ContributionHeader, *, level: int = logging.INFO, **facts: object
+    ) -> None:
+        about: dict[str, object] = {
+            "federation": header.federation,
+            "round": header.round,
+            "digest": header.payload_digest,
+            "size_bytes": header.payload_size_bytes,
+            "num_examples": header.num_examples,
+        }
+        log_event(LOG, event, level, **about, **facts)
+
+    def _wait_for(self, error: IsthmusError) -> None:
+        self.status.enter(Phase.WAITING, words=str(error))
+        if str(error) != self._waited_for:
+            log_event(LOG, Event.AGENT_WAITING, logging.WARNING, reason=error.reason, words=str(error))
+        self._waited_for = str(error)
+        self.sleep(error.retry_after_seconds if isinstance(error, ComeBack) else PAUSED_SECONDS)

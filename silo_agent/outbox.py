@@ -1,0 +1,170 @@
+"""The silo's outbox: deltas that are trained and not yet counted, and the cursor that goes with them.
+
+An entry is two files: `<round>-<digest>.safetensors`, the payload as it is pushed, and `<round>.json`, its header. The
+header is written last, in one step: with it the entry exists, without it the payload is a leftover. The cursor of the
+one-pass order travels in the header and becomes the silo's when the delta is counted, so samples whose delta the
+federation never used are used again.
+
+Everything is on disk before a method returns; the process or the machine may die at any line.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isthmus.contribution import ContributionHeader, Encoding
+from isthmus.errors import ConfigInvalid
+from isthmus.tensors import Payload
+from silo_agent.durable import sync_folder, write_durably
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One delta that waits for its receipt.
+
+    Attributes:
+        header: As it is pushed.
+        payload: The file with its bytes.
+        cursor: Where the one-pass order goes on once it is counted; "" when the plan was not one-pass.
+    """
+
+    header: ContributionHeader
+    payload: Path
+    cursor: str
+
+
+class Outbox:
+    """The outbox in one folder, which is made when missing. One process at a time uses it.
+
+    Raises:
+        ConfigInvalid: The folder cannot be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cursor_file = folder / "cursor.json"
+        self._guarded(lambda: folder.mkdir(parents=True, exist_ok=True))
+        self._guarded(self._sweep)
+
+    @property
+    def cursor(self) -> str:
+        """Where the one-pass order of the data goes on; "" at its start."""
+        if not self._cursor_file.exists():
+            return ""
+        return str(_read_json(self._cursor_file)["cursor"])
+
+    def entries(self) -> list[Entry]:
+        """Every entry, the earliest round first.
+
+        Raises:
+            ConfigInvalid: A file of it was changed from outside; names it.
+        """
+        headers = sorted(self._folder.glob("[0-9]*.json"), key=lambda file: int(file.stem))
+        return [self._entry(file) for file in headers]
+
+    def put(self, header: ContributionHeader, payload: Payload, *, cursor: str) -> Entry:
+        """Keeps a delta until it is settled or dropped.
+
+        Raises:
+            ConfigInvalid: The folder cannot be written; then there is no entry.
+        """
+        file = self._payload_file(header)
+        document = {**_header_document(header), "cursor": cursor}
+        self._guarded(lambda: write_durably(file, payload.parts))
+        self._guarded(lambda: write_durably(self._header_file(header), [json.dumps(document, indent=1).encode()]))
+        return Entry(header, file, cursor)
+
+    def settle(self, entry: Entry) -> None:
+        """Forgets an entry that is counted, and moves the cursor behind its samples."""
+        if entry.cursor:
+            content = json.dumps({"cursor": entry.cursor}).encode()
+            self._guarded(lambda: write_durably(self._cursor_file, [content]))
+        self.drop(entry)
+
+    def drop(self, entry: Entry) -> None:
+        """Forgets an entry that will never be counted; the cursor stays."""
+
+        def remove() -> None:
+            self._header_file(entry.header).unlink(missing_ok=True)
+            sync_folder(self._folder)
+            entry.payload.unlink(missing_ok=True)
+
+        self._guarded(remove)
+
+    def _entry(self, file: Path) -> Entry:
+        try:
+            document = _read_json(file)
+            cursor = str(document.pop("cursor"))
+            header = _header_from(document)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _changed(file) from error
+        payload = self._payload_file(header)
+        if not payload.is_file() or _digest(payload) != header.payload_digest:
+            raise _changed(payload)
+        return Entry(header, payload, cursor)
+
+    def _sweep(self) -> None:
+        """Removes what a death left between two steps: parts of files, and payloads without a header."""
+        for part in self._folder.glob(".*.part"):
+            part.unlink()
+        for payload in self._folder.glob("*.safetensors"):
+            if not (self._folder / f"{payload.stem.partition('-')[0]}.json").exists():
+                payload.unlink()
+
+    def _header_file(self, header: ContributionHeader) -> Path:
+        return self._folder / f"{header.round}.json"
+
+    def _payload_file(self, header: ContributionHeader) -> Path:
+        return self._folder / f"{header.round}-{header.payload_digest.hex()[:16]}.safetensors"
+
+    def _guarded(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            raise ConfigInvalid(
+                f"The outbox {self._folder} cannot be written: {error.strerror}. Free space there or correct its "
+                "rights, then start the agent again; what it holds is kept."
+            ) from error
+
+
+def _changed(file: Path) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"{file} in the outbox is damaged or was changed. Move that round's files away to train the round again."
+    )
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_bytes())
+    except (ValueError, OSError) as error:
+        raise _changed(file) from error
+    if not isinstance(document, dict):
+        raise _changed(file)
+    return document
+
+
+def _digest(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+def _header_document(header: ContributionHeader) -> dict[str, Any]:
+    return {
+        "federation": header.federation,
+        "round": header.round,
+        "base_digest": header.base_digest.hex(),
+        "spec_fingerprint": header.spec_fingerprint.hex(),
+        "payload_digest": header.payload_digest.hex(),
+        "payload_size_bytes": header.payload_size_bytes,
+        "num_examples": header.num_examples,
+        "encoding": header.encoding.value,
+        "metrics": header.metrics,
+    }
+
+
+def _header_from(document: dict[str, Any]) -> ContributionHeader:
+    digests = {name: bytes.fromhex(document[name]) for name in ("base_digest", "spec_fingerprint", "payload_digest")}
+    return ContributionHeader(**{**document, **digests, "encoding": Encoding(document["encoding"])})
