@@ -16,6 +16,9 @@ from isthmus.status import error_of
 
 Reply = TypeVar("Reply")
 
+TLS_PREFIX = "tls://"
+"""Before an address: TLS with the system's authorities."""
+
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # A fixed window of 4 MiB: with the bandwidth probe on, memory grows with every connection.
     ("grpc.http2.bdp_probe", 0),
@@ -40,14 +43,19 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 class Connection:
     """One channel to one aggregator, with the caller's credentials.
 
-    TLS when the credentials hold certificates of an authority to trust, plaintext otherwise (the aggregator allows
-    that on loopback, or where its operator says so).
+    TLS when the credentials hold the certificate of an authority to trust, or when the address starts with "tls://"
+    (then the system's authorities are trusted). Plaintext otherwise: the aggregator allows that on loopback, or where
+    its operator says so.
     """
 
     def __init__(self, address: str, credentials: Credentials) -> None:
         self.address = address
         self.metadata = credentials.metadata
-        self._security = "TLS" if credentials.ca_pem else "plaintext"
+        self._security = (
+            "with TLS"
+            if credentials.ca_pem or address.startswith(TLS_PREFIX)
+            else "without TLS, as the credentials file holds no certificate"
+        )
         self.channel = _open(address, credentials)
 
     def close(self) -> None:
@@ -96,9 +104,8 @@ class Connection:
     def _in_our_words(self, call: grpc.RpcError) -> errors.IsthmusError:
         error = error_of(call)
         if isinstance(error, errors.AggregatorUnreachable):
-            hint = "" if self._security == "TLS" else "; the credentials file names no certificate authority"
             return errors.AggregatorUnreachable(
-                f"{str(error).rstrip('.')} (at {self.address}, {self._security}{hint}).",
+                f"{str(error).rstrip('.')}. Tried {self.address} {self._security}.",
                 retry_after_seconds=error.retry_after_seconds,
                 **error.details,
             )
@@ -106,7 +113,7 @@ class Connection:
 
 
 def _open(address: str, credentials: Credentials) -> grpc.Channel:
-    if not credentials.ca_pem:
+    if not credentials.ca_pem and not address.startswith(TLS_PREFIX):
         return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-    trust = grpc.ssl_channel_credentials(root_certificates=credentials.ca_pem.encode("ascii"))
-    return grpc.secure_channel(address, trust, options=CHANNEL_OPTIONS)
+    trust = grpc.ssl_channel_credentials(credentials.ca_pem.encode("ascii") or None)
+    return grpc.secure_channel(address.removeprefix(TLS_PREFIX), trust, options=CHANNEL_OPTIONS)

@@ -41,7 +41,7 @@ class SiloClient:
     """One silo's connection to one federation.
 
     Args:
-        address: Of the aggregator, "host:port".
+        address: Of the aggregator, "host:port"; "tls://host:port" trusts the system's certificate authorities.
         federation: The federation's name.
         credentials: The silo's credentials file. TLS is used when it holds a CERTIFICATE to trust.
         patience_seconds: How long a call goes on repeating itself without any progress before it raises.

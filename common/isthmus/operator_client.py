@@ -28,7 +28,7 @@ class OperatorClient:
     """An operator's connection to an aggregator.
 
     Args:
-        address: Of the aggregator, "host:port".
+        address: Of the aggregator, "host:port"; "tls://host:port" trusts the system's certificate authorities.
         credentials: The operator's credentials file. TLS is used when it holds a CERTIFICATE to trust.
         patience_seconds: How long a call repeats itself without progress: short, for a person is waiting.
         deadline_seconds: Of each single answer that is no stream.
@@ -149,16 +149,22 @@ class OperatorClient:
         return [manifest_from_proto(manifest) for manifest in reply.projectors]
 
     def export(
-        self, federation: str, number: int, *, sink: Sink, report: Callable[[int, int], None]
+        self, federation: str, number: int, *, sink: Sink, report: Callable[[int, int], None] | None = None
     ) -> ProjectorManifest:
         """Streams a global projector into `sink`, continuing broken streams; its digest is checked at the end.
+
+        Args:
+            federation: Which federation.
+            number: Of the projector; 0 is the initial one.
+            sink: Takes the bytes.
+            report: Told (bytes done, bytes in all) after every chunk.
 
         Raises:
             ProjectorUnknown: It was not published (yet).
             PayloadDigestMismatch: The bytes are not those of the manifest; the sink holds nothing of use.
             IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
         """
-        return Download(sink, waiter=Waiter(self._patience), report=report).run(
+        return Download(sink, waiter=Waiter(self._patience), report=report or _silent).run(
             lambda offset: self._connection.stream(
                 lambda: self._stub.ExportProjector(
                     admin_pb2.ExportProjectorRequest(federation=federation, number=number, offset_bytes=offset),
@@ -181,3 +187,7 @@ def _creation(
     for offset, data in chunks(0):
         yield admin_pb2.CreateFederationRequest(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))
     yield admin_pb2.CreateFederationRequest(finish=aggregator_pb2.PushFinish())
+
+
+def _silent(done: int, size: int) -> None:
+    """Reports nothing."""

@@ -1,0 +1,186 @@
+"""The operator's command line: `isthmus ...`. Knows verbs, options and exit codes; each verb's work is elsewhere.
+
+Exit codes: 0 done; 1 it failed, with one sentence on standard error; 2 the command line is wrong.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from isthmus import cli_federations, cli_pull, cli_silos
+from isthmus.cli_client import UsageProblem
+from isthmus.cli_text import Answer, plain
+from isthmus.errors import IsthmusError
+from isthmus.federation import FederationState
+
+Arguments = Callable[[argparse.ArgumentParser], None]
+
+
+class Verb(NamedTuple):
+    """One verb: what it does, its own arguments, and whether it calls an aggregator."""
+
+    run: Callable[[argparse.Namespace], Answer]
+    help: str
+    arguments: Arguments | None = None
+    calls: bool = True
+    defaults: Mapping[str, object] = {}
+
+
+def _create_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FEDERATION.toml", help="the federation")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--projector", type=Path, metavar="FILE", help="safetensors file of the initial projector")
+    source.add_argument(
+        "--model-config", type=Path, metavar="FOLDER", help="folder of a transformers VLM's config.json"
+    )
+
+
+def _pull_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("number", type=_projector_number, metavar="NUMBER|latest", help="which global projector")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="safetensors file to write")
+
+
+def _reason_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
+
+
+def _silo_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("silo", metavar="SILO", help="the silo's name")
+
+
+def _invite_arguments(parser: argparse.ArgumentParser) -> None:
+    _silo_argument(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="credentials file to write (default: SILO.pem)")
+    parser.add_argument(
+        "--replace", action="store_true", help="give an enrolled silo a new credential, void its old one"
+    )
+
+
+def _operator_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="credentials file to write")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="PEM of the authority that vouches for the aggregator")
+
+
+VERBS: dict[str, Verb] = {
+    "create": Verb(cli_federations.create, "create a federation", _create_arguments),
+    "list": Verb(cli_federations.list_all, "list federations"),
+    "status": Verb(cli_federations.status, "tell a federation's round, silos, who is waited for and why"),
+    "lineage": Verb(cli_federations.lineage, "list all global projectors of a federation"),
+    "pull": Verb(cli_pull.pull, "write a global projector to a file", _pull_arguments),
+    "silo invite": Verb(cli_silos.invite, "enrol a silo and write its credentials file", _invite_arguments),
+    "silo revoke": Verb(cli_silos.revoke, "bar a silo from its next call on", _silo_argument),
+    "silo list": Verb(cli_silos.list_all, "list a federation's silos"),
+    "pause": Verb(
+        cli_federations.set_state,
+        "admit and cut nothing until resumed",
+        _reason_argument,
+        defaults={"state": FederationState.PAUSED},
+    ),
+    "resume": Verb(
+        cli_federations.set_state,
+        "go on after a pause",
+        _reason_argument,
+        defaults={"state": FederationState.RUNNING},
+    ),
+    "finish": Verb(
+        cli_federations.set_state,
+        "end a federation for good",
+        _reason_argument,
+        defaults={"state": FederationState.FINISHED},
+    ),
+    "operator init": Verb(
+        cli_silos.init_operator, "make an operator's credentials file", _operator_arguments, calls=False
+    ),
+}
+"""Every verb; a space stands between a group and its verb."""
+
+
+def build_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The parser of all verbs; ISTHMUS_AGGREGATOR, ISTHMUS_CREDENTIALS and ISTHMUS_FEDERATION are defaults."""
+    parser = argparse.ArgumentParser(prog="isthmus", description="Look after federations at an Isthmus aggregator.")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {}
+    for name, verb in VERBS.items():
+        group, _, last = name.rpartition(" ")
+        if group and group not in groups:
+            about = " | ".join(other.rpartition(" ")[2] for other in VERBS if other.startswith(f"{group} "))
+            groups[group] = verbs.add_parser(group, help=about).add_subparsers(metavar="VERB", required=True)
+        leaf = (groups[group] if group else verbs).add_parser(last, help=verb.help, description=verb.help + ".")
+        if verb.arguments:
+            verb.arguments(leaf)
+        _common_arguments(leaf, environment, calls=verb.calls)
+        leaf.set_defaults(run=verb.run, parser=leaf, **verb.defaults)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code."""
+    arguments = build_parser(os.environ).parse_args(argv)
+    try:
+        answer: Answer = arguments.run(arguments)
+    except UsageProblem as problem:
+        arguments.parser.error(str(problem))
+    except IsthmusError as error:
+        print(_complaint(error, as_json=arguments.json), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return _show(json.dumps(plain(answer.data), indent=2, sort_keys=True) if arguments.json else answer.text)
+
+
+def _common_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str], *, calls: bool) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    if not calls:
+        return
+    parser.add_argument(
+        "--aggregator",
+        default=environment.get("ISTHMUS_AGGREGATOR"),
+        metavar="HOST:PORT",
+        help="the aggregator's address (or set ISTHMUS_AGGREGATOR)",
+    )
+    parser.add_argument(
+        "--credentials",
+        default=environment.get("ISTHMUS_CREDENTIALS"),
+        metavar="FILE",
+        help="the operator's credentials file (or set ISTHMUS_CREDENTIALS)",
+    )
+    parser.add_argument(
+        "--federation",
+        default=environment.get("ISTHMUS_FEDERATION"),
+        metavar="NAME",
+        help="which federation (or set ISTHMUS_FEDERATION); not needed while there is only one",
+    )
+    parser.add_argument(
+        "--patience",
+        dest="patience_seconds",
+        type=float,
+        default=15.0,
+        metavar="SECONDS",
+        help="how long to go on trying while the aggregator does not answer (default: 15)",
+    )
+
+
+def _projector_number(text: str) -> int | None:
+    if text == "latest":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a projector's number nor 'latest'")
+    return int(text)
+
+
+def _show(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader has seen enough, as in `isthmus lineage | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it exits
+    return 0
+
+
+def _complaint(error: IsthmusError, *, as_json: bool) -> str:
+    if not as_json:
+        return f"isthmus: {error}"
+    return json.dumps({"error": error.reason, "message": str(error), "details": error.details}, sort_keys=True)

@@ -1,0 +1,165 @@
+"""The verbs about federations: create, list, status, lineage, pause, resume, finish."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from isthmus.cli_client import connect, federation_of
+from isthmus.cli_text import Answer, cell, counted, instant, pairs, size, table
+from isthmus.errors import ConfigInvalid
+from isthmus.federation import FederationState, parse_federation
+from isthmus.manifest import ProjectorManifest
+from isthmus.overview import FederationOverview, SiloStatus
+from isthmus.uploads import chunks_of_parts
+
+
+def create(arguments: Namespace) -> Answer:
+    """Creates a federation; everything that can be checked here is checked before the aggregator is called."""
+    from isthmus.projectors.initial import initial_projector  # torch takes seconds to load; only this verb needs it
+
+    toml = read_text(arguments.file)
+    federation = parse_federation(toml)
+    spec, payload = initial_projector(federation, file=arguments.projector, model_config=arguments.model_config)
+    with connect(arguments) as client:
+        _, created = client.create(
+            toml, digest=payload.digest, size_bytes=payload.size_bytes, chunks=chunks_of_parts(payload.parts)
+        )
+    data = {
+        "federation": federation.name,
+        "created": created,
+        "projector_digest": payload.digest,
+        "size_bytes": payload.size_bytes,
+        "spec_fingerprint": spec.fingerprint,
+        "num_tensors": len(spec.tensors),
+        "num_values": spec.num_elements,
+    }
+    done = "Created" if created else "There is already, with the same content,"
+    return Answer(
+        data,
+        f"{done} federation {federation.name}: {counted(len(spec.tensors), 'tensor')}, "
+        f"{counted(spec.num_elements, 'value')}, {size(payload.size_bytes)}, sha256 {cell(payload.digest)}.",
+    )
+
+
+def list_all(arguments: Namespace) -> Answer:
+    """Lists federations."""
+    with connect(arguments) as client:
+        summaries = client.federations()
+    if not summaries:
+        return Answer(
+            {"federations": []}, "There is no federation yet; create one with: isthmus create FEDERATION.toml"
+        )
+    rows = [(s.federation, s.state, f"{s.round} of {s.num_rounds}", s.num_silos) for s in summaries]
+    return Answer({"federations": summaries}, table(("FEDERATION", "STATE", "ROUND", "SILOS"), rows))
+
+
+def status(arguments: Namespace) -> Answer:
+    """Tells a federation's present: the round, its silos, who is waited for and why."""
+    with connect(arguments) as client:
+        overview = client.overview(federation_of(client, arguments))
+    text = pairs(_present(overview))
+    if overview.silos:
+        text += "\n\n" + silo_table(overview.silos)
+    return Answer({**_fields(overview), "spec_fingerprint": overview.spec.fingerprint}, text)
+
+
+def lineage(arguments: Namespace) -> Answer:
+    """Lists all global projectors, the initial one first."""
+    with connect(arguments) as client:
+        name = federation_of(client, arguments)
+        manifests = client.lineage(name)
+    metrics = sorted({metric for manifest in manifests for metric in manifest.metrics})
+    header = (
+        "PROJECTOR",
+        "DIGEST",
+        "PARENT",
+        "CUT AT",
+        "RULE",
+        "OPTIMIZER",
+        "EXAMPLES",
+        *map(str.upper, metrics),
+        "SILOS",
+    )
+    rows = [_lineage_row(manifest, metrics) for manifest in manifests]
+    return Answer({"federation": name, "projectors": manifests}, table(header, rows))
+
+
+def set_state(arguments: Namespace) -> Answer:
+    """Pauses, resumes or finishes a federation."""
+    state: FederationState = arguments.state
+    with connect(arguments) as client:
+        name = federation_of(client, arguments)
+        client.set_state(name, state, reason=arguments.reason)
+    return Answer({"federation": name, "state": state}, f"Federation {name} is {state.value}.")
+
+
+def silo_table(silos: tuple[SiloStatus, ...]) -> str:
+    """One line a silo."""
+    rows = [
+        (
+            silo.silo,
+            "active" if silo.active else "revoked",
+            silo.num_contributions,
+            silo.receipt and silo.receipt.admitted_at,
+            silo.receipt and silo.receipt.num_examples,
+            silo.receipt and silo.receipt.l2_norm,
+            silo.last_refusal,
+        )
+        for silo in silos
+    ]
+    return table(("SILO", "STATE", "ROUNDS", "CONTRIBUTED AT", "EXAMPLES", "L2 NORM", "LAST REFUSAL"), rows)
+
+
+def read_text(file: Path) -> str:
+    """The text of a file that the user named.
+
+    Raises:
+        ConfigInvalid: It cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigInvalid(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"{file} is no UTF-8 text.") from error
+
+
+def _present(overview: FederationOverview) -> list[tuple[str, str]]:
+    summary, latest = overview.summary, overview.latest
+    finished = summary.state is FederationState.FINISHED
+    opened = "" if finished else f", open since {instant(overview.opened_at)}"
+    rows = [
+        ("federation", f"{summary.federation}, {summary.state.value}"),
+        ("round", f"{min(summary.round, summary.num_rounds)} of {summary.num_rounds}{opened}"),
+        ("deadline", instant(overview.deadline) if overview.deadline else "none"),
+        ("waiting for", overview.waiting_for or "nothing"),
+        ("projector", f"{latest.number}, sha256 {cell(latest.digest)}, {size(latest.size_bytes)}"),
+        ("spec", f"{counted(len(overview.spec.tensors), 'tensor')}, {counted(overview.spec.num_elements, 'value')}"),
+        ("silos", f"{summary.num_silos} active"),
+    ]
+    return [row for row in rows if not (finished and row[0] == "deadline")]
+
+
+def _fields(overview: FederationOverview) -> dict[str, object]:
+    return {
+        "summary": overview.summary,
+        "waiting_for": overview.waiting_for,
+        "opened_at": overview.opened_at,
+        "deadline": overview.deadline,
+        "silos": overview.silos,
+        "spec": overview.spec,
+        "latest": overview.latest,
+    }
+
+
+def _lineage_row(manifest: ProjectorManifest, metrics: list[str]) -> tuple[object, ...]:
+    return (
+        manifest.number,
+        manifest.digest,
+        manifest.parent_digest,
+        manifest.cut_at,
+        manifest.rule,
+        manifest.server_optimizer,
+        manifest.num_examples or None,
+        *(manifest.metrics.get(metric) for metric in metrics),
+        " ".join(manifest.silos),
+    )

@@ -1,0 +1,16 @@
+"""A silo in fifteen lines: its "training" moves every value a hundredth towards zero. Put yours in its place."""
+
+import os
+
+from isthmus import SiloClient
+
+
+def train(projector, plan):
+    return {name: tensor * 0.99 for name, tensor in projector.items()}, 100
+
+
+with SiloClient(os.environ["AGGREGATOR"], federation=os.environ["FEDERATION"], credentials="silo.pem") as hub:
+    for round in hub.rounds():
+        projector = hub.pull(round)  # dict[str, torch.Tensor]
+        local, num_examples = train(projector, round.plan)
+        hub.push(round, local, num_examples=num_examples)
