@@ -6,10 +6,18 @@ Knows rules, server optimizers and where values lie in a payload; reads and writ
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from aggregator.blocks import Payload
+import numpy as np
+
+from aggregator.blocks import Block, CombinedBlock, Payload, Reader, RosterBlocks, block_length, walk_payloads
+from aggregator.payload_writer import PayloadWriter, Written
+from aggregator.rules import build_rule, check_rule
+from aggregator.server_optimizers import ServerOptimizer, State, build_server_optimizer
+from isthmus.codec import F32, encode
 from isthmus.contribution import Encoding
-from isthmus.federation import StrategyPolicy
-from isthmus.spec import ProjectorSpec
+from isthmus.errors import FederationInvalid, InvariantBroken, SpecMismatch
+from isthmus.federation import Federation, StrategyPolicy
+from isthmus.payload import ITEM_BYTES, layout
+from isthmus.spec import ProjectorSpec, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +42,46 @@ class RoundInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """One file that was written whole.
-
-    Attributes:
-        digest: SHA-256 of its bytes, 32 bytes.
-        size_bytes: How many; at least 1.
-    """
-
-    digest: bytes
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Aggregated:
-    """The next global projector and the server optimizer's state to publish with it (None: it keeps none)."""
+    """The next global projector, and the server optimizer's state to publish with it (None: it keeps none)."""
 
     projector: Written
     state: Written | None
+
+
+def check_strategy(federation: Federation, spec: ProjectorSpec) -> None:
+    """Checks, when a federation is created, that its strategy can be carried out in every round it allows.
+
+    Raises:
+        FederationInvalid: The rule or server optimizer does not exist, has wrong options, would be left with too few
+            contributions, or keeps a state whose tensors make no valid spec; says which.
+    """
+    check_rule(federation.strategy.rule, federation.participation)
+    choice = federation.strategy.server_optimizer
+    slots = build_server_optimizer(choice).slots
+    try:
+        if slots:
+            layout(state_spec(spec, slots), Encoding.FP32)
+    except SpecMismatch as error:
+        raise FederationInvalid(
+            f"strategy.server_optimizer: {choice.name} keeps {len(slots)} tensors for each of the projector's, and "
+            f"these cannot be stored: {error}"
+        ) from error
+
+
+def state_spec(spec: ProjectorSpec, slots: dict[str, float]) -> ProjectorSpec:
+    """The spec of a server optimizer's state: every tensor of the projector once for each slot, as "slot/tensor".
+
+    Raises:
+        SpecMismatch: There would be too many tensors, or a name would be too long.
+    """
+    return ProjectorSpec(
+        tuple(
+            TensorSpec(f"{slot}/{tensor.name}", tensor.dtype, tensor.shape)
+            for slot in sorted(slots)
+            for tensor in spec.tensors
+        )
+    )
 
 
 def aggregate(
@@ -79,4 +109,53 @@ def aggregate(
         ConfigInvalid: The budget is too small for so many deltas; says the least that is enough.
         InvariantBroken: A payload gave fewer bytes than it has, or the next projector would not be finite.
     """
-    raise NotImplementedError
+    rule, optimizer = build_rule(strategy.rule), build_server_optimizer(strategy.server_optimizer)
+    length = block_length(len(inputs.deltas), memory_budget_bytes=memory_budget_bytes)
+    roster = RosterBlocks(
+        inputs.num_examples,
+        lambda: walk_payloads(inputs.spec, inputs.deltas, encoding=inputs.encoding, length=length),
+    )
+    owned = walk_payloads(inputs.spec, _owned(inputs, optimizer), encoding=Encoding.FP32, length=length)
+    projector = PayloadWriter(projector_out, inputs.spec)
+    state = PayloadWriter(state_out, state_spec(inputs.spec, optimizer.slots)) if optimizer.slots else None
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below, by name
+        for combined, own in zip(rule(roster), owned, strict=True):
+            values, slots = _step(optimizer, combined, own)
+            projector.put(own.tensor, own.start, values)
+            if state:
+                for slot, part in slots.items():
+                    state.put(f"{slot}/{own.tensor}", own.start, part)
+    return Aggregated(projector.finish(), state.finish() if state else None)
+
+
+def _owned(inputs: RoundInputs, optimizer: ServerOptimizer) -> list[Payload]:
+    """The projector, then each slot of the state, sorted: each as a payload of the projector's spec.
+
+    A slot's tensors lie together in the state's payload and in the projector's order, since their names differ by the
+    same prefix.
+    """
+    slots = sorted(optimizer.slots)
+    if inputs.state is None:
+        return [inputs.projector, *(Payload(_constant(optimizer.slots[slot]), 0) for slot in slots)]
+    slot_bytes = inputs.spec.num_elements * ITEM_BYTES[Encoding.FP32]
+    read, start = inputs.state.read, inputs.state.data_start_bytes
+    return [inputs.projector, *(Payload(read, start + index * slot_bytes) for index in range(len(slots)))]
+
+
+def _constant(value: float) -> Reader:
+    """Reads as float32 values that are all `value`."""
+    item = encode(np.array([value], np.float32), Encoding.FP32)
+    return lambda _offset_bytes, size_bytes: item * (size_bytes // len(item))
+
+
+def _step(optimizer: ServerOptimizer, combined: CombinedBlock, own: Block) -> tuple[F32, State]:
+    if (combined.tensor, combined.start, len(combined.values)) != (own.tensor, own.start, own.values.shape[1]):
+        raise InvariantBroken(f"The rule left the blocks' order at {own.tensor}[{own.start}].")
+    state = dict(zip(sorted(optimizer.slots), own.values[1:], strict=True))
+    values, state = optimizer.apply(own.values[0], combined.values, state)
+    if not all(np.isfinite(part).all() for part in (values, *state.values())):
+        raise InvariantBroken(
+            f"The next projector, or the server optimizer's state, would hold NaN or infinity in {own.tensor}; nothing "
+            "is published. The learning rate of strategy.server_optimizer or admission.max_l2_norm is far too large."
+        )
+    return values, state

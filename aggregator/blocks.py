@@ -1,7 +1,31 @@
-"""A roster as blocks: the same range of one tensor from every delta, so that no rule holds a whole delta."""
+"""A roster as blocks: the same range of one tensor from every delta, so that no rule holds a whole delta.
 
-from collections.abc import Callable
+Knows where values lie in payloads and how much may be held at once; reads through the callables it is given and knows
+no store. What a block holds depends on stored bytes alone, how long it is on the memory budget.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus.codec import F32, decode
+from isthmus.contribution import Encoding
+from isthmus.errors import ConfigInvalid, InvariantBroken
+from isthmus.payload import ITEM_BYTES, PREFIX_BYTES
+from isthmus.spec import ProjectorSpec
+
+GRAIN = 1024
+"""Blocks begin at multiples of this many values from their tensor's start.
+
+A rule that sums over a block (a Gram matrix) sums grain by grain, in order; then no block size changes its last digit.
+"""
+
+_LONGEST = 2 * 1024 * 1024
+"""Values of the longest block: 8 MiB of float32, as much as one stored segment. Longer ones save nothing."""
+
+_SCRATCH_BYTES = 128
+"""Held per value of a block beside the roster's own: bytes just read, projector, optimizer state, intermediates."""
 
 Reader = Callable[[int, int], bytes]
 """`read(offset_bytes, size_bytes)` gives exactly these bytes of one payload, which has them all."""
@@ -15,6 +39,147 @@ class Payload:
     data_start_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One range of one tensor, from every delta of a roster.
+
+    Attributes:
+        tensor: Its name.
+        start: Position of the block's first value in the flattened tensor.
+        values: float32 [num_silos, block], rows in roster order. Whoever walks the blocks may overwrite them; they
+            are gone once the next block is asked for.
+    """
+
+    tensor: str
+    start: int
+    values: F32
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedBlock:
+    """What a rule makes of one block: float32 [block], gone once the next is asked for."""
+
+    tensor: str
+    start: int
+    values: F32
+
+
+@dataclass(frozen=True, slots=True)
+class RosterBlocks:
+    """The deltas of a roster, as often as a rule wants to see them.
+
+    A step before a rule (clipping, a staleness discount) is a function from RosterBlocks to RosterBlocks.
+
+    Attributes:
+        num_examples: Aggregation weight of each delta, in roster order; above 0. Whole numbers unless a step before
+            the rule scaled them.
+        walk: Begins a new pass over all blocks, in the spec's order.
+    """
+
+    num_examples: tuple[float, ...]
+    walk: Callable[[], Iterator[Block]]
+
+    @property
+    def num_silos(self) -> int:
+        """Deltas in the roster; at least 1."""
+        return len(self.num_examples)
+
+    def __iter__(self) -> Iterator[Block]:
+        return self.walk()
+
+
+Rule = Callable[[RosterBlocks], Iterator[CombinedBlock]]
+"""An aggregation rule. One pass or several.
+
+1. It gives one combined block for each block of a pass, in the same order, of the same tensor, start and length.
+2. Its values are float32, whatever the deltas' encoding.
+3. They are the same bits whatever the length of the blocks.
+4. One delta alone is combined to itself.
+5. Equal deltas are combined to that delta, up to rounding.
+6. Every combined value lies between the least and the largest of its deltas, up to rounding.
+7. It depends on the roster alone: no clock, no random numbers, no thread count (so elementwise operations, no BLAS).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A block to be: `count` values of a tensor, which lie at `position` among all values of the projector."""
+
+    tensor: str
+    start: int
+    count: int
+    position: int
+
+
 def open_payload(read: Reader) -> Payload:
     """The payload behind `read`, whose first 8 bytes say where its values begin."""
-    return Payload(read, 8 + int.from_bytes(read(0, 8), "little"))
+    return Payload(read, PREFIX_BYTES + int.from_bytes(read(0, PREFIX_BYTES), "little"))
+
+
+def block_length(num_silos: int, *, memory_budget_bytes: int) -> int:
+    """Values of the longest block that keeps a round's arithmetic within the budget; a multiple of GRAIN.
+
+    Raises:
+        ConfigInvalid: Not even one grain of every delta fits.
+    """
+    bytes_per_grain = GRAIN * (4 * num_silos + _SCRATCH_BYTES)
+    if memory_budget_bytes < bytes_per_grain:
+        raise ConfigInvalid(
+            f"A memory budget of {memory_budget_bytes} bytes is too small to combine {num_silos} deltas; "
+            f"configure at least {bytes_per_grain} bytes.",
+            measured=memory_budget_bytes,
+            limit=bytes_per_grain,
+        )
+    return min(memory_budget_bytes // bytes_per_grain * GRAIN, _LONGEST)
+
+
+def walk_payloads(
+    spec: ProjectorSpec, payloads: Sequence[Payload], *, encoding: Encoding, length: int
+) -> Iterator[Block]:
+    """The blocks of these payloads, at most `length` values each (a multiple of GRAIN).
+
+    Blocks of neighbouring tensors are read together, so that many small tensors cost few reads.
+
+    Raises:
+        InvariantBroken: A payload gave fewer bytes than it has.
+    """
+    buffer = np.empty((len(payloads), min(length, spec.num_elements)), np.float32)
+    for span in _spans(spec, length):
+        first = span[0].position
+        count = span[-1].position + span[-1].count - first
+        for row, payload in zip(buffer, payloads, strict=True):
+            row[:count] = _read(payload, first, count, encoding)
+        for piece in span:
+            begin = piece.position - first
+            yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])
+
+
+def _read(payload: Payload, first: int, count: int, encoding: Encoding) -> F32:
+    item_bytes = ITEM_BYTES[encoding]
+    offset_bytes, size_bytes = payload.data_start_bytes + first * item_bytes, count * item_bytes
+    data = payload.read(offset_bytes, size_bytes)
+    if len(data) != size_bytes:
+        raise InvariantBroken(f"Bytes {offset_bytes} to {offset_bytes + size_bytes} were asked for; {len(data)} came.")
+    return decode(data, encoding)
+
+
+def _spans(spec: ProjectorSpec, length: int) -> Iterator[list[_Piece]]:
+    """Runs of neighbouring pieces, each run at most `length` values together."""
+    span: list[_Piece] = []
+    room = length
+    for piece in _pieces(spec, length):
+        if piece.count > room:
+            yield span
+            span, room = [], length
+        span.append(piece)
+        room -= piece.count
+    yield span
+
+
+def _pieces(spec: ProjectorSpec, length: int) -> Iterator[_Piece]:
+    position = 0
+    for tensor in spec.tensors:
+        for start in range(0, tensor.num_elements, length):
+            count = min(length, tensor.num_elements - start)
+            yield _Piece(tensor.name, start, count, position + start)
+        position += tensor.num_elements

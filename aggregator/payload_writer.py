@@ -1,0 +1,50 @@
+"""Writes canonical float32 safetensors block by block, into a file that may be larger than memory."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from isthmus.codec import F32, encode
+from isthmus.contribution import Encoding
+from isthmus.payload import ITEM_BYTES, layout
+from isthmus.spec import ProjectorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One file that was written whole.
+
+    Attributes:
+        digest: SHA-256 of its bytes, 32 bytes.
+        size_bytes: How many; at least 1.
+    """
+
+    digest: bytes
+    size_bytes: int
+
+
+class PayloadWriter:
+    """One payload on its way into a file. Blocks may come in any order; all must come before `finish`.
+
+    Args:
+        out: An empty file open for reading and writing, seekable.
+        spec: What the payload holds.
+    """
+
+    def __init__(self, out: BinaryIO, spec: ProjectorSpec) -> None:
+        placed = layout(spec, Encoding.FP32)
+        self._out = out
+        self._starts = {span.tensor.name: placed.data_start + span.start for span in placed.tensors}
+        out.write(placed.header)
+
+    def put(self, tensor: str, start: int, values: F32) -> None:
+        """Writes float32 values [block] of a tensor, from its flattened position `start` on."""
+        self._out.seek(self._starts[tensor] + start * ITEM_BYTES[Encoding.FP32])
+        self._out.write(encode(values, Encoding.FP32))
+
+    def finish(self) -> Written:
+        """Flushes the file and says what it holds."""
+        self._out.flush()
+        self._out.seek(0)
+        digest = hashlib.file_digest(self._out, "sha256").digest()  # type: ignore[arg-type]  # BinaryIO reads into
+        return Written(digest, self._out.tell())

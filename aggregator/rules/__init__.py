@@ -1,0 +1,65 @@
+"""The aggregation rules, by the name that a federation's TOML calls them. A new rule is one file and one entry here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aggregator.blocks import Rule
+from aggregator.options import NoOptions, Options, read_options
+from aggregator.rules import mean, median, trimmed_mean
+from isthmus.errors import FederationInvalid
+from isthmus.federation import Choice, ParticipationPolicy
+
+_KEY = "strategy.rule"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleEntry:
+    """How one rule is chosen.
+
+    Attributes:
+        options: The type of its options; every one has a default, so that the contract tests can build it.
+        build: The rule with these options.
+        least_silos: The fewest deltas for which the rule with these options does what its name promises.
+    """
+
+    options: type[Options]
+    build: Callable[[Any], Rule]  # Any: each takes its own options
+    least_silos: Callable[[Any], int]
+
+
+RULES: dict[str, RuleEntry] = {
+    "mean": RuleEntry(NoOptions, mean.build, mean.least_silos),
+    "median": RuleEntry(NoOptions, median.build, median.least_silos),
+    "trimmed_mean": RuleEntry(trimmed_mean.TrimmedMeanOptions, trimmed_mean.build, trimmed_mean.least_silos),
+}
+
+
+def build_rule(choice: Choice) -> Rule:
+    """The rule that a federation chose.
+
+    Raises:
+        FederationInvalid: There is no such rule, or an option is wrong; says which.
+    """
+    return RULES[choice.name].build(_options(choice))
+
+
+def check_rule(choice: Choice, participation: ParticipationPolicy) -> None:
+    """Checks that every round the policy allows has enough deltas for the rule to do what it promises.
+
+    Raises:
+        FederationInvalid: There is no such rule, an option is wrong, or a round may be cut with too few deltas.
+    """
+    options = _options(choice)
+    least = RULES[choice.name].least_silos(options)
+    if participation.silos.min < least:
+        raise FederationInvalid(
+            f"{_KEY}: {choice.name} with these options protects a round only from {least} contributions on, but "
+            f"participation.silos.min is {participation.silos.min}; raise it, or change the rule or its options.",
+            measured=participation.silos.min,
+            limit=least,
+        )
+
+
+def _options(choice: Choice) -> Options:
+    return read_options(choice, _KEY, {name: entry.options for name, entry in RULES.items()})
