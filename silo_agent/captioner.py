@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
+from silo_agent.caption_loss import targets_of, token_losses
 from silo_agent.llms import fastest_dtype, load_llm
 
 
@@ -46,14 +46,12 @@ class FrozenLlm:
 
     def token_losses(self, tokens_bte: torch.Tensor, captions: Sequence[Sequence[int]]) -> torch.Tensor:
         """Cross entropy [B, L] in nats of each caption token given the image tokens [B, T, E]; 0 beyond a caption."""
-        length = max(len(ids) for ids in captions)
-        device = self.embeddings.device
-        targets_bl = torch.tensor([[*ids, *([-100] * (length - len(ids)))] for ids in captions], device=device)
+        targets_bl = targets_of(captions, device=self.embeddings.device)
         fed_bl = targets_bl[:, :-1].clamp_min(0)
         inputs = torch.cat([self.prefix(tokens_bte), self.embeddings[fed_bl]], dim=1)
         # Attention is causal and padding comes last, so no caption token ever sees it: no mask is needed.
-        logits = self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=length).logits.float()
-        return functional.cross_entropy(logits.transpose(1, 2), targets_bl, ignore_index=-100, reduction="none")
+        logits = self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=targets_bl.shape[1]).logits
+        return token_losses(logits, targets_bl)
 
     @torch.no_grad()
     def caption(self, tokens_bte: torch.Tensor, *, max_tokens: int = 16) -> list[str]:

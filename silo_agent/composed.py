@@ -12,21 +12,21 @@ from typing import Literal
 
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
 from isthmus.config import FilePath
-from isthmus.errors import ConfigInvalid, SpecMismatch
-from isthmus.federation import TrainingPlan, explain
+from isthmus.errors import SpecMismatch
+from isthmus.federation import TrainingPlan
 from isthmus.projectors import build_projector
 from isthmus.spec import ProjectorSpec, spec_of
+from silo_agent.caption_loss import mean_loss
 from silo_agent.captioner import open_llm
-from silo_agent.cursor import schedule
 from silo_agent.encoders import ENCODERS, load_encoder, pixels
 from silo_agent.features import FeatureSource, features_of
-from silo_agent.fit import fit, loss_metrics
-from silo_agent.trainer import LocalResult, Report, Surroundings, quiet
+from silo_agent.fit import fit_schedule, schedule_of
+from silo_agent.trainer import LocalResult, Report, Surroundings, quiet, settings_of
 
 
 class ComposedOptions(BaseModel):
@@ -56,21 +56,6 @@ class ComposedSettings(BaseModel):
     """The projector's output is scaled to this many times the mean norm of the language model's embeddings."""
     max_caption_tokens: int = Field(default=64, ge=2, le=4096)
     """Longer captions are cut, and then have no end of text."""
-
-
-def settings_of(plan: TrainingPlan) -> ComposedSettings:
-    """The plan's settings.
-
-    Raises:
-        ConfigInvalid: This agent does not know one of them; training without it would not be what was asked for.
-    """
-    try:
-        return ComposedSettings.model_validate(plan.settings)
-    except ValidationError as error:
-        raise ConfigInvalid(
-            f"The federation's plan.settings do not fit the trainer composed: {explain(error)} "
-            "Update the agent, or ask the operator to correct them."
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,30 +153,19 @@ class ComposedTrainer:
     ) -> LocalResult:
         """See `Trainer`."""
         self.require(spec_of(projector))
-        settings, samples = settings_of(plan), self._surroundings.samples.items
-        llm = self.model.llm
-        captions = [llm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in samples]
-        todo = schedule(
-            [sample.key for sample in samples],
-            [len(ids) for ids in captions],
-            plan,
-            silo=self._surroundings.silo,
-            round_number=round_number,
-            cursor=cursor,
-        )
-        if not todo.batches:
-            return LocalResult(dict(projector), 0, cursor=todo.cursor)
+        around, llm = self._surroundings, self.model.llm
+        settings = settings_of(plan, ComposedSettings)
+        captions = [llm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in around.samples.items]
         features, scaling = self._features_under(settings), self.model.scaling(settings)
-        module = module_of(projector).to(self._surroundings.device)
+        module = module_of(projector).to(around.device)
 
         def loss_of(batch: Sequence[int]) -> torch.Tensor:
-            tokens = scaling.image_tokens(module, features[list(batch)].to(self._surroundings.device))
+            tokens = scaling.image_tokens(module, features[list(batch)].to(around.device))
             chosen = [captions[index] for index in batch]
-            return llm.token_losses(tokens, chosen).sum() / sum(len(ids) for ids in chosen)
+            return mean_loss(llm.token_losses(tokens, chosen), chosen)
 
-        losses = fit(module, todo.batches, loss_of, plan=plan, report=report)
-        tensors = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
-        return LocalResult(tensors, todo.num_examples, loss_metrics(losses), todo.cursor)
+        todo = schedule_of(captions, plan, around=around, round_number=round_number, cursor=cursor)
+        return fit_schedule(module, todo, loss_of, plan=plan, report=report)
 
     def _features_under(self, settings: ComposedSettings) -> torch.Tensor:
         """[N, T, D] of all samples, kept in memory until the settings change."""

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from isthmus.errors import ConfigInvalid
 from silo_agent.data import Sample
 from silo_agent.durable import write_durably
-from silo_agent.pictures import Flaw, read_picture
+from silo_agent.pictures import require_picture
 
 SHARD_PICTURES = 256
 """Pictures of one file of the cache: a kill costs at most this many again."""
@@ -65,7 +65,7 @@ def features_of(
     for start in range(0, len(missing), SHARD_PICTURES):
         shard: dict[str, torch.Tensor] = {}
         for digest in missing[start : start + SHARD_PICTURES]:
-            shard[digest] = source.encode(_still_the_same(pictures[digest], max_pixels=max_pixels)).contiguous()
+            shard[digest] = source.encode(require_picture(pictures[digest], max_pixels=max_pixels)).contiguous()
             report(start + len(shard), len(missing))
         _write_shard(shards, shard)
         known |= shard
@@ -92,12 +92,3 @@ def _write_shard(shards: Path, rows: dict[str, torch.Tensor]) -> None:
         raise ConfigInvalid(
             f"The cache {shards} cannot be written: {error.strerror}. Free space there, or name another in `cache`."
         ) from error
-
-
-def _still_the_same(path: Path, *, max_pixels: int) -> Image.Image:
-    picture = read_picture(path, max_pixels=max_pixels)
-    if isinstance(picture, Flaw):
-        raise ConfigInvalid(
-            f"A picture changed after the data folder was read: {picture.value}. Start the agent again."
-        )
-    return picture

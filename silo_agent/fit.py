@@ -8,7 +8,8 @@ from torch import nn
 
 from isthmus.errors import ConfigInvalid, DeltaNotFinite
 from isthmus.federation import TrainingPlan
-from silo_agent.trainer import Report, Step
+from silo_agent.cursor import Schedule, schedule
+from silo_agent.trainer import LocalResult, Report, Step, Surroundings
 
 Optimizers = Callable[[list[nn.Parameter], TrainingPlan], torch.optim.Optimizer]
 
@@ -76,6 +77,28 @@ def fit(
     return losses
 
 
+def schedule_of(
+    captions: Sequence[Sequence[int]], plan: TrainingPlan, *, around: Surroundings, round_number: int, cursor: str
+) -> Schedule:
+    """What a round trains on, for samples whose captions have these tokens; see `silo_agent.cursor.schedule`."""
+    keys, lengths = [sample.key for sample in around.samples.items], [len(ids) for ids in captions]
+    return schedule(keys, lengths, plan, silo=around.silo, round_number=round_number, cursor=cursor)
+
+
+def fit_schedule(
+    projector: nn.Module,
+    todo: Schedule,
+    loss_of: Callable[[Sequence[int]], torch.Tensor],
+    *,
+    plan: TrainingPlan,
+    report: Report,
+) -> LocalResult:
+    """Trains the projector in place on what the schedule says, as `fit`; a schedule without batches changes nothing."""
+    losses = fit(projector, todo.batches, loss_of, plan=plan, report=report)
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in projector.state_dict().items()}
+    return LocalResult(tensors, todo.num_examples, loss_metrics(losses), todo.cursor)
+
+
 def rate_of_step(plan: TrainingPlan, number: int, num_steps: int) -> float:
     """The learning rate of step `number` (from 1): linear from the plan's first rate to its last."""
     done = (number - 1) / (num_steps - 1) if num_steps > 1 else 0.0
@@ -83,7 +106,9 @@ def rate_of_step(plan: TrainingPlan, number: int, num_steps: int) -> float:
 
 
 def loss_metrics(losses: Sequence[float]) -> dict[str, float]:
-    """What leaves the silo of the losses: their mean over the round, and over its last quarter."""
+    """What leaves the silo of the losses: their mean over the round, and over its last quarter; nothing of none."""
+    if not losses:
+        return {}
     tail = losses[-max(1, len(losses) // 4) :]
     return {"train_loss": sum(losses) / len(losses), "train_loss_last": sum(tail) / len(tail)}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from isthmus.errors import ConfigInvalid
+
 
 class Flaw(enum.StrEnum):
     """Why a row of the data is no sample; the words are what people read."""
@@ -40,6 +42,20 @@ def read_picture(path: Path, *, max_pixels: int) -> Image.Image | Flaw:
         return Flaw.MISSING
     except Exception:  # bytes that nobody vouches for make Pillow's decoders raise almost anything
         return Flaw.UNDECODABLE
+
+
+def require_picture(path: Path, *, max_pixels: int) -> Image.Image:
+    """A picture that was found to decode when the data was read.
+
+    Raises:
+        ConfigInvalid: It changed since. Does not name it: the text may leave the silo in a log.
+    """
+    picture = read_picture(path, max_pixels=max_pixels)
+    if isinstance(picture, Flaw):
+        raise ConfigInvalid(
+            f"A picture changed after the data folder was read: {picture.value}. Start the agent again."
+        )
+    return picture
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ Knows the contract and the names of the trainers that exist; imports none of the
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel, ValidationError
@@ -112,6 +112,24 @@ class TrainerEntry(NamedTuple):
     options: type[BaseModel]
     build: Callable[..., Trainer]
     """Called as build(options, surroundings)."""
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def settings_of(plan: TrainingPlan, model: type[Settings]) -> Settings:
+    """The plan's settings as a trainer understands them.
+
+    Raises:
+        ConfigInvalid: It does not know one of them; training without it would not be what was asked for.
+    """
+    try:
+        return model.model_validate(plan.settings)
+    except ValidationError as error:
+        raise ConfigInvalid(
+            f"The federation's plan.settings do not fit this silo's trainer: {explain(error)} "
+            "Update the agent, choose another trainer.name, or ask the operator to correct them."
+        ) from error
 
 
 def _composed() -> TrainerEntry:

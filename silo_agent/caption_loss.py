@@ -1,0 +1,27 @@
+"""The loss of captions from a language model's logits. Pure. B captions, L tokens of the longest, V vocabulary."""
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+NO_TARGET = -100
+"""Marks positions beyond a caption's end."""
+
+
+def targets_of(captions: Sequence[Sequence[int]], *, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Token ids [B, L], padded on the right with NO_TARGET."""
+    length = max(len(ids) for ids in captions)
+    return torch.tensor([[*ids, *([NO_TARGET] * (length - len(ids)))] for ids in captions], device=device)
+
+
+def token_losses(logits_blv: torch.Tensor, targets_bl: torch.Tensor) -> torch.Tensor:
+    """Cross entropy [B, L] in nats, float32, of each token under the logits that predict it; 0 where there is none."""
+    return functional.cross_entropy(
+        logits_blv.float().transpose(1, 2), targets_bl, ignore_index=NO_TARGET, reduction="none"
+    )
+
+
+def mean_loss(losses_bl: torch.Tensor, captions: Sequence[Sequence[int]]) -> torch.Tensor:
+    """The loss per caption token of a batch, a scalar: what training minimises."""
+    return losses_bl.sum() / sum(len(ids) for ids in captions)
