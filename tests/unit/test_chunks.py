@@ -15,19 +15,19 @@ def test_split_gives_back_every_byte(data, start, step):
     """The chunks, joined, are the bytes from the start on, each at its own offset."""
     chunks = list(split(data, start=start, step=step))
 
-    assert b"".join(chunk for _, chunk in chunks) == data[start:]
+    assert data[start:] == b"".join(chunk for _, chunk in chunks)
     assert all(data[offset : offset + len(chunk)] == chunk and 1 <= len(chunk) <= step for offset, chunk in chunks)
 
 
 def test_spans_of_nothing_are_none():
     """An upload that is whole has no chunk left to send."""
-    assert list(spans(10, 10)) == []
-    assert list(spans(11, 10)) == []
+    assert [] == list(spans(10, 10))
+    assert [] == list(spans(11, 10))
 
 
 def test_file_is_read_from_where_an_upload_broke():
     """Resuming reads what is missing and nothing else."""
-    assert list(read_chunks(io.BytesIO(b"0123456789"), start=4, size_bytes=10)) == [(4, b"456789")]
+    assert [(4, b"456789")] == list(read_chunks(io.BytesIO(b"0123456789"), start=4, size_bytes=10))
 
 
 def test_file_that_was_cut_off_is_refused():
@@ -47,7 +47,7 @@ def test_gap_or_repeat_names_where_to_resume(offset):
     with pytest.raises(OffsetMismatch) as caught:
         require_next(offset, 1, committed_bytes=4, size_bytes=10)
 
-    assert caught.value.details["committedBytes"] == "4"
+    assert "4" == caught.value.details["committedBytes"]
 
 
 def test_chunk_beyond_the_announced_size_is_refused():

@@ -26,9 +26,9 @@ def test_token_survives_file_and_call(tmp_path):
     credentials = load_credentials(tmp_path / "silo.pem")
     ((key, value),) = credentials.metadata
 
-    assert (key, token_of(value)) == ("authorization", token)
-    assert credentials.digest == token_digest(token)
-    assert credentials.ca_pem == CERTIFICATE
+    assert ("authorization", token) == (key, token_of(value))
+    assert token_digest(token) == credentials.digest
+    assert CERTIFICATE == credentials.ca_pem
 
 
 def test_tokens_never_show():
@@ -43,7 +43,7 @@ def test_only_the_owner_can_read_a_saved_file(tmp_path):
     """A credentials file is private from its first byte."""
     save_credentials(tmp_path / "silo.pem", token_pem(new_token()))
 
-    assert stat.S_IMODE((tmp_path / "silo.pem").stat().st_mode) == 0o600
+    assert 0o600 == stat.S_IMODE((tmp_path / "silo.pem").stat().st_mode)
 
 
 def test_saving_never_overwrites(tmp_path):
@@ -53,7 +53,7 @@ def test_saving_never_overwrites(tmp_path):
 
     with pytest.raises(ConfigInvalid, match="exists already"):
         save_credentials(path, token_pem(new_token()))
-    assert path.read_text() == "mine"
+    assert "mine" == path.read_text()
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_line_breaks_in_facts_stay_within_the_line(stream):
     """No field can forge a second line."""
     log_event(logging.getLogger("here"), Event.DELTA_REFUSED, text='a\n{"event": "delta.admitted"}')
 
-    assert len(stream.getvalue().splitlines()) == 1
+    assert 1 == len(stream.getvalue().splitlines())
 
 
 def test_exceptions_are_kept(stream):

@@ -58,11 +58,11 @@ PLAN = TrainingPlan(
 
 def test_values_come_back_as_they_went():
     """Every value survives its message, to the last field."""
-    assert wire.spec_from_proto(wire.spec_to_proto(SPEC)) == SPEC
-    assert wire.header_from_proto(wire.header_to_proto(HEADER)) == HEADER
-    assert wire.receipt_from_proto(wire.receipt_to_proto(RECEIPT)) == RECEIPT
-    assert wire.manifest_from_proto(wire.manifest_to_proto(MANIFEST)) == MANIFEST
-    assert wire.plan_from_proto(wire.plan_to_proto(PLAN)) == PLAN
+    assert SPEC == wire.spec_from_proto(wire.spec_to_proto(SPEC))
+    assert HEADER == wire.header_from_proto(wire.header_to_proto(HEADER))
+    assert RECEIPT == wire.receipt_from_proto(wire.receipt_to_proto(RECEIPT))
+    assert MANIFEST == wire.manifest_from_proto(wire.manifest_to_proto(MANIFEST))
+    assert PLAN == wire.plan_from_proto(wire.plan_to_proto(PLAN))
 
 
 @pytest.mark.parametrize("encoding", Encoding)
@@ -81,7 +81,7 @@ def test_every_field_of_the_plan_travels():
     """A key added to the plan without a field in the proto is found here, not in the field."""
     fields = {field.name for field in projector_pb2.TrainingPlan.DESCRIPTOR.fields}
 
-    assert set(TrainingPlan.model_fields) == fields
+    assert fields == set(TrainingPlan.model_fields)
 
 
 @pytest.mark.parametrize("number", [0, 4, 99, -1])
