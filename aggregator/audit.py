@@ -11,13 +11,19 @@ from datetime import datetime
 from typing import Any
 
 from aggregator.canonical import Fields, canonical, from_instant
+from aggregator.documents import Contribution
 from aggregator.stores import Store
+from isthmus.errors import IsthmusError
 
 MAX_RECORDS = 256
 """Most records of one silo and round; a silo that goes on pushing refused deltas does not fill the store."""
 
+ADMITTED = "delta.admitted"
 REFUSED = "delta.refused"
-"""The value of an event's key "event" that says a push was refused; "message" then says why."""
+"""The values of an event's key "event", the same as in the log."""
+
+_MAX_TEXT = 2000
+"""Characters kept of a refusal's text: some of it is what a silo sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +72,31 @@ def first_broken_link(chain: Sequence[AuditRecord]) -> int | None:
     return None
 
 
-def refusal(record: AuditRecord) -> str:
-    """The text of a record whose event has `"event": "delta.refused"`; empty for any other."""
+def refused(refusal: IsthmusError) -> Fields:
+    """The event of a push that was refused."""
+    return {
+        "details": {key: value[:_MAX_TEXT] for key, value in refusal.details.items()},
+        "event": REFUSED,
+        "message": str(refusal)[:_MAX_TEXT],
+        "reason": refusal.reason,
+    }
+
+
+def admitted(contribution: Contribution) -> Fields:
+    """The event of a push that was admitted and counted."""
+    return {
+        "contribution_digest": contribution.digest.hex(),
+        "event": ADMITTED,
+        "l2_norm": contribution.l2_norm,
+        "num_examples": contribution.header.num_examples,
+        "payload_digest": contribution.header.payload_digest.hex(),
+    }
+
+
+def refusal_of(record: AuditRecord) -> str:
+    """Why the push of this record was refused; empty when it was not."""
     event = record.fields["event"]
-    return str(event.get("message", "refused")) if event.get("event") == REFUSED else ""
+    return str(event["message"]) if event["event"] == REFUSED else ""
 
 
 def _read(store: Store, key: str) -> AuditRecord:

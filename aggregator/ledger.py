@@ -4,12 +4,10 @@ Every document is immutable once it is there, except enrolments and the running 
 overwrites. So what is remembered here (federations, manifests, the newest number seen) is never wrong, only absent.
 """
 
-from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import TypeVar
 
 from aggregator import audit, blobs, enrolment, federations, keys, staging
-from aggregator.canonical import Fields
+from aggregator.blocks import Reader
 from aggregator.documents import (
     Closing,
     Contribution,
@@ -20,23 +18,19 @@ from aggregator.documents import (
     manifest_to_json,
 )
 from aggregator.records import FederationRecord, SiloRecord
-from aggregator.segments import Read, read_range
+from aggregator.remembered import last_true, remember
+from aggregator.segments import read_range
 from aggregator.stores import Content, Store, exists
 from isthmus.errors import (
     ContributionConflict,
     FederationUnknown,
     InvariantBroken,
+    IsthmusError,
     ProjectorUnknown,
 )
 from isthmus.federation import Federation, FederationState
 from isthmus.manifest import ProjectorManifest
 from isthmus.spec import ProjectorSpec
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-MAX_REMEMBERED = 4096
-"""Immutable documents kept in memory of each kind; above it, memory starts anew."""
 
 
 class Ledger:
@@ -164,7 +158,11 @@ class Ledger:
         except KeyError:
             raise ProjectorUnknown(f"Federation {federation} has no projector with digest {digest.hex()}.") from None
 
-    def payload(self, contribution: Contribution) -> Read:
+    def blob(self, federation: str, digest: bytes) -> Reader:
+        """Reads ranges of a projector or optimizer state."""
+        return lambda start, size: self.read_blob(federation, digest, start=start, size=size)
+
+    def payload(self, contribution: Contribution) -> Reader:
         """Reads ranges of a contribution's payload out of its segments."""
 
         def get(segment: Segment, start: int, size: int) -> bytes:
@@ -179,6 +177,10 @@ class Ledger:
     def committed_segments(self, upload: Upload) -> list[Segment]:
         """What is durable of a push, without a gap from 0; it never gets shorter until the upload is dropped."""
         return staging.committed(self._store, upload)
+
+    def read_segment(self, segment: Segment) -> bytes:
+        """A staged segment's bytes."""
+        return self._store.get(segment.key)
 
     def drop_upload(self, upload: Upload) -> None:
         """Forgets what is durable of a push whose bytes were wrong: a retry starts at 0."""
@@ -272,9 +274,19 @@ class Ledger:
         self._store.put_if_absent(key, manifest_to_json(manifest))
         return manifest_from_json(self._store.get(key))
 
-    def append_audit(self, federation: str, round_number: int, silo: str, *, event: Fields, now: datetime) -> bool:
-        """Records what happened to a push of this silo to this round; see `audit.append`."""
-        return audit.append(self._store, keys.audit(federation, round_number, silo), event=event, now=now)
+    def record_refusal(
+        self, federation: str, round_number: int, silo: str, *, refusal: IsthmusError, now: datetime
+    ) -> bool:
+        """Puts on record why a push of this silo to this round was refused; see `audit.append`."""
+        prefix = keys.audit(federation, round_number, silo)
+        return audit.append(self._store, prefix, event=audit.refused(refusal), now=now)
+
+    def record_admission(self, contribution: Contribution) -> bool:
+        """Puts on record that a contribution was admitted and counted; see `audit.append`."""
+        header = contribution.header
+        prefix = keys.audit(header.federation, header.round, contribution.silo)
+        event = audit.admitted(contribution)
+        return audit.append(self._store, prefix, event=event, now=contribution.admitted_at)
 
     def audit_records(self, federation: str, round_number: int, silo: str) -> list[audit.AuditRecord]:
         """What happened to the pushes of this silo to this round, oldest first."""
@@ -283,32 +295,15 @@ class Ledger:
     def last_refusal(self, federation: str, round_number: int, silo: str) -> str:
         """Why the silo's last push to this round was refused; empty when it was not, or there was none."""
         record = audit.last(self._store, keys.audit(federation, round_number, silo))
-        return audit.refusal(record) if record else ""
+        return audit.refusal_of(record) if record else ""
+
+    def recorded_silos(self, federation: str, round_number: int) -> tuple[str, ...]:
+        """Silos with any push to this round on record, sorted; one listing."""
+        entries = self._store.list(keys.audits(federation, round_number))
+        return tuple(sorted({entry.key.split("/")[-2] for entry in entries}))
 
     def _find(self, key: str) -> bytes | None:
         try:
             return self._store.get(key)
         except KeyError:
             return None
-
-
-def remember(memory: dict[K, V], key: K, value: V) -> None:
-    """Keeps an immutable value, within `MAX_REMEMBERED`."""
-    if len(memory) >= MAX_REMEMBERED:
-        memory.clear()
-    memory[key] = value
-
-
-def last_true(holds: Callable[[int], bool], known: int) -> int:
-    """The last number for which `holds`, given that it does for `known`, and for none after the first where it fails.
-
-    Doubles its stride until it fails, then halves the gap: about twice the logarithm of the distance in calls.
-    """
-    stride = 1
-    while holds(known + stride):
-        known, stride = known + stride, 2 * stride
-    while stride > 1:
-        stride //= 2
-        if holds(known + stride):
-            known += stride
-    return known

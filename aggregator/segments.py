@@ -5,9 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from aggregator.documents import Segment
 from isthmus.errors import InvariantBroken
 
-Read = Callable[[int, int], bytes]
-"""Gives `size` bytes from `offset_bytes` of one payload or projector."""
-
 
 def longest_chain(segments: Iterable[Segment]) -> list[Segment]:
     """The segments that, one after the other and without a gap from 0, reach furthest.

@@ -1,63 +1,55 @@
-"""The store: five verbs over named bytes. Knows nothing of federations; `ledger` knows which key holds what."""
+"""Stores by the scheme of their URL. A new one is one file and one line here; the store contract's tests find it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit
 
-Content = bytes | Path
-"""What is written: bytes, or a file whose bytes are (so that a projector need not fit in memory)."""
+from aggregator.stores.contract import Content, Entry, Store, exists, require_key
+from aggregator.stores.local import LocalStore
+from aggregator.stores.memory import MemoryStore
+from aggregator.stores.objects import open_bucket
+from isthmus.errors import ConfigInvalid
 
-
-class Entry(NamedTuple):
-    """One key that exists, and the size of what it holds."""
-
-    key: str
-    size_bytes: int
+__all__ = ["STORES", "Content", "Entry", "Store", "exists", "open_store", "require_key"]
 
 
-class Store(Protocol):
-    """A bucket. Keys are non-empty "/"-separated parts of `[A-Za-z0-9._-]+`, none of them "." or "..".
+def open_store(url: str) -> Store:
+    """The store that this URL names.
 
-    1. `get` gives the bytes, or those of the range; a range that reaches beyond the end gives what is there.
-    2. `get` of a key that does not exist raises KeyError.
-    3. `put` makes the key hold the content, whatever it held; a reader sees the old bytes or the new, never a mix.
-    4. `put_if_absent` gives True when this call created the key, False when it exists (and changes nothing); of any
-       number of racing calls exactly one gets True, and its content is whole for every reader from then on.
-    5. `list` gives every key under the prefix (whole parts: "a/b" does not match "a/bc"), sorted, with sizes; a key
-       whose put returned before the call began is in it (linearizable), one deleted before is not.
-    6. `delete` removes the key; a key that does not exist is no error.
-    7. What put or put_if_absent returned for survives the death of this process and, for durable stores, of the
-       machine.
+    Args:
+        url: A folder ("/srv/isthmus", "state", "file:///srv/isthmus"), "memory:", or a bucket ("s3://bucket/prefix",
+            "gs://bucket/prefix", "az://account/container/prefix"). A bucket's credentials come from the environment
+            as for its vendor's own tools; "?endpoint=...&region=..." names another S3 server than Amazon's.
 
-    Every verb raises StoreUnavailable when the backend cannot be reached, is full, or refuses; then nothing is known
-    of the effect of that call, and repeating it is safe.
+    Raises:
+        ConfigInvalid: The URL names no store, or one that cannot be used.
     """
-
-    def get(self, key: str, *, start: int = 0, size: int | None = None) -> bytes:
-        """The bytes of `key` from `start`, at most `size` of them (None: to the end)."""
-        ...
-
-    def put(self, key: str, content: Content) -> None:
-        """Makes `key` hold `content`."""
-        ...
-
-    def put_if_absent(self, key: str, content: Content) -> bool:
-        """Makes `key` hold `content` unless it exists; True when this call created it."""
-        ...
-
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """Every key under `prefix`, sorted."""
-        ...
-
-    def delete(self, key: str) -> None:
-        """Removes `key` if it exists."""
-        ...
+    parts = urlsplit(url)
+    if not url.strip() or parts.scheme not in STORES:
+        raise ConfigInvalid(
+            f"{url!r} names no store. Give a folder, or a URL that begins with s3:, gs:, az: or memory:."
+        )
+    return STORES[parts.scheme](parts)
 
 
-def exists(store: Store, key: str) -> bool:
-    """Whether the key holds anything; reads one byte at most."""
-    try:
-        store.get(key, start=0, size=1)
-    except KeyError:
-        return False
-    return True
+def _open_local(url: SplitResult) -> Store:
+    if url.netloc not in ("", "localhost") or url.query or url.fragment:
+        raise ConfigInvalid(f"{url.geturl()!r} names no folder. A folder's URL is file:///, then its path.")
+    return LocalStore(Path(unquote(url.path) if url.scheme else url.path))
+
+
+def _open_memory(url: SplitResult) -> Store:
+    if url.netloc or url.path or url.query:
+        raise ConfigInvalid(f"The store in memory is memory: and no more, not {url.geturl()!r}.")
+    return MemoryStore()
+
+
+STORES: dict[str, Callable[[SplitResult], Store]] = {
+    "": _open_local,
+    "file": _open_local,
+    "memory": _open_memory,
+    "s3": open_bucket,
+    "gs": open_bucket,
+    "az": open_bucket,
+}
+"""What opens a store, by the scheme of its URL."""

@@ -1,0 +1,200 @@
+"""The store in a local folder: what a verb returned for survives the loss of power, not only of the process.
+
+A key is a path below the folder. Content is written aside, synced, and then linked (create-only) or renamed (overwrite)
+to its key, and the folders above it are synced. Processes may share the folder, also from several containers of one
+machine; the file system must have hard links and locks.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from aggregator.stores.aside import aside, clear
+from aggregator.stores.contract import Content, Entry, require_key
+from isthmus.errors import ConfigInvalid, StoreUnavailable
+
+ASIDE = "~aside"
+"""The folder of files not yet under their key; no key may hold "~"."""
+
+_RETRY_SECONDS = 5.0
+"""Disks are mended by people: asking more often would only fill the log."""
+
+_MAX_PLACE_TRIES = 100
+
+_ADVICE = {
+    errno.ENOSPC: "Its disk is full: free some space or give it a larger disk.",
+    errno.EDQUOT: "Its disk quota is used up: free some space or raise the quota.",
+    errno.EROFS: "Its file system is mounted read-only: mount it read-write.",
+    errno.EACCES: "The aggregator may not do this there: give its user the rights to read and write.",
+    errno.EPERM: "The aggregator may not do this there: give its user the rights, on a file system with hard links.",
+    errno.EOPNOTSUPP: "Its file system has no hard links or locks: use one that has, or a bucket.",
+    errno.EIO: "Its disk reports errors: check the disk.",
+    errno.EMFILE: "The aggregator has too many files open: raise its limit of open files.",
+}
+
+
+class LocalStore:
+    """The five verbs over a folder; see `aggregator.stores.Store`.
+
+    Args:
+        root: An existing folder, or one to be made in an existing folder.
+
+    Raises:
+        ConfigInvalid: The folder cannot be made, read or written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._aside = self._root / ASIDE
+        try:
+            if not self._root.parent.is_dir():
+                raise FileNotFoundError(errno.ENOENT, f"there is no folder {self._root.parent}")
+            self._aside.mkdir(parents=True, exist_ok=True)
+            clear(self._aside)
+            with aside(self._aside):
+                self._sync(self._root)
+        except OSError as error:
+            advice = _ADVICE.get(error.errno or 0, "Make the folder above it, or name another one.")
+            raise ConfigInvalid(f"The store's folder {root} cannot be used ({error.strerror}). {advice}") from error
+
+    def get(self, key: str, *, start: int = 0, size: int | None = None) -> bytes:
+        """The bytes of `key` from `start`, at most `size` of them."""
+        with self._told(key):
+            try:
+                with self._path(key).open("rb") as file:
+                    file.seek(start)
+                    return file.read(-1 if size is None else size)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                self._require_root()
+                raise KeyError(key) from None
+
+    def put(self, key: str, content: Content) -> None:
+        """Makes `key` hold `content`."""
+        path = self._path(key)
+        with self._told(key), self._written(content) as written:
+            self._place(path, lambda: os.replace(written, path))
+
+    def put_if_absent(self, key: str, content: Content) -> bool:
+        """Makes `key` hold `content` unless it exists; True when this call created it."""
+        path = self._path(key)
+        with self._told(key):
+            if path.exists():
+                # Whoever created it may not have synced it yet, and this answer is taken for durable.
+                self._sync(path.parent)
+                return False
+            with self._written(content) as written:
+                try:
+                    self._place(path, lambda: os.link(written, path))
+                except FileExistsError:
+                    self._sync(path.parent)
+                    return False
+            return True
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Every key under `prefix`, sorted."""
+        folder = self._path(prefix) if prefix else self._root
+        with self._told(prefix):
+            self._require_root()
+            return iter(sorted(self._walk(folder)))
+
+    def delete(self, key: str) -> None:
+        """Removes `key` if it exists, and the folders that this leaves empty."""
+        path = self._path(key)
+        with self._told(key):
+            self._require_root()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
+            folder = path.parent
+            while folder != self._root and _is_removed(folder):
+                folder = folder.parent
+            self._sync(folder)
+
+    def _path(self, key: str) -> Path:
+        require_key(key)
+        return self._root / key
+
+    def _walk(self, folder: Path) -> Iterator[Entry]:
+        try:
+            with os.scandir(folder) as entries:
+                found = [entry for entry in entries if entry.name != ASIDE]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(Path(entry.path))
+            else:
+                with suppress(FileNotFoundError):  # deleted since the folder was read
+                    size_bytes = entry.stat(follow_symlinks=False).st_size
+                    yield Entry(Path(entry.path).relative_to(self._root).as_posix(), size_bytes)
+
+    @contextmanager
+    def _written(self, content: Content) -> Iterator[str]:
+        """The path of a synced file that holds the content and is under no key yet."""
+        with aside(self._aside) as file:
+            if isinstance(content, Path):
+                with content.open("rb") as source:
+                    shutil.copyfileobj(source, file, 1 << 20)
+            else:
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            yield file.name
+
+    def _place(self, path: Path, make: Callable[[], None]) -> None:
+        """Makes the key's directory entry, and it durable; again if a racing delete removed the folder meanwhile."""
+        for _ in range(_MAX_PLACE_TRIES):
+            self._require_root()
+            with suppress(FileNotFoundError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                make()
+                break
+        else:
+            raise FileNotFoundError(errno.ENOENT, "its folders are removed as fast as they are made")
+        self._sync(path.parent)
+
+    def _sync(self, folder: Path) -> None:
+        """Makes the entries of the folder and of all above it durable: any of them may have been made just now."""
+        while True:
+            with suppress(FileNotFoundError):  # its last key was deleted meanwhile
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            if folder == self._root:
+                return
+            folder = folder.parent
+
+    def _require_root(self) -> None:
+        """Checks that the folder is there and ours: a disk that is not mounted must not look like an empty store."""
+        if not self._aside.is_dir():
+            raise StoreUnavailable(
+                f"The store's folder {self._root} is gone, or is another one. Mount its disk again.",
+                retry_after_seconds=_RETRY_SECONDS,
+            )
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        """Turns what the operating system says into an error that tells what to do."""
+        try:
+            yield
+        except OSError as error:
+            advice = _ADVICE.get(error.errno or 0, "See the operating system's log.")
+            raise StoreUnavailable(
+                f"The store's folder {self._root} failed at {key} ({error.strerror}). {advice}",
+                retry_after_seconds=_RETRY_SECONDS,
+            ) from error
+
+
+def _is_removed(folder: Path) -> bool:
+    """Removes the folder if nothing is in it; whether it is gone."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
