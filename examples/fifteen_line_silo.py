@@ -1,6 +1,6 @@
 """A silo in fifteen lines: its "training" moves every value a hundredth towards zero. Put yours in its place."""
 
-import os
+import sys
 
 from isthmus import SiloClient
 
@@ -9,7 +9,7 @@ def train(projector, plan):
     return {name: tensor * 0.99 for name, tensor in projector.items()}, 100
 
 
-with SiloClient(os.environ["AGGREGATOR"], federation=os.environ["FEDERATION"], credentials="silo.pem") as hub:
+with SiloClient(sys.argv[1], federation=sys.argv[2], credentials=sys.argv[3]) as hub:
     for round in hub.rounds():
         projector = hub.pull(round)  # dict[str, torch.Tensor]
         local, num_examples = train(projector, round.plan)

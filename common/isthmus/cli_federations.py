@@ -14,10 +14,11 @@ from isthmus.uploads import chunks_of_parts
 
 def create(arguments: Namespace) -> Answer:
     """Creates a federation; everything that can be checked here is checked before the aggregator is called."""
-    from isthmus.projectors.initial import initial_projector  # torch takes seconds to load; only this verb needs it
-
     toml = read_text(arguments.file)
     federation = parse_federation(toml)
+
+    from isthmus.projectors.initial import initial_projector  # torch takes seconds to load; only this verb needs it
+
     spec, payload = initial_projector(federation, file=arguments.projector, model_config=arguments.model_config)
     with connect(arguments) as client:
         _, created = client.create(

@@ -1,0 +1,205 @@
+"""The command line without an aggregator: usage, exit codes, and one sentence for every user's error."""
+
+import json
+import re
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from isthmus.cli import VERBS, main
+from isthmus.cli_text import counted, pairs, plain, size, table
+from isthmus.credentials import load_credentials
+from isthmus.federation import FederationState
+
+TOML = """
+name = "tiny"
+rounds = 2
+[participation]
+silos = { min = 1, max = 1 }
+[plan]
+learning_rate = { initial = 0.1 }
+"""
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
+
+
+@pytest.fixture(autouse=True)
+def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ISTHMUS_AGGREGATOR", "ISTHMUS_CREDENTIALS", "ISTHMUS_FEDERATION"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """An operator's credentials file."""
+    out = tmp_path / "operator.pem"
+    assert main(["operator", "init", "--out", str(out)]) == 0
+    capsys.readouterr()
+    return out
+
+
+def usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What standard error says of a command line that must be wrong."""
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def complaint(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What standard error says when a command must fail; standard output must stay empty."""
+    assert main(argv) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.strip()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--help of every verb says what it does and that it can print JSON."""
+    with pytest.raises(SystemExit) as caught:
+        main([*verb.split(), "--help"])
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0
+    assert VERBS[verb].help in text
+    assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["nonsense"], ["pull", "first", "--out", "x"], ["pull", "1"], ["silo"], ["create"], ["list", "--xyz"]]
+)
+def test_wrong_command_lines_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A command line that makes no sense prints its usage and exits with 2."""
+    assert "usage: isthmus" in usage(argv, capsys)
+
+
+def test_missing_address_says_where_to_put_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command without an address names the option and the environment variable."""
+    assert "--aggregator, or in the environment as ISTHMUS_AGGREGATOR" in usage(["list"], capsys)
+    assert "ISTHMUS_CREDENTIALS" in usage(["list", "--aggregator", "localhost:1"], capsys)
+
+
+def test_operator_credential_is_secret_and_usable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`operator init` writes a file that only its owner reads and prints the digest that the aggregator needs."""
+    out = tmp_path / "operator.pem"
+
+    assert main(["operator", "init", "--out", str(out), "--json"]) == 0
+
+    answer = json.loads(capsys.readouterr().out)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert load_credentials(out).digest == answer["credential_sha256"]
+
+
+def test_operator_credential_is_never_overwritten(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second `operator init` to the same file fails and leaves it as it was."""
+    before = operator.read_bytes()
+
+    assert "exists already" in complaint(["operator", "init", "--out", str(operator)], capsys)
+    assert operator.read_bytes() == before
+
+
+def test_operator_credential_carries_the_authority(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --ca the file holds the authority to trust, so that every call made with it uses TLS."""
+    (tmp_path / "ca.pem").write_text("comment\n" + CERTIFICATE)
+    (tmp_path / "empty.pem").write_text("nothing")
+    out = tmp_path / "operator.pem"
+
+    assert "no CERTIFICATE" in complaint(
+        ["operator", "init", "--out", str(out), "--ca", str(tmp_path / "empty.pem")], capsys
+    )
+    assert main(["operator", "init", "--out", str(out), "--ca", str(tmp_path / "ca.pem")]) == 0
+    assert load_credentials(out).ca_pem == CERTIFICATE
+
+
+def test_unreachable_aggregator_is_one_sentence(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """When nothing answers, the address stands in one line on standard error, and the exit code is 1."""
+    common = ["--aggregator", "127.0.0.1:1", "--credentials", str(operator), "--patience", "0"]
+
+    text = complaint(["list", *common], capsys)
+
+    assert "\n" not in text
+    assert re.match(r"isthmus: .*Tried 127\.0\.0\.1:1 without TLS", text)
+
+
+def test_errors_are_json_where_json_was_asked_for(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json an error is an object with its stable name, so that programs need not read sentences."""
+    common = ["--aggregator", "127.0.0.1:1", "--credentials", str(operator), "--patience", "0", "--json"]
+
+    assert json.loads(complaint(["list", *common], capsys))["error"] == "AGGREGATOR_UNREACHABLE"
+
+
+@pytest.mark.parametrize(
+    ("toml", "options", "claim"),
+    [
+        (TOML.replace("rounds", "runds"), [], "rounds: Field required. runds: Extra inputs are not permitted."),
+        ("name = ", [], "not valid TOML"),
+        (TOML, [], "has 0 sources"),
+        (TOML + '[projector]\nkind = "magic"\n', [], "'magic' is not a kind of projector"),
+        (TOML + '[projector]\nkind = "mlp"\n', [], "in_features: Field required"),
+        (TOML + '[projector]\nkind = "mlp"\n', ["--projector", "p.safetensors"], "has 2 sources"),
+        (TOML, ["--projector", "none.safetensors"], "There is no projector file none.safetensors"),
+        (TOML, ["--model-config", "nowhere"], "nowhere holds no config.json"),
+    ],
+)
+def test_wrong_federations_are_refused_before_any_call(
+    operator: Path, capsys: pytest.CaptureFixture[str], *, toml: str, options: list[str], claim: str
+) -> None:
+    """A mistake in the federation's file or its projector is named without asking the aggregator."""
+    file = operator.with_name("federation.toml")
+    file.write_text(toml)
+    common = ["--aggregator", "127.0.0.1:1", "--credentials", str(operator)]
+
+    text = complaint(["create", str(file), *options, *common], capsys)
+
+    assert claim in text
+    assert "Traceback" not in text
+
+
+def test_file_that_is_no_safetensors_is_refused(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--projector with some other file says what it is not."""
+    file = operator.with_name("federation.toml")
+    file.write_text(TOML)
+    common = ["--aggregator", "127.0.0.1:1", "--credentials", str(operator)]
+
+    text = complaint(["create", str(file), "--projector", str(operator), *common], capsys)
+
+    assert "is no safetensors file that can be read" in text
+
+
+def test_invitation_is_not_asked_for_where_it_cannot_be_kept(
+    operator: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`silo invite` to a file that exists, or into no folder, fails before the aggregator is called."""
+    common = ["--aggregator", "127.0.0.1:1", "--credentials", str(operator)]
+
+    assert "exists already" in complaint(["silo", "invite", "alpha", "--out", str(operator), *common], capsys)
+    assert "does not exist" in complaint(
+        ["silo", "invite", "alpha", "--out", str(operator.parent / "none" / "a.pem"), *common], capsys
+    )
+
+
+def test_table_is_aligned() -> None:
+    """Text stands left, numbers right, nothing is cut, and what is not there is a dash."""
+    text = table(("SILO", "EXAMPLES", "WHY"), [("alpha", 12345, ""), ("b", 7, "late")])
+
+    assert text.splitlines() == [
+        "SILO   EXAMPLES  WHY",
+        "alpha    12,345  -",
+        "b             7  late",
+    ]
+
+
+def test_small_texts() -> None:
+    """Sizes, counts and pairs read like sentences."""
+    assert [size(7), size(1536), size(84 << 20), size(3 << 30)] == ["7 B", "1.5 KiB", "84.0 MiB", "3.0 GiB"]
+    assert [counted(1, "silo"), counted(1200, "silo")] == ["1 silo", "1,200 silos"]
+    assert pairs([("a", "1"), ("long", "2")]) == "a     1\nlong  2"
+
+
+def test_values_are_plain_json() -> None:
+    """Digests are hex digits, instants ISO 8601, states their names."""
+    value = {"digest": b"\xab\xcd", "at": datetime(2026, 1, 2, tzinfo=UTC), "state": FederationState.PAUSED, "n": (1,)}
+
+    assert plain(value) == {"digest": "abcd", "at": "2026-01-02T00:00:00+00:00", "state": "paused", "n": [1]}

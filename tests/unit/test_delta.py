@@ -1,0 +1,80 @@
+"""The silo's delta: its sign and dtype, and the honest mistakes that are found before anything is sent."""
+
+import math
+
+import pytest
+import torch
+
+from isthmus.delta import difference, l2_norm
+from isthmus.errors import DeltaNormExceeded, DeltaNotFinite, SpecMismatch
+from isthmus.spec import spec_of
+
+BASE = {"a": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "b": torch.tensor([0.5])}
+SPEC = spec_of(BASE)
+
+
+def changed(**tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The base with some tensors replaced."""
+    return {**BASE, **tensors}
+
+
+def test_delta_is_local_minus_global() -> None:
+    """The delta is what local training added, in the spec's order."""
+    delta = difference(changed(b=torch.tensor([0.75])), BASE, spec=SPEC)
+
+    assert ["a", "b"] == list(delta)
+    assert [[0.0, 0.0], [0.0, 0.0]] == delta["a"].tolist()
+    assert [0.25] == delta["b"].tolist()
+
+
+def test_delta_is_float32_whatever_the_training_was() -> None:
+    """A projector trained in bfloat16 with gradients on gives a plain float32 delta; the inputs stay as they were."""
+    trained = changed(b=torch.tensor([0.75], dtype=torch.bfloat16, requires_grad=True))
+
+    delta = difference(trained, BASE, spec=SPEC)
+
+    assert (torch.float32, False) == (delta["b"].dtype, delta["b"].requires_grad)
+    assert [0.5] == BASE["b"].tolist()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_named(bad: float) -> None:
+    """A diverged training is told which tensor holds how many bad values."""
+    with pytest.raises(DeltaNotFinite, match="holds 1 values that are NaN or infinite in tensor b") as caught:
+        difference(changed(b=torch.tensor([bad])), BASE, spec=SPEC)
+
+    assert ("b", "1") == (caught.value.details["tensor"], caught.value.details["measured"])
+
+
+@pytest.mark.parametrize(
+    ("local", "claim"),
+    [
+        ({"a": BASE["a"]}, "Tensor b is missing"),
+        (changed(b=torch.zeros(2)), r"Tensor b has shape \[2\]"),
+        (changed(c=torch.zeros(1)), "Tensor 'c' is not in the federation's spec"),
+    ],
+)
+def test_other_tensors_than_the_spec_are_refused(local: dict[str, torch.Tensor], claim: str) -> None:
+    """A projector of another architecture is refused with the first difference."""
+    with pytest.raises(SpecMismatch, match=claim):
+        difference(local, BASE, spec=SPEC)
+
+
+def test_delta_given_for_weights_is_recognised() -> None:
+    """Somebody who gives the delta instead of the trained projector is told so, not refused for its norm later."""
+    small = {name: tensor * 0.01 for name, tensor in BASE.items()}
+
+    with pytest.raises(DeltaNormExceeded, match="looks like a delta"):
+        difference(small, BASE, spec=SPEC)
+
+
+def test_projector_that_starts_at_zero_may_be_trained() -> None:
+    """A global projector of zeros takes any delta: there is no norm to compare with."""
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in BASE.items()}
+
+    assert BASE["a"].tolist() == difference(BASE, zeros, spec=SPEC)["a"].tolist()
+
+
+def test_norm_covers_all_tensors() -> None:
+    """The norm is that of all values together."""
+    assert math.sqrt(1 + 4 + 9 + 16 + 0.25) == pytest.approx(l2_norm(BASE), rel=1e-12)
