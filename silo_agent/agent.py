@@ -122,7 +122,7 @@ class Agent:
 
     def _take_part(self, current: Round) -> Ending | None:
         self.status.enter(Phase.PULLING, round=current.number, num_rounds=current.num_rounds)
-        self.trainer.require(current.spec)
+        self.trainer.require(current.spec, current.plan)
         base = self.hub.pull(current)
         log_event(
             LOG,

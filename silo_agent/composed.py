@@ -138,8 +138,9 @@ class ComposedTrainer:
         """Encoder and language model."""
         return ComposedModel(self._options, cache=self._surroundings.cache, device=self._surroundings.device)
 
-    def require(self, spec: ProjectorSpec) -> None:
+    def require(self, spec: ProjectorSpec, plan: TrainingPlan) -> None:
         """See `Trainer`."""
+        settings_of(plan, ComposedSettings)
         require_widths(spec, self.model.widths)
 
     def train(
@@ -152,7 +153,7 @@ class ComposedTrainer:
         report: Report = quiet,
     ) -> LocalResult:
         """See `Trainer`."""
-        self.require(spec_of(projector))
+        self.require(spec_of(projector), plan)
         around, llm = self._surroundings, self.model.llm
         settings = settings_of(plan, ComposedSettings)
         captions = [llm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in around.samples.items]

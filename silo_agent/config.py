@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from isthmus.config import FilePath, load_settings
 from isthmus.federation import Choice, Name
@@ -57,6 +57,16 @@ class SiloConfig(_Table):
     """A name in `silo_agent.trainer.TRAINERS`, and that trainer's own keys beside it."""
     compute: ComputeConfig = ComputeConfig()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    _folder: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: dict[str, Path] | None, /) -> None:
+        """Remembers the folder of the file."""
+        self._folder = Path((context or {}).get("folder", ""))
+
+    @property
+    def folder(self) -> Path:
+        """Of the file it was read from: where relative paths in [trainer] start."""
+        return self._folder
 
     @property
     def cache_folder(self) -> Path:

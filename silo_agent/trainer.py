@@ -54,7 +54,8 @@ class LocalResult:
 class Trainer(Protocol):
     """Trains a projector on the silo's data.
 
-    1. `require` raises SpecMismatch when a projector of the spec does not fit the silo's model.
+    1. `require` raises SpecMismatch when a projector of the spec does not fit the silo's model, and ConfigInvalid when
+       the plan has settings that the trainer does not know.
     2. `train` starts from the projector given, which it leaves unchanged, and honours every field of the plan.
     3. Equal arguments give equal results on the same machine: the seed is the plan's, mixed with silo and round.
     4. It keeps nothing between calls that changes a result: the cursor comes in and goes out.
@@ -62,8 +63,8 @@ class Trainer(Protocol):
     6. When a one-pass plan has no sample left, the result has num_examples 0 and the projector as it came.
     """
 
-    def require(self, spec: ProjectorSpec) -> None:
-        """Checks that a projector of this spec fits between the silo's vision encoder and language model."""
+    def require(self, spec: ProjectorSpec, plan: TrainingPlan) -> None:
+        """Checks that `train` can train a projector of this spec by this plan."""
         ...
 
     def train(

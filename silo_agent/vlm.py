@@ -38,7 +38,7 @@ class VlmOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: FilePath
-    """The model's folder: configuration, safetensors, processor, tokenizer. Nothing is downloaded, no code in it run."""
+    """The model's folder, with its processor and tokenizer. Nothing is downloaded, no code in it is run."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the frozen parts; the projector trains in float32."""
 
@@ -157,8 +157,9 @@ class VlmTrainer:
         """The model, once it is needed."""
         return Vlm(self._options, device=self._around.device)
 
-    def require(self, spec: ProjectorSpec) -> None:
+    def require(self, spec: ProjectorSpec, plan: TrainingPlan) -> None:
         """See `Trainer`; reads the model's configuration only."""
+        settings_of(plan, VlmSettings)
         require_match(projector_from_config(self._options.model).state_dict(), spec)
 
     def train(

@@ -1,0 +1,70 @@
+"""`python -m silo_agent run|check --config silo.toml`.
+
+Exit codes: 0 done, stopped from outside, or nothing wrong; 1 it failed, with one sentence on standard error; 2 the
+command line is wrong.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from isthmus.errors import IsthmusError
+from isthmus.logs import configure
+from silo_agent.check import check
+from silo_agent.config import SiloConfig, load_config
+from silo_agent.run import run_agent
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The agent's command line."""
+    parser = argparse.ArgumentParser(prog="silo_agent", description="A silo in a federation of Isthmus.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, help_text in {
+        "run": "take part in the federation until it is finished",
+        "check": "look for whatever would keep the agent from taking part, and say what to do about it",
+    }.items():
+        leaf = verbs.add_parser(verb, help=help_text, description=help_text + ".")
+        leaf.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's settings, TOML")
+        leaf.add_argument(
+            "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE", help="overrides the file"
+        )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code."""
+    arguments = build_parser().parse_args(argv)
+    # Models come from local folders alone; without this, transformers may ask a hub about them.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # SIGTERM ends like Ctrl-C: nothing needs saving, as everything that matters is on disk already.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        config = load_config(arguments.config, environment=os.environ, assignments=arguments.assignments)
+        return _run(config) if arguments.verb == "run" else _check(config)
+    except IsthmusError as error:
+        print(f"silo_agent: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(config: SiloConfig) -> int:
+    configure(sys.stderr, level=config.log_level)
+    ending = run_agent(config)
+    print(f"silo_agent: {ending.value}.", flush=True)
+    return 0
+
+
+def _check(config: SiloConfig) -> int:
+    num_problems = 0
+    for finding in check(config):
+        num_problems += not finding.ok
+        print(f"{'OK' if finding.ok else 'PROBLEM':8}{finding.name:14}{finding.words}", flush=True)
+    return 1 if num_problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Puts an agent together from its configuration: state folder, data, trainer, connection; and says how it ended."""
+
+import fcntl
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from isthmus.client import SiloClient
+from isthmus.credentials import load_credentials
+from isthmus.errors import ConfigInvalid, IsthmusError
+from isthmus.logs import Event, log_event
+from silo_agent.agent import Agent, Ending
+from silo_agent.config import SiloConfig
+from silo_agent.data import Samples, load_samples
+from silo_agent.outbox import Outbox
+from silo_agent.status_file import Phase, StatusFile, peak_rss_bytes
+from silo_agent.trainer import Surroundings, Trainer, build_trainer
+
+LOG = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 15.0
+"""How long the client goes on by itself before the agent says that it waits, and then goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Where the agent keeps what must survive it, and who may use it."""
+
+    folder: Path
+
+    def outbox_of(self, federation: str) -> Path:
+        """The outbox of one federation: another federation's deltas never meet this one."""
+        return self.folder / federation / "outbox"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for this process; a death lets go of it.
+
+        Raises:
+            ConfigInvalid: It cannot be made or written, or another agent holds it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("a")
+        except OSError as error:
+            raise ConfigInvalid(f"The state folder {self.folder} cannot be written: {error.strerror}.") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigInvalid(
+                    f"Another agent uses the state folder {self.folder}. Stop it, or name another folder in `state`."
+                ) from error
+            yield
+
+
+def run_agent(config: SiloConfig) -> Ending:
+    """Takes part in the federation until it is finished.
+
+    Raises:
+        IsthmusError: What stopped the agent, in words for its operator; the status file says the same.
+    """
+    state = StateFolder(config.state)
+    with state.held():
+        status = StatusFile(
+            config.state / "status.json",
+            now=lambda: datetime.now(UTC),
+            silo=config.silo,
+            federation=config.federation,
+        )
+        log_event(LOG, Event.AGENT_STARTED, silo=config.silo, federation=config.federation)
+        try:
+            ending = _take_part(config, state, status)
+        except KeyboardInterrupt:
+            status.enter(Phase.STOPPED, words="stopped from outside")
+            raise
+        except BaseException as error:
+            words = str(error) if isinstance(error, IsthmusError) else f"{type(error).__name__}: see the log"
+            status.enter(Phase.FAILED, words=words)
+            log_event(LOG, Event.AGENT_STOPPED, logging.ERROR, words=words, peak_rss_bytes=peak_rss_bytes())
+            raise
+        status.enter(Phase.FINISHED if ending is Ending.FINISHED else Phase.EXHAUSTED, words=ending.value)
+        log_event(LOG, Event.AGENT_STOPPED, words=ending.value, peak_rss_bytes=peak_rss_bytes())
+        return ending
+
+
+def trainer_of(config: SiloConfig, samples: Samples) -> Trainer:
+    """The configuration's trainer over these samples.
+
+    Raises:
+        ConfigInvalid: A package, model file or folder is missing, or an option is wrong.
+    """
+    surroundings = Surroundings(
+        silo=config.silo,
+        samples=samples,
+        cache=config.cache_folder,
+        device=config.compute.device,
+        max_pixels=config.data.max_pixels,
+    )
+    return build_trainer(config.trainer, surroundings, folder=config.folder)
+
+
+def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> Ending:
+    load_credentials(config.credentials)
+    if config.compute.threads:
+        torch.set_num_threads(config.compute.threads)
+    samples = load_samples(config.data, cache=config.cache_folder)
+    _report_data(samples, config.state / "skipped.jsonl")
+    status.tell(samples=len(samples.items), skipped=len(samples.skipped))
+    with SiloClient(
+        config.aggregator,
+        federation=config.federation,
+        credentials=config.credentials,
+        patience_seconds=PATIENCE_SECONDS,
+        progress=status.moved,
+    ) as hub:
+        agent = Agent(
+            hub,
+            trainer_of(config, samples),
+            Outbox(state.outbox_of(config.federation)),
+            status,
+            metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},
+        )
+        return agent.run()
+
+
+def _report_data(samples: Samples, file: Path) -> None:
+    """Counts go to the log, names to a file that stays with the silo's other state."""
+    level = logging.WARNING if samples.skipped else logging.INFO
+    log_event(LOG, Event.DATA_READ, level, samples=len(samples.items), skipped=samples.flaws)
+    rows = [{"row": row.row, "picture": row.name, "why": row.flaw.value} for row in samples.skipped]
+    try:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
+    except OSError as error:
+        raise ConfigInvalid(f"{file} cannot be written: {error.strerror}. Free space in the state folder.") from error
