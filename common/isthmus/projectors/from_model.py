@@ -4,6 +4,7 @@ Builds the model without memory (on torch's meta device) and gives only its proj
 start a federation for a model it could never load. Weights in the folder are not read: pre-training starts anew.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,17 @@ def projector_from_config(folder: Path, *, seed: int = 0) -> nn.Module:
     projector = find_projector(model).to_empty(device="cpu").to(torch.float32)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
+        for values in projector.state_dict().values():
+            values.fill_(math.nan)  # so that a tensor which nobody initialises is noticed, not left to chance
         # Children first, as transformers does: a family's own _init_weights of a parent may overwrite its children's.
         for module in reversed(list(projector.modules())):
             model._init_weights(module)
+    for name, values in projector.state_dict().items():
+        if not torch.isfinite(values).all():
+            raise ConfigInvalid(
+                f"transformers does not say how tensor {name} of {folder}'s projector starts; "
+                "write the projector to a safetensors file yourself and give it with --projector."
+            )
     return projector
 
 
