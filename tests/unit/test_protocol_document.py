@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aggregator.rules import RULES
+from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from isthmus import chunks, payload, spec, status, wire
 from isthmus.federation import Choice, Federation
 from isthmus.spec import ProjectorSpec, TensorSpec
@@ -97,14 +97,23 @@ def test_limits_are_those_of_the_code(what: str, limit: int) -> None:
     assert table("## Limits")[what] == [str(limit)]
 
 
+def options_of(model: type[BaseModel]) -> str:
+    """A rule's or server optimizer's options with their defaults, as TOML."""
+    return ", ".join(f"{name} = {default_of(field)}" for name, field in model.model_fields.items()) or "none"
+
+
 def test_rules_are_all_there() -> None:
-    """Every aggregation rule is documented."""
-    assert sorted(table("## Rules")) == sorted(RULES)
+    """Every aggregation rule is documented with its options and their defaults."""
+    documented = {name: cells[0] for name, cells in table("## Rules").items()}
+
+    assert documented == {name: options_of(entry.options) for name, entry in RULES.items()}
 
 
 def test_server_optimizers_are_all_there() -> None:
-    """Every server optimizer is documented."""
-    assert sorted(table("## Server optimizers")) == sorted(SERVER_OPTIMIZERS)
+    """Every server optimizer is documented with its options and their defaults."""
+    documented = {name: cells[0] for name, cells in table("## Server optimizers").items()}
+
+    assert documented == {name: options_of(entry.options) for name, entry in SERVER_OPTIMIZERS.items()}
 
 
 def test_fingerprint_example_is_true() -> None:
