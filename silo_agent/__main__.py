@@ -17,6 +17,13 @@ from silo_agent.check import check
 from silo_agent.config import SiloConfig, load_config
 from silo_agent.run import run_agent
 
+QUIET_AND_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TQDM_DISABLE": "1",
+}
+"""For transformers, read when it is first imported: it asks no hub about local folders, and draws no bars in logs."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The agent's command line."""
@@ -37,8 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    # Models come from local folders alone; without this, transformers may ask a hub about them.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    for name, value in QUIET_AND_OFFLINE.items():
+        os.environ.setdefault(name, value)
     # SIGTERM ends like Ctrl-C: nothing needs saving, as everything that matters is on disk already.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -26,8 +26,8 @@ class DataConfig(_Table):
     """Of the pictures; for imagefolder it holds metadata.jsonl too."""
     annotations: FilePath | None = None
     """The LLaVA JSON file; only for that format, where it is needed."""
-    max_pixels: int = Field(default=64_000_000, ge=1, le=1_000_000_000)
-    """A picture with more is skipped before it is decoded: a small file can unfold to gigabytes."""
+    max_pixels: int = Field(default=64_000_000, ge=1, le=178_956_970)
+    """A picture with more is skipped before it is decoded: a small file can unfold to gigabytes. Pillow's own limit."""
 
 
 class ComputeConfig(_Table):
