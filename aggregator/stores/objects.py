@@ -12,13 +12,14 @@ from urllib.parse import SplitResult, parse_qsl, urlunsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import ObjectStore
 
 from aggregator.stores.contract import Content, Entry, require_key
 from isthmus.errors import ConfigInvalid, StoreUnavailable
 
 if TYPE_CHECKING:  # obstore has these names for type checkers only
     from obstore import OffsetRange
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
+    from obstore.store import ClientConfig, RetryConfig, S3Config
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "s3": ("endpoint", "region", "virtual_hosted_style_request"),
@@ -130,7 +131,7 @@ class BucketStore:
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise self._unavailable(key, error, "Check the credentials in the aggregator's environment.") from error
         except BaseError as error:
-            raise self._unavailable(key, error, "Check that it can be reached and is not full.") from error
+            raise self._unavailable(key, error, "Check that it exists, that its credentials may do this, and that it is not full.") from error
 
     def _unavailable(self, key: str, error: Exception, advice: str) -> StoreUnavailable:
         said = str(error).partition("\n")[0][:300]

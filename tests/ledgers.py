@@ -1,0 +1,99 @@
+"""Ledgers for tests: a small federation, its silos, and contributions staged as the service stages them."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aggregator.advance import At, Outcome, advance
+from aggregator.documents import Contribution, Upload
+from aggregator.ledger import Ledger
+from isthmus.contribution import ContributionHeader, Encoding, push_id
+from isthmus.federation import Federation, parse_federation
+from isthmus.payload import header_bytes
+from tests.rosters import TINY, payload_bytes, values
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+"""When every test's federation is created."""
+
+NAME = "harbour"
+SEGMENT_BYTES = 100
+"""Small, so that a tiny payload has several segments."""
+
+INITIAL = payload_bytes(values("initial", TINY.num_elements), TINY)
+"""The initial projector's bytes."""
+
+
+def after(seconds: float) -> datetime:
+    """An instant so long after the start."""
+    return START + timedelta(seconds=seconds)
+
+
+def definition(name: str = NAME, *, rounds: int = 3, quorum: int = 2, most: int = 8, seconds: str = "max = 60") -> str:
+    """The federation's TOML; its optimizer keeps a state, so that lineage is more than deltas."""
+    return f"""
+name = "{name}"
+rounds = {rounds}
+participation = {{ silos = {{ min = {quorum}, max = {most} }}, seconds = {{ {seconds} }} }}
+strategy.rule = {{ name = "mean" }}
+strategy.server_optimizer = {{ name = "nesterov", learning_rate = 0.7, momentum = 0.9 }}
+plan = {{ learning_rate = {{ initial = 0.001 }} }}
+"""
+
+
+def found(ledger: Ledger, toml: str | None = None, *, silos: tuple[str, ...] = ("a", "b", "c")) -> Federation:
+    """Creates the federation of this TOML and enrols the silos."""
+    text = toml or definition()
+    federation = parse_federation(text)
+    ledger.create_federation(text, federation, TINY, projector=INITIAL, now=START)
+    for silo in silos:
+        ledger.invite(federation.name, silo, credential_sha256=credential(silo), now=START)
+    return federation
+
+
+def credential(silo: str) -> str:
+    """The digest of a silo's token."""
+    return hashlib.sha256(silo.encode()).hexdigest()
+
+
+def contribute(ledger: Ledger, silo: str, *, round_number: int = 1, federation: str = NAME) -> Contribution:
+    """Stages and commits one silo's delta to a round; what stands. The delta follows from the silo and the round."""
+    return ledger.commit_contribution(staged(ledger, silo, round_number=round_number, federation=federation))
+
+
+def staged(
+    ledger: Ledger, silo: str, *, round_number: int = 1, federation: str = NAME, variant: str = ""
+) -> Contribution:
+    """A contribution whose bytes are staged and that is not committed."""
+    name = f"{federation}-{round_number}-{silo}{variant}"
+    payload = payload_bytes(values(name, TINY.num_elements, scale=0.1), TINY)
+    header = ContributionHeader(
+        federation=federation,
+        round=round_number,
+        base_digest=ledger.manifest(federation, round_number - 1).digest,
+        spec_fingerprint=TINY.fingerprint,
+        payload_digest=hashlib.sha256(payload).digest(),
+        payload_size_bytes=len(payload),
+        num_examples=10 + len(name),
+        encoding=Encoding.FP32,
+        metrics={"loss": float(len(name))},
+    )
+    upload = Upload(federation, round_number, push_id(federation, round_number, silo, header.payload_digest))
+    segments = tuple(
+        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])
+        for start in range(0, len(payload), SEGMENT_BYTES)
+    )
+    return Contribution(
+        silo=silo,
+        header=header,
+        segments=segments,
+        data_start_bytes=len(header_bytes(TINY, Encoding.FP32)),
+        l2_norm=1.0,
+        admitted_at=after(1),
+    )
+
+
+def step(
+    ledger: Ledger, scratch: Path, *, now: datetime = START, at: At = lambda point: None, federation: str = NAME
+) -> Outcome:
+    """Advances the federation by one step."""
+    return advance(ledger, federation, now=now, memory_budget_bytes=16 * 1024 * 1024, scratch=scratch, at=at)
