@@ -94,10 +94,11 @@ Rule = Callable[[RosterBlocks], Iterator[CombinedBlock]]
 1. It gives one combined block for each block of a pass, in the same order, of the same tensor, start and length.
 2. Its values are float32, whatever the deltas' encoding.
 3. They are the same bits whatever the length of the blocks.
-4. One delta alone is combined to itself.
+4. One delta alone is combined to itself; a zero may lose its sign.
 5. Equal deltas are combined to that delta, up to rounding.
 6. Every combined value lies between the least and the largest of its deltas, up to rounding.
-7. It depends on the roster alone: no clock, no random numbers, no thread count (so elementwise operations, no BLAS).
+7. Deltas twice as large are combined to exactly twice the delta.
+8. It depends on the roster alone: no clock, no random numbers, no thread count (so elementwise operations, no BLAS).
 """
 
 
@@ -148,13 +149,13 @@ def walk_payloads(
         first = span[0].position
         count = span[-1].position + span[-1].count - first
         for row, payload in zip(buffer, payloads, strict=True):
-            row[:count] = _read(payload, first, count, encoding)
+            row[:count] = _read(payload, encoding, first=first, count=count)
         for piece in span:
             begin = piece.position - first
             yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])
 
 
-def _read(payload: Payload, first: int, count: int, encoding: Encoding) -> F32:
+def _read(payload: Payload, encoding: Encoding, *, first: int, count: int) -> F32:
     item_bytes = ITEM_BYTES[encoding]
     offset_bytes, size_bytes = payload.data_start_bytes + first * item_bytes, count * item_bytes
     data = payload.read(offset_bytes, size_bytes)

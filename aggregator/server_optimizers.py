@@ -188,4 +188,5 @@ def build_server_optimizer(choice: Choice) -> ServerOptimizer:
         FederationInvalid: There is no such server optimizer, or an option is wrong; says which.
     """
     known = {name: entry.options for name, entry in SERVER_OPTIMIZERS.items()}
-    return SERVER_OPTIMIZERS[choice.name].build(read_options(choice, "strategy.server_optimizer", known))
+    options = read_options(choice, "strategy.server_optimizer", known)
+    return SERVER_OPTIMIZERS[choice.name].build(options)

@@ -41,7 +41,8 @@ def build_rule(choice: Choice) -> Rule:
     Raises:
         FederationInvalid: There is no such rule, or an option is wrong; says which.
     """
-    return RULES[choice.name].build(_options(choice))
+    options = _options(choice)
+    return RULES[choice.name].build(options)
 
 
 def check_rule(choice: Choice, participation: ParticipationPolicy) -> None:

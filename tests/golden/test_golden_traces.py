@@ -1,0 +1,64 @@
+"""Three rounds of every rule with every server optimizer, compared bit for bit with JSON that a reviewer can read.
+
+A change that should not alter results leaves the traces untouched; one that should rewrites them (`make golden`, which
+sets ISTHMUS_REWRITE_GOLDEN=1) and shows the difference.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from aggregator.rules import RULES
+from aggregator.server_optimizers import SERVER_OPTIMIZERS
+from isthmus.contribution import Encoding
+from isthmus.federation import Choice
+from tests.rosters import TINY, deltas, payload_bytes, run_round, values, values_of
+
+TRACES = Path(__file__).parent / "traces"
+NUM_SILOS, NUM_ROUNDS = 5, 3
+
+
+def trace(rule: str, optimizer: str) -> dict[str, object]:
+    """What each round published: the projector's values, exactly, and the digests of both files."""
+    projector, state = payload_bytes(values("golden", TINY.num_elements), TINY), b""
+    rounds = []
+    for number in range(1, NUM_ROUNDS + 1):
+        outcome = run_round(
+            deltas(NUM_SILOS, TINY, name=f"golden-{number}"),
+            base=projector,
+            state=state,
+            rule=Choice(name=rule),
+            optimizer=Choice(name=optimizer),
+            encoding=list(Encoding)[number - 1],
+        )
+        projector, state = outcome.projector, outcome.state
+        rounds.append(
+            {
+                "round": number,
+                "projector": values_of(projector, TINY.num_elements).tolist(),
+                "projector_sha256": outcome.result.projector.digest.hex(),
+                "state_sha256": outcome.result.state.digest.hex() if outcome.result.state else "",
+            }
+        )
+    return {"rule": rule, "server_optimizer": optimizer, "num_silos": NUM_SILOS, "rounds": rounds}
+
+
+@pytest.mark.parametrize("optimizer", SERVER_OPTIMIZERS)
+@pytest.mark.parametrize("rule", RULES)
+def test_trace_is_unchanged(rule: str, optimizer: str) -> None:
+    """This rule with this server optimizer publishes what it published when the trace was written, bit for bit."""
+    file = TRACES / f"{rule}-{optimizer}.json"
+    if os.environ.get("ISTHMUS_REWRITE_GOLDEN") == "1":
+        file.write_text(json.dumps(trace(rule, optimizer), indent=1) + "\n", encoding="ascii")
+
+    assert file.exists(), f"{file.name} is missing: run `make golden` and look at what it wrote"
+    assert trace(rule, optimizer) == json.loads(file.read_text(encoding="ascii"))
+
+
+def test_every_trace_has_its_strategy() -> None:
+    """No trace is left behind by a rule or server optimizer that is gone."""
+    expected = {f"{rule}-{optimizer}.json" for rule in RULES for optimizer in SERVER_OPTIMIZERS}
+
+    assert {file.name for file in TRACES.iterdir()} == expected
