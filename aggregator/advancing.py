@@ -1,0 +1,142 @@
+"""The loop that advances every federation: the one place of the service that acts without being called."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from aggregator.advance import Finished, Outcome, Published, Waiting, advance
+from aggregator.ledger import Ledger
+from isthmus.errors import IsthmusError, StoreUnavailable
+from isthmus.logs import Event, log_event
+
+_LOG = logging.getLogger(__name__)
+
+
+class Advancing:
+    """Advances all federations in turn, every `interval_seconds` or when woken.
+
+    One federation's failure never stops another's rounds. What is logged is what changed: a reason to wait is told
+    once, not at every turn.
+
+    Args:
+        ledger: Where everything stands.
+        clock: The instant now, UTC.
+        interval_seconds: Between two turns.
+        memory_budget_bytes: See `advance`.
+        scratch: See `advance`.
+        on_publish: Called after each global projector.
+        on_store: Called with whether the store answers, whenever that changes.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], datetime],
+        interval_seconds: float,
+        memory_budget_bytes: int,
+        scratch: Path,
+        on_publish: Callable[[], None],
+        on_store: Callable[[bool], None],
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._interval_seconds = interval_seconds
+        self._memory_budget_bytes = memory_budget_bytes
+        self._scratch = scratch
+        self._on_publish = on_publish
+        self._on_store = on_store
+        self._store_answers = True
+        self._told: dict[str, str] = {}
+        self._finished: set[str] = set()
+        self._woken = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="advance", daemon=True)
+
+    def start(self) -> None:
+        """Begins, in a thread of its own."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Takes the next turn now."""
+        self._woken.set()
+
+    def stop(self, *, timeout: float) -> None:
+        """Ends after the step in progress; a step may also die anywhere, so `timeout` seconds are enough."""
+        self._stopped = True
+        self._woken.set()
+        self._thread.join(timeout)
+
+    def turn(self) -> None:
+        """Advances every federation as far as it goes now."""
+        try:
+            names = self._ledger.federations()
+        except StoreUnavailable as error:
+            self._tell_store(error)
+            return
+        self._tell_store(None)
+        for name in names:
+            while name not in self._finished and not self._stopped and self._advance(name):
+                pass
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self.turn()
+            except Exception:  # a bug must not end the loop: the next turn may find another state
+                _LOG.exception(Event.ADVANCE_FAILED.value)
+            self._woken.wait(self._interval_seconds)
+            self._woken.clear()
+
+    def _advance(self, name: str) -> bool:
+        """One step of one federation; whether another may follow at once."""
+        try:
+            outcome = advance(
+                self._ledger,
+                name,
+                now=self._clock(),
+                memory_budget_bytes=self._memory_budget_bytes,
+                scratch=self._scratch,
+            )
+        except StoreUnavailable as error:
+            self._tell_store(error)
+            return False
+        except IsthmusError as error:
+            self._tell(name, str(error), Event.ADVANCE_FAILED, level=logging.ERROR)
+            return False
+        return self._tell_outcome(name, outcome)
+
+    def _tell_outcome(self, name: str, outcome: Outcome) -> bool:
+        match outcome:
+            case Waiting(reason=reason):
+                self._tell(name, reason, Event.ROUND_WAITING, round=outcome.round)
+            case Published(manifest=manifest, roster=roster):
+                log_event(
+                    _LOG,
+                    Event.PROJECTOR_PUBLISHED,
+                    federation=name,
+                    round=manifest.number,
+                    sha256=manifest.digest,
+                    silos=list(manifest.silos),
+                    num_examples=manifest.num_examples,
+                    reason=roster.reason,
+                )
+                self._on_publish()
+            case Finished():
+                self._finished.add(name)
+        return isinstance(outcome, Published)
+
+    def _tell(self, name: str, text: str, event: Event, *, level: int = logging.INFO, **facts: object) -> None:
+        if self._told.get(name) != text:
+            self._told[name] = text
+            log_event(_LOG, event, level, federation=name, reason=text, **facts)
+
+    def _tell_store(self, error: StoreUnavailable | None) -> None:
+        answers = error is None
+        if answers != self._store_answers:
+            self._store_answers = answers
+            level = logging.INFO if answers else logging.WARNING
+            log_event(_LOG, Event.STORE_BACK if answers else Event.STORE_LOST, level, text=str(error or ""))
+            self._on_store(answers)

@@ -1,0 +1,74 @@
+"""Trying a configuration before it serves, and asking a running replica for its health."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from aggregator.config import AggregatorConfig, host_and_port
+from aggregator.setup import operator_digests, scratch_folders
+from aggregator.stores import Store, open_store
+from isthmus.errors import ConfigInvalid
+
+_PROBE = b"isthmus"
+_HEALTH_SECONDS = 5.0
+
+
+def check(config: AggregatorConfig) -> Iterator[str]:
+    """Says, line by line, what works.
+
+    Raises:
+        ConfigInvalid: Something does not; names it.
+        StoreUnavailable: The store does not answer.
+    """
+    yield f"settings: right; {len(operator_digests(config))} operator(s)"
+    scratch_folders(config).close()
+    yield f"scratch: {config.scratch or 'the temporary folder of the system'} can be written"
+    probe(open_store(config.store))
+    yield f"store: {config.store} writes, creates only once, reads, lists and deletes"
+
+
+def probe(store: Store) -> None:
+    """Tries every verb on one key of its own, which is gone afterwards.
+
+    Raises:
+        ConfigInvalid: The store does not keep its contract; above all, that a key is created only once.
+    """
+    key = f"checks/{secrets.token_hex(8)}"
+    try:
+        created, again = store.put_if_absent(key, _PROBE), store.put_if_absent(key, b"another")
+        if (created, again, store.get(key)) != (True, False, _PROBE):
+            raise ConfigInvalid(
+                "The store overwrote a key that was to be created only once, so rounds could be cut twice. Use one "
+                "that supports conditional writes (If-None-Match)."
+            )
+        if key not in [entry.key for entry in store.list("checks")]:
+            raise ConfigInvalid("The store does not list what was just written, so contributions could be missed.")
+    finally:
+        store.delete(key)
+
+
+def is_healthy(config: AggregatorConfig) -> bool:
+    """Whether the replica that listens with these settings says SERVING; over TLS, whether its port answers."""
+    host, port = host_and_port(config.listen)
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    if config.tls is not None:
+        return _port_answers(host.strip("[]"), port)
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _port_answers(host: str, port: int) -> bool:
+    """A container's own certificate need not name its loopback address, so health is not asked for over TLS."""
+    try:
+        socket.create_connection((host, port), timeout=_HEALTH_SECONDS).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""The aggregator's settings: every key, its default and its range. deploy/config/aggregator.toml explains them all."""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from isthmus.config import FilePath, load_settings
+from isthmus.errors import ConfigInvalid
+
+ENVIRONMENT_PREFIX = "ISTHMUS_AGGREGATOR"
+
+
+def _store_beside_the_file(store: str, info: ValidationInfo) -> str:
+    """A relative folder starts at the settings file's folder, as every path does; an address stays as it is."""
+    if not store or urlsplit(store).scheme:
+        return store
+    return str(Path((info.context or {}).get("folder", "")) / Path(store).expanduser())
+
+
+class _Table(BaseModel):
+    """A TOML table: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(_Table):
+    """The server's certificate. Absent: plaintext, which is refused off loopback unless `allow_plaintext`."""
+
+    certificate: FilePath
+    """PEM: the server's certificate, then its intermediates."""
+    key: FilePath
+    """PEM: its private key, without a passphrase."""
+    authority: FilePath | None = None
+    """PEM: the authority that silos must trust; every invitation carries it. Absent: silos trust their system's."""
+
+
+class Limits(_Table):
+    """What one replica takes on at once; with these, its memory does not depend on the number of silos.
+
+    An upload holds one 8 MiB segment and gRPC's 4 MiB window; a pull holds one 8 MiB read.
+    """
+
+    max_uploads: int = Field(default=16, ge=1, le=1024)
+    max_uploads_per_silo: int = Field(default=2, ge=1, le=64)
+    max_pulls: int = Field(default=16, ge=1, le=1024)
+    max_waiting_polls: int = Field(default=64, ge=0, le=4096)
+    """GetRound calls that may wait; above it they are answered at once."""
+    upload_idle_seconds: float = Field(default=60.0, gt=0.0, le=3600.0)
+    """An upload that sends nothing for so long is cut off; what arrived is kept."""
+    max_projector_bytes: int = Field(default=4 << 30, ge=1)
+    """Largest initial projector."""
+    memory_budget_bytes: int = Field(default=256 << 20, ge=16 << 20)
+    """What an aggregation may hold in blocks, over all silos of the roster."""
+
+    @property
+    def max_calls(self) -> int:
+        """Threads: one for every call that may last, and 16 for those that are answered at once."""
+        return self.max_uploads + self.max_pulls + self.max_waiting_polls + 16
+
+
+class AggregatorConfig(_Table):
+    """All settings of one replica. Replicas of one store may differ in everything but the store."""
+
+    listen: str = "127.0.0.1:8443"
+    """host:port; port 0 takes a free one, which the ready line names."""
+    store: Annotated[str, AfterValidator(_store_beside_the_file)]
+    """A folder, or the address of a bucket: s3://bucket/prefix, gs://..., az://..., memory: (lost at exit)."""
+    scratch: FilePath | None = None
+    """A folder for files that an aggregation needs while it runs; absent: the system's temporary folder."""
+    allow_plaintext: bool = False
+    """True: serve without TLS off loopback, for example behind a proxy that ends TLS. Credentials travel readable."""
+    tls: Tls | None = None
+    operator_credentials: tuple[FilePath, ...] = ()
+    """Credential files of operators, as `isthmus operator init` writes them."""
+    operator_credential_sha256: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    """Digests of operators' credentials, so that the credentials themselves need not lie on this machine."""
+    advance_interval_seconds: float = Field(default=1.0, ge=0.05, le=60.0)
+    """How often a replica looks whether a round is due."""
+    poll_interval_seconds: float = Field(default=1.0, ge=0.05, le=60.0)
+    """How often waiting GetRound calls look for what other replicas did; one look serves all of a federation."""
+    drain_seconds: float = Field(default=20.0, ge=0.0, le=600.0)
+    """After SIGTERM, how long calls in flight may go on. What they staged is kept in any case."""
+    reflection: bool = False
+    """True: answer gRPC reflection, for tools such as grpcurl."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _some_operator(self) -> "AggregatorConfig":
+        if not self.operator_credentials and not self.operator_credential_sha256:
+            raise ValueError(
+                "operator_credentials or operator_credential_sha256 must name an operator; "
+                "make a credential with `isthmus operator init --out operator.pem`"
+            )
+        return self
+
+
+def load_config(file: Path, *, environment: Mapping[str, str], assignments: Sequence[str] = ()) -> AggregatorConfig:
+    """The settings in the file, overridden by ISTHMUS_AGGREGATOR__* variables, overridden by --set assignments.
+
+    Raises:
+        ConfigInvalid: A key is unknown, missing or out of range, or plaintext would leave the machine.
+    """
+    config = load_settings(
+        AggregatorConfig, file, prefix=ENVIRONMENT_PREFIX, environment=environment, assignments=assignments
+    )
+    host, _ = host_and_port(config.listen)
+    if config.tls is None and not config.allow_plaintext and not is_loopback(host):
+        raise ConfigInvalid(
+            f"listen = {config.listen!r} is reachable from other machines, but there is no [tls], so credentials would "
+            "travel readable. Add [tls] with certificate and key, listen on 127.0.0.1, or set allow_plaintext = true."
+        )
+    return config
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """The two parts of host:port; an IPv6 host stands in brackets.
+
+    Raises:
+        ConfigInvalid: It is no host:port.
+    """
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ConfigInvalid(f"listen = {listen!r} is no host:port; write for example 127.0.0.1:8443.")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    bare = host.removeprefix("[").removesuffix("]")
+    if bare == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,161 @@
+"""One payload on its way in: chunks become judged, staged segments. Knows no RPC and no round.
+
+Whatever ends the stream, what arrived is staged, so any replica can continue. Only a refusal drops it.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import grpc
+
+from aggregator.admission import Admitted, PayloadInspection
+from aggregator.documents import Segment, Upload
+from aggregator.ledger import Ledger
+from isthmus.chunks import SEGMENT_BYTES, require_next
+from isthmus.errors import FinishMissing, HeaderInvalid, IsthmusError, RefusedDelta, StoreUnavailable
+from isthmus.logs import Event, log_event
+from isthmus.v1 import projector_pb2
+
+_LOG = logging.getLogger(__name__)
+
+
+class PartMessage(Protocol):
+    """PushDeltaRequest or CreateFederationRequest: a oneof whose parts after the first are chunks, then finish."""
+
+    @property
+    def chunk(self) -> projector_pb2.Chunk:
+        """The chunk, where it is one."""
+        ...
+
+    def WhichOneof(self, oneof_group: str, /) -> str | None:  # protobuf's name
+        """Which part it is."""
+        ...
+
+
+def chunks_until_finish(messages: Iterator[PartMessage]) -> Iterator[projector_pb2.Chunk]:
+    """The chunks of a stream, in order; ends normally at `finish` alone.
+
+    The end of the stream proves nothing: grpcio ends it normally when the caller dies, cancels or runs out of time.
+
+    Raises:
+        FinishMissing: The stream ended without `finish`.
+        HeaderInvalid: A part is neither chunk nor finish.
+    """
+    for message in messages:
+        part = message.WhichOneof("part")
+        if part == "finish":
+            return
+        if part != "chunk":
+            raise HeaderInvalid(
+                f"After its first part a stream holds chunks and one finish, not {part or 'an empty part'}.",
+                check="order",
+                measured=part or "empty",
+            )
+        yield message.chunk
+    raise FinishMissing("The stream ended without the finish part. What arrived is kept; resume the upload.")
+
+
+class UploadSession:
+    """One stream's share of one upload: resumes what is staged, and stages what comes.
+
+    Args:
+        ledger: Where segments are staged.
+        upload: Names the upload.
+        inspection: Sees every byte before it is stored.
+        size_bytes: Of the whole payload.
+
+    Attributes:
+        segments: What is durable, in order and without a gap.
+    """
+
+    def __init__(self, ledger: Ledger, upload: Upload, inspection: PayloadInspection, *, size_bytes: int) -> None:
+        self._ledger = ledger
+        self._upload = upload
+        self._inspection = inspection
+        self._size_bytes = size_bytes
+        self._tail = bytearray()
+        self.segments: list[Segment] = []
+
+    @property
+    def committed_bytes(self) -> int:
+        """Bytes that are durable, from the payload's start."""
+        return self.segments[-1].offset_bytes + self.segments[-1].size_bytes if self.segments else 0
+
+    def receive(self, chunks: Iterator[projector_pb2.Chunk], *, alive: Callable[[], None]) -> Admitted:
+        """Takes the stream to its end and judges the whole.
+
+        Args:
+            chunks: As `chunks_until_finish` gives them.
+            alive: Called at every chunk.
+
+        Raises:
+            RefusedDelta: The payload is wrong; its staged bytes are dropped.
+            UploadBroken: The stream ended early or skipped bytes; what arrived is staged.
+            StoreUnavailable: What is staged may be less than what arrived.
+        """
+        try:
+            self._resume()
+            for chunk in chunks:
+                alive()
+                self._take(chunk.offset_bytes, chunk.data)
+            self._stage()
+            return self._inspection.finish()
+        except RefusedDelta:
+            self._ledger.drop_upload(self._upload)
+            raise
+        except StoreUnavailable:
+            raise
+        except (IsthmusError, grpc.RpcError) as error:
+            self._stage()
+            self._log_broken(getattr(error, "reason", "") or "the caller went away")
+            raise
+
+    def _resume(self) -> None:
+        """Shows the inspection again what earlier streams staged, one segment in memory at a time."""
+        staged = self._ledger.committed_segments(self._upload)
+        if len(staged) > max_segments(self._size_bytes):
+            self._ledger.drop_upload(self._upload)
+            return
+        for segment in staged:
+            try:
+                data = self._ledger.read_segment(segment)
+            except KeyError:  # the round was published, and swept, since the listing; the commit will say so
+                return
+            self._inspection.feed(data)
+            self.segments.append(segment)
+
+    def _take(self, offset_bytes: int, data: bytes) -> None:
+        position = self.committed_bytes + len(self._tail)
+        require_next(offset_bytes, len(data), committed_bytes=position, size_bytes=self._size_bytes)
+        self._inspection.feed(data)
+        self._tail += data
+        if len(self._tail) >= SEGMENT_BYTES:
+            self._stage()
+
+    def _stage(self) -> None:
+        if self._tail:
+            data = bytes(self._tail)
+            self._tail.clear()
+            offset = self.committed_bytes
+            self.segments.append(self._ledger.stage_segment(self._upload, offset_bytes=offset, data=data))
+
+    def _log_broken(self, why: str) -> None:
+        log_event(
+            _LOG,
+            Event.UPLOAD_BROKEN,
+            federation=self._upload.federation,
+            round=self._upload.round,
+            push_id=self._upload.push_id[:12],
+            committed_bytes=self.committed_bytes,
+            size_bytes=self._size_bytes,
+            why=why,
+        )
+
+
+def max_segments(size_bytes: int) -> int:
+    """Most segments that one upload may be staged in; a stream that breaks more often than that starts over.
+
+    Otherwise each break would leave a key of its own, and a contribution would list millions of them.
+    """
+    return 64 + size_bytes // 65_536

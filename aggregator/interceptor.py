@@ -1,0 +1,124 @@
+"""Errors become statuses here and nowhere else: no servicer calls context.abort.
+
+Also the one place that keeps our own bugs private: an unexpected exception reaches the caller as INTERNAL with an
+incident's id, and its text stays in the log under that id.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+
+from isthmus.errors import InvariantBroken, IsthmusError, RequestInvalid
+from isthmus.logs import Event, log_event
+from isthmus.status import CODES, DOMAIN, status_of
+
+_LOG = logging.getLogger(__name__)
+
+Message = Any  # messages of every RPC pass here
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Behaviour = Callable[[Message, grpc.ServicerContext], Message]
+
+
+class _Undecodable:
+    """Stands for a message that is no protobuf; grpcio would answer INTERNAL if decoding raised."""
+
+
+_UNDECODABLE = _Undecodable()
+
+
+class StatusInterceptor(grpc.ServerInterceptor):
+    """Translates what servicers raise."""
+
+    def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Request, Response] | None]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "grpc.RpcMethodHandler[Request, Response] | None":
+        """The same handler, translating; None (UNIMPLEMENTED) and handlers of other services stay as they are."""
+        handler = continuation(handler_call_details)
+        method = handler_call_details.method
+        return _translating(handler, method=method) if handler and method.startswith(f"/{DOMAIN}.") else handler
+
+
+def _translating(handler: "grpc.RpcMethodHandler[Any, Any]", *, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
+    """A handler that does the same and ends in a status of ours."""
+    codec: dict[str, Any] = {  # keywords of four constructors
+        "request_deserializer": _never_raising(handler.request_deserializer or bytes),
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(_call(handler.unary_unary, method), **codec)
+    if handler.unary_stream:
+        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), **codec)
+    if handler.stream_unary:
+        return grpc.stream_unary_rpc_method_handler(_call(handler.stream_unary, method), **codec)
+    if handler.stream_stream:
+        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), **codec)
+    raise InvariantBroken(f"{method} has a handler without a behaviour.")
+
+
+def _never_raising(deserialize: Callable[[bytes], Message]) -> Callable[[bytes], Message]:
+    def decode(data: bytes) -> Message:
+        try:
+            return deserialize(data)
+        except Exception:
+            return _UNDECODABLE
+
+    return decode
+
+
+def _call(behaviour: Behaviour, method: str) -> Behaviour:
+    def answer(request: Message, context: grpc.ServicerContext) -> Message:
+        try:
+            return behaviour(_decodable(request), context)
+        except Exception as error:
+            _end(error, context, method)
+
+    return answer
+
+
+def _stream(behaviour: Behaviour, method: str) -> Behaviour:
+    def answer(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
+        try:
+            yield from behaviour(_decodable(request), context)
+        except Exception as error:
+            _end(error, context, method)
+
+    return answer
+
+
+def _decodable(request: Message) -> Message:
+    """The message, or the stream that raises when it comes to one that is no protobuf."""
+    if hasattr(request, "__next__"):
+        return (_decoded(message) for message in request)
+    return _decoded(request)
+
+
+def _decoded(message: Message) -> Message:
+    if message is _UNDECODABLE:
+        raise RequestInvalid("A message of the call is not valid protobuf of isthmus.v1.", check="protobuf")
+    return message
+
+
+def _end(error: Exception, context: grpc.ServicerContext, method: str) -> NoReturn:
+    """Ends the call with the error's status."""
+    if isinstance(error, grpc.RpcError):
+        raise error  # the caller is gone: grpcio raised it out of the request stream, and knows it again
+    if type(error) in CODES and isinstance(error, IsthmusError) and not isinstance(error, InvariantBroken):
+        log_event(_LOG, Event.CALL_REFUSED, logging.DEBUG, method=method, reason=error.reason, text=str(error))
+        context.abort_with_status(status_of(error))
+    incident = secrets.token_hex(6)
+    _LOG.error(Event.CALL_FAILED.value, exc_info=error, extra={"facts": {"method": method, "incident": incident}})
+    context.abort_with_status(
+        status_of(
+            InvariantBroken(
+                f"The aggregator failed on its own fault; the call changed nothing it did not answer for. Give its "
+                f"operator the incident {incident}.",
+                incident=incident,
+            )
+        )
+    )

@@ -1,0 +1,69 @@
+"""A federation's present, read from the ledger in one go: what silos and operators are told of the open round."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from aggregator.advance import round_of, state_of, view_of
+from aggregator.ledger import Ledger
+from aggregator.records import FederationRecord
+from aggregator.rounds import RoundView, deadline, decide
+from isthmus.federation import FederationState
+from isthmus.manifest import ProjectorManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Where a federation stands.
+
+    Attributes:
+        record: The federation as it was created.
+        state: Finished also when all rounds are done.
+        round: The open one; after the last, the number of rounds + 1.
+        base: Manifest of the projector that the round starts from.
+        view: The open round; after the last one, empty.
+        waiting_for: What the round waits for, in one sentence.
+    """
+
+    record: FederationRecord
+    state: FederationState
+    round: int
+    base: ProjectorManifest
+    view: RoundView
+    waiting_for: str
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the open round may be cut with the quorum; None when none is running."""
+        if self.state is not FederationState.RUNNING:
+            return None
+        return deadline(self.view.opened_at, self.record.federation.participation)
+
+
+def present_of(ledger: Ledger, federation: str, *, now: datetime) -> Present:
+    """The federation's present.
+
+    Raises:
+        FederationUnknown: There is none of that name.
+    """
+    record = ledger.federation(federation)
+    number = round_of(ledger, federation)
+    state = state_of(ledger, federation)
+    view = view_of(ledger, federation, number)
+    return Present(
+        record=record,
+        state=state,
+        round=number,
+        base=ledger.manifest(federation, number - 1),
+        view=view,
+        waiting_for=_waiting_for(record, view, state=state, now=now),
+    )
+
+
+def _waiting_for(record: FederationRecord, view: RoundView, *, state: FederationState, now: datetime) -> str:
+    if state is FederationState.FINISHED:
+        return f"Federation {record.federation.name} is finished."
+    if state is FederationState.PAUSED:
+        return (
+            f"The operator paused federation {record.federation.name}; round {view.number} goes on when it is resumed."
+        )
+    return decide(view, record.federation.participation, now=now).reason

@@ -1,0 +1,195 @@
+"""A delta from its header to its receipt: judged, staged, committed, counted; every refusal on record.
+
+Decides nothing itself: admission judges, the ledger stores, the closing check tells whether a contribution counts.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from aggregator.admission import PayloadInspection
+from aggregator.admission_header import judge_header
+from aggregator.advance import counted
+from aggregator.documents import Contribution, Upload
+from aggregator.incoming import UploadSession
+from aggregator.ledger import Ledger
+from aggregator.slots import Cancellable, Slots
+from isthmus.contribution import ContributionHeader, Receipt, push_id
+from isthmus.errors import (
+    ContributionConflict,
+    FederationFinished,
+    FederationPaused,
+    IsthmusError,
+    RefusedDelta,
+    RoundMoved,
+)
+from isthmus.federation import FederationState
+from isthmus.logs import Event, log_event
+from isthmus.v1 import projector_pb2
+from isthmus.wire import header_from_proto
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PushCall:
+    """One PushDelta call, whoever its caller is.
+
+    Attributes:
+        silo: Who calls.
+        header: As it came.
+        chunks: The rest of the stream, see `chunks_until_finish`.
+        call: Is cut off when it stands still.
+        require_enrolled: Raises when the silo was revoked meanwhile.
+    """
+
+    silo: str
+    header: projector_pb2.ContributionHeader
+    chunks: Iterator[projector_pb2.Chunk]
+    call: Cancellable
+    require_enrolled: Callable[[], object]
+
+
+class Pushes:
+    """Receives deltas.
+
+    Args:
+        ledger: Where everything is stored.
+        slots: How many uploads may run at once.
+        clock: The instant now, UTC.
+        on_admitted: Called after each contribution that counts, so that a due cut need not wait for its turn.
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, slots: Slots, clock: Callable[[], datetime], on_admitted: Callable[[], None]
+    ) -> None:
+        self._ledger = ledger
+        self._slots = slots
+        self._clock = clock
+        self._on_admitted = on_admitted
+
+    def receive(self, push: PushCall) -> Receipt:
+        """The receipt of a delta that is durable and counted.
+
+        Raises:
+            IsthmusError: As the comment of PushDelta in aggregator.proto lists.
+        """
+        federation = push.header.federation
+        open_round = self._ledger.latest_number(federation) + 1
+        try:
+            return self._receive(push, open_round=open_round)
+        except (RefusedDelta, RoundMoved, ContributionConflict) as refusal:
+            self._record(push, refusal, open_round=open_round)
+            raise
+
+    def standing(self, federation: str, *, round_number: int, silo: str, payload_digest: bytes) -> Receipt | None:
+        """The receipt of this very payload when it is counted already; None when it was never committed.
+
+        Raises:
+            RoundClosed: It was committed too late to be counted.
+            ContributionConflict: The silo contributed other bytes to this round.
+        """
+        contribution = self._ledger.contribution(federation, round_number, silo)
+        if contribution is None:
+            return None
+        if contribution.header.payload_digest != payload_digest:
+            raise ContributionConflict(
+                f"Silo {silo} already contributed another delta to round {round_number} of {federation}; "
+                "the first stands. Go on with the next round.",
+                payloadDigest=contribution.header.payload_digest.hex(),
+            )
+        return counted(self._ledger, contribution)
+
+    def receipt_if_counted(
+        self, federation: str, *, round_number: int, silo: str, payload_digest: bytes
+    ) -> Receipt | None:
+        """The receipt of this very payload when it is counted; None whatever else is the case."""
+        try:
+            return self.standing(federation, round_number=round_number, silo=silo, payload_digest=payload_digest)
+        except (RoundMoved, ContributionConflict):
+            return None
+
+    def _receive(self, push: PushCall, *, open_round: int) -> Receipt:
+        header = header_from_proto(push.header)
+        receipt = self.standing(
+            header.federation,
+            round_number=header.round,
+            silo=push.silo,
+            payload_digest=header.payload_digest,
+        )
+        if receipt is not None:
+            return receipt
+        self._require_running(header.federation, open_round=open_round)
+        contribution = self._upload(push, header, open_round=open_round)
+        push.require_enrolled()
+        standing = self._ledger.commit_contribution(contribution)
+        receipt = counted(self._ledger, standing)
+        self._ledger.record_admission(standing)
+        self._on_admitted()
+        log_event(
+            _LOG,
+            Event.DELTA_ADMITTED,
+            federation=header.federation,
+            round=header.round,
+            silo=push.silo,
+            sha256=header.payload_digest,
+            num_examples=header.num_examples,
+            l2_norm=receipt.l2_norm,
+            size_bytes=header.payload_size_bytes,
+        )
+        return receipt
+
+    def _upload(self, push: PushCall, header: ContributionHeader, *, open_round: int) -> Contribution:
+        """Judges the header, takes the payload in, judges it: a contribution that is staged but not yet committed."""
+        record = self._ledger.federation(header.federation)
+        base = self._ledger.manifest(header.federation, open_round - 1)
+        judge_header(
+            header,
+            federation=record.federation,
+            spec=record.spec,
+            round_number=open_round,
+            base_digest=base.digest,
+        )
+        inspection = PayloadInspection(
+            header,
+            spec=record.spec,
+            policy=record.federation.admission,
+            read_base=self._ledger.blob(header.federation, base.digest),
+        )
+        identity = push_id(header.federation, header.round, push.silo, header.payload_digest)
+        upload = Upload(header.federation, header.round, identity)
+        with self._slots.upload(identity, silo=(header.federation, push.silo), call=push.call) as alive:
+            session = UploadSession(self._ledger, upload, inspection, size_bytes=header.payload_size_bytes)
+            admitted = session.receive(push.chunks, alive=alive)
+        return Contribution(
+            silo=push.silo,
+            header=header,
+            segments=tuple(session.segments),
+            data_start_bytes=admitted.layout.data_start,
+            l2_norm=admitted.l2_norm,
+            admitted_at=self._clock(),
+        )
+
+    def _require_running(self, federation: str, *, open_round: int) -> None:
+        state = self._ledger.state(federation)
+        if state is FederationState.FINISHED or open_round > self._ledger.federation(federation).federation.rounds:
+            raise FederationFinished(f"Federation {federation} is finished; nothing more is admitted.")
+        if state is FederationState.PAUSED:
+            raise FederationPaused(f"The operator paused federation {federation}. Push again once it is resumed.")
+
+    def _record(self, push: PushCall, refusal: IsthmusError, *, open_round: int) -> None:
+        """Puts the refusal on record under the open round, whatever round the header names."""
+        now = self._clock()
+        self._ledger.record_refusal(push.header.federation, open_round, push.silo, refusal=refusal, now=now)
+        log_event(
+            _LOG,
+            Event.DELTA_REFUSED,
+            logging.WARNING,
+            federation=push.header.federation,
+            round=open_round,
+            silo=push.silo,
+            reason=refusal.reason,
+            text=str(refusal),
+            **refusal.details,
+        )

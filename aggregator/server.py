@@ -1,0 +1,153 @@
+"""One replica: services wired over a store, a bound gRPC server, the threads that act unasked, and a graceful end."""
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from aggregator.admin import AdminService
+from aggregator.advancing import Advancing
+from aggregator.config import AggregatorConfig
+from aggregator.creation import Creation
+from aggregator.interceptor import StatusInterceptor
+from aggregator.ledger import Ledger
+from aggregator.pushes import Pushes
+from aggregator.service import AggregatorService
+from aggregator.setup import bind, operator_digests, read_pem, scratch_folders
+from aggregator.slots import Slots
+from aggregator.stores import open_store
+from aggregator.watch import RoundWatch
+from isthmus.chunks import MESSAGE_CAP_BYTES
+from isthmus.logs import Event, log_event
+from isthmus.v1 import admin_pb2, admin_pb2_grpc, aggregator_pb2, aggregator_pb2_grpc
+
+_LOG = logging.getLogger(__name__)
+
+SERVICES = (
+    aggregator_pb2.DESCRIPTOR.services_by_name["AggregatorService"].full_name,
+    admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
+)
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # else a second aggregator on the port would silently share its calls
+    ("grpc.http2.bdp_probe", 0),  # the probe lets every connection buffer tens of MiB
+    ("grpc.http2.lookahead_bytes", 4 << 20),
+    ("grpc.max_receive_message_length", MESSAGE_CAP_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_CAP_BYTES),
+    ("grpc.max_concurrent_streams", 64),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.keepalive_time_ms", 30_000),  # a silo that lost its power must not hold a call for hours
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+_STOP_SECONDS = 5.0
+_SWEEP_SECONDS = 1.0
+
+
+class Aggregator:
+    """A replica, serving from its construction until `stop`.
+
+    Args:
+        config: Its settings.
+
+    Raises:
+        ConfigInvalid: The port is taken, or the store, a certificate or an operator's credential cannot be used;
+            nothing is left running.
+        StoreUnavailable: The store does not answer.
+
+    Attributes:
+        port: Where it listens; the free one it took for port 0.
+    """
+
+    def __init__(self, config: AggregatorConfig) -> None:
+        ledger = Ledger(open_store(config.store))
+        ledger.federations()  # a store that does not answer is told now, not to the first silo
+        self._drain_seconds = config.drain_seconds
+        self._scratch = scratch_folders(config)
+        self._slots = Slots(config.limits, monotonic=time.monotonic)
+        self._watch = RoundWatch(ledger, interval_seconds=config.poll_interval_seconds, monotonic=time.monotonic)
+        self._health = health.HealthServicer()
+        self._advancing = Advancing(
+            ledger,
+            clock=_now,
+            interval_seconds=config.advance_interval_seconds,
+            memory_budget_bytes=config.limits.memory_budget_bytes,
+            scratch=self._scratch.aggregation,
+            on_publish=self._watch.wake,
+            on_store=self._tell_health,
+        )
+        self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
+        self._server = self._wired(ledger, config)
+        self.port = bind(self._server, config)
+        self._stopped = threading.Event()
+        self._start()
+
+    def stop(self) -> None:
+        """Drains: health says NOT_SERVING, new calls are turned away, those in flight end or stage what arrived."""
+        log_event(_LOG, Event.AGGREGATOR_DRAINING, seconds=self._drain_seconds)
+        self._health.enter_graceful_shutdown()
+        self._stopped.set()
+        self._watch.close()
+        self._server.stop(self._drain_seconds).wait()
+        self._advancing.stop(timeout=_STOP_SECONDS)
+        self._pool.shutdown(wait=True)
+        self._scratch.close()
+        log_event(_LOG, Event.AGGREGATOR_STOPPED)
+
+    def _wired(self, ledger: Ledger, config: AggregatorConfig) -> grpc.Server:
+        server = grpc.server(
+            self._pool,
+            interceptors=[StatusInterceptor()],
+            options=OPTIONS,
+            maximum_concurrent_rpcs=config.limits.max_calls,
+        )
+        pushes = Pushes(ledger, slots=self._slots, clock=_now, on_admitted=self._advancing.wake)
+        silos = AggregatorService(ledger, pushes=pushes, watch=self._watch, slots=self._slots, clock=_now)
+        operators = AdminService(
+            ledger,
+            operators=operator_digests(config),
+            creation=Creation(
+                ledger, scratch=self._scratch.creation, max_projector_bytes=config.limits.max_projector_bytes
+            ),
+            slots=self._slots,
+            authority_pem=read_pem(config.tls.authority) if config.tls and config.tls.authority else "",
+            clock=_now,
+            on_change=self._on_change,
+        )
+        aggregator_pb2_grpc.add_AggregatorServiceServicer_to_server(silos, server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(operators, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if config.reflection:
+            reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        return server
+
+    def _start(self) -> None:
+        self._tell_health(True)
+        self._server.start()
+        self._advancing.start()
+        threading.Thread(target=self._cut_idle_uploads, name="idle", daemon=True).start()
+        log_event(_LOG, Event.AGGREGATOR_STARTED, port=self.port)
+
+    def _cut_idle_uploads(self) -> None:
+        while not self._stopped.wait(_SWEEP_SECONDS):
+            self._slots.cut_idle()
+
+    def _on_change(self) -> None:
+        self._watch.wake()
+        self._advancing.wake()
+
+    def _tell_health(self, serving: bool) -> None:
+        kinds = health_pb2.HealthCheckResponse
+        for service in ("", *SERVICES):
+            self._health.set(service, kinds.SERVING if serving else kinds.NOT_SERVING)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,171 @@
+"""AggregatorService: what silos call. Authorizes and translates; each RPC's work stands in a module of its own."""
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import grpc
+
+from aggregator.documents import Upload
+from aggregator.identity import silo_of_call
+from aggregator.incoming import chunks_until_finish
+from aggregator.ledger import Ledger
+from aggregator.present import Present, present_of
+from aggregator.pulls import chunks_of, manifest_of, require_offset
+from aggregator.pushes import PushCall, Pushes
+from aggregator.slots import Slots
+from aggregator.watch import RoundWatch
+from isthmus.contribution import Receipt, push_id
+from isthmus.errors import HeaderInvalid, RequestInvalid
+from isthmus.federation import plan_of_round
+from isthmus.logs import Event, log_event
+from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc, projector_pb2
+from isthmus.wire import (
+    encoding_to_proto,
+    instant_to_proto,
+    manifest_to_proto,
+    plan_to_proto,
+    receipt_to_proto,
+    spec_to_proto,
+    state_to_proto,
+)
+
+_LOG = logging.getLogger(__name__)
+
+MAX_WAIT_SECONDS = 60.0
+"""A long poll ends before ordinary proxies lose patience."""
+
+DIGEST_BYTES = 32
+
+
+class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
+    """The servicer.
+
+    Args:
+        ledger: Where everything is stored.
+        pushes: Receives deltas.
+        watch: Holds long polls back.
+        slots: How many polls and pulls may run at once.
+        clock: The instant now, UTC.
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, pushes: Pushes, watch: RoundWatch, slots: Slots, clock: Callable[[], datetime]
+    ) -> None:
+        self._ledger = ledger
+        self._pushes = pushes
+        self._watch = watch
+        self._slots = slots
+        self._clock = clock
+
+    def GetRound(
+        self, request: aggregator_pb2.GetRoundRequest, context: grpc.ServicerContext
+    ) -> aggregator_pb2.GetRoundResponse:
+        """See aggregator.proto."""
+        silo_of_call(self._ledger, request.federation, context)
+        seconds = min(request.wait.ToNanoseconds() / 1e9, MAX_WAIT_SECONDS)
+        if request.after_round and seconds > 0:
+            with self._slots.poll() as may_wait:
+                if may_wait:
+                    self._watch.wait(
+                        request.federation,
+                        after_round=request.after_round,
+                        seconds=seconds,
+                        alive=context.is_active,
+                    )
+        silo = silo_of_call(self._ledger, request.federation, context).silo
+        now = self._clock()
+        present = present_of(self._ledger, request.federation, now=now)
+        return _round_message(present, self._receipt(present, silo), now=now)
+
+    def PullProjector(
+        self, request: aggregator_pb2.PullProjectorRequest, context: grpc.ServicerContext
+    ) -> Iterator[aggregator_pb2.PullProjectorResponse]:
+        """See aggregator.proto."""
+        silo = silo_of_call(self._ledger, request.federation, context).silo
+        match request.WhichOneof("projector"):
+            case "number":
+                manifest = self._ledger.manifest(request.federation, request.number)
+            case "digest":
+                manifest = manifest_of(self._ledger, request.federation, digest=request.digest)
+            case _:
+                raise RequestInvalid("The request names no projector; set its number or its digest.", check="projector")
+        require_offset(manifest, request.offset_bytes)
+        with self._slots.pull():
+            yield aggregator_pb2.PullProjectorResponse(header=manifest_to_proto(manifest))
+            for offset, data in chunks_of(
+                self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes
+            ):
+                chunk = projector_pb2.Chunk(offset_bytes=offset, data=data)
+                yield aggregator_pb2.PullProjectorResponse(chunk=chunk)
+        log_event(_LOG, Event.PROJECTOR_PULLED, federation=request.federation, silo=silo, round=manifest.number + 1)
+
+    def PushDelta(
+        self, request_iterator: Iterator[aggregator_pb2.PushDeltaRequest], context: grpc.ServicerContext
+    ) -> aggregator_pb2.PushDeltaResponse:
+        """See aggregator.proto."""
+        first = next(request_iterator, aggregator_pb2.PushDeltaRequest())
+        federation = first.header.federation
+        silo = silo_of_call(self._ledger, federation, context).silo
+        if first.WhichOneof("part") != "header":
+            raise HeaderInvalid("The first part of a push must be the header.", check="order")
+        push = PushCall(
+            silo=silo,
+            header=first.header,
+            chunks=chunks_until_finish(request_iterator),
+            call=context,
+            require_enrolled=lambda: silo_of_call(self._ledger, federation, context),
+        )
+        return aggregator_pb2.PushDeltaResponse(receipt=receipt_to_proto(self._pushes.receive(push)))
+
+    def GetPushStatus(
+        self, request: aggregator_pb2.GetPushStatusRequest, context: grpc.ServicerContext
+    ) -> aggregator_pb2.GetPushStatusResponse:
+        """See aggregator.proto."""
+        silo = silo_of_call(self._ledger, request.federation, context).silo
+        if len(request.payload_digest) != DIGEST_BYTES:
+            raise RequestInvalid(
+                f"payload_digest has {len(request.payload_digest)} bytes; a SHA-256 has {DIGEST_BYTES}.",
+                check="payload_digest",
+                measured=len(request.payload_digest),
+                limit=DIGEST_BYTES,
+            )
+        receipt = self._pushes.receipt_if_counted(
+            request.federation, round_number=request.round, silo=silo, payload_digest=request.payload_digest
+        )
+        if receipt is not None:
+            return aggregator_pb2.GetPushStatusResponse(
+                committed_bytes=receipt.payload_size_bytes, receipt=receipt_to_proto(receipt)
+            )
+        identity = push_id(request.federation, request.round, silo, request.payload_digest)
+        segments = self._ledger.committed_segments(Upload(request.federation, request.round, identity))
+        return aggregator_pb2.GetPushStatusResponse(committed_bytes=sum(one.size_bytes for one in segments))
+
+    def _receipt(self, present: Present, silo: str) -> Receipt | None:
+        """The silo's receipt in the open round; None when it has not contributed, or was too late to be counted."""
+        federation = present.record.federation.name
+        contribution = self._ledger.contribution(federation, present.round, silo)
+        if contribution is None:
+            return None
+        digest = contribution.header.payload_digest
+        return self._pushes.receipt_if_counted(federation, round_number=present.round, silo=silo, payload_digest=digest)
+
+
+def _round_message(present: Present, receipt: Receipt | None, *, now: datetime) -> aggregator_pb2.GetRoundResponse:
+    federation = present.record.federation
+    remaining = (present.deadline - now).total_seconds() if present.deadline else 0.0
+    return aggregator_pb2.GetRoundResponse(
+        state=state_to_proto(present.state),
+        round=present.round,
+        base_digest=present.base.digest,
+        base_size_bytes=present.base.size_bytes,
+        spec=spec_to_proto(present.record.spec),
+        encoding=encoding_to_proto(federation.encoding),
+        plan=plan_to_proto(plan_of_round(federation, min(present.round, federation.rounds))),
+        deadline=instant_to_proto(present.deadline) if present.deadline else None,
+        deadline_remaining_seconds=max(0.0, remaining),
+        receipt=receipt_to_proto(receipt) if receipt else None,
+        waiting_for=present.waiting_for,
+        num_rounds=federation.rounds,
+        max_num_examples=federation.admission.max_num_examples,
+    )
