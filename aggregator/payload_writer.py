@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from io import SEEK_END
 from typing import BinaryIO
 
 from isthmus.codec import F32, encode
@@ -48,4 +47,4 @@ class PayloadWriter:
         self._out.flush()
         self._out.seek(0)
         digest = hashlib.file_digest(self._out, "sha256").digest()  # type: ignore[arg-type]  # BinaryIO reads into
-        return Written(digest, size_bytes=self._out.seek(0, SEEK_END))
+        return Written(digest, size_bytes=self._out.seek(0, 2))  # 2: from the file's end
