@@ -17,9 +17,11 @@ def targets_of(captions: Sequence[Sequence[int]], *, device: torch.device | str 
 
 def token_losses(logits_blv: torch.Tensor, targets_bl: torch.Tensor) -> torch.Tensor:
     """Cross entropy [B, L] in nats, float32, of each token under the logits that predict it; 0 where there is none."""
-    return functional.cross_entropy(
-        logits_blv.float().transpose(1, 2), targets_bl, ignore_index=NO_TARGET, reduction="none"
+    # Flattened: with the vocabulary innermost, softmax reads memory in order.
+    losses = functional.cross_entropy(
+        logits_blv.float().flatten(0, 1), targets_bl.flatten(), ignore_index=NO_TARGET, reduction="none"
     )
+    return losses.view(targets_bl.shape)
 
 
 def mean_loss(losses_bl: torch.Tensor, captions: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -50,7 +50,7 @@ class FrozenLlm:
         fed_bl = targets_bl[:, :-1].clamp_min(0)
         inputs = torch.cat([self.prefix(tokens_bte), self.embeddings[fed_bl]], dim=1)
         # Attention is causal and padding comes last, so no caption token ever sees it: no mask is needed.
-        # Positions by index, not as a slice: a strided view would split the head's one large product into many small ones.
+        # Positions by index, not as a slice: a strided view would split the head's large product into small ones.
         kept = torch.arange(inputs.shape[1] - targets_bl.shape[1], inputs.shape[1], device=inputs.device)
         logits = self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=kept).logits
         return token_losses(logits, targets_bl)
