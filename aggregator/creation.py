@@ -11,10 +11,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from aggregator.aggregate import check_strategy
 from aggregator.incoming import chunks_until_finish
 from aggregator.ledger import Ledger
 from aggregator.records import FederationRecord
-from aggregator.rules import build_rule
+from aggregator.rules import check_rule
 from aggregator.server_optimizers import build_server_optimizer
 from aggregator.stores.aside import aside
 from isthmus.chunks import require_next, spans
@@ -62,7 +63,7 @@ class Creation:
         """The federation that stands, and whether this call created it.
 
         Raises:
-            FederationInvalid: The TOML is wrong, or names a rule or server optimizer that does not exist.
+            FederationInvalid: The TOML is wrong, or its strategy cannot be carried out; see `check_strategy`.
             FederationExists: One of that name exists with another content.
             PayloadMalformed, PayloadTooLarge, PayloadDigestMismatch, SpecMismatch, DeltaNotFinite: The initial
                 projector is wrong.
@@ -76,6 +77,7 @@ class Creation:
             with aside(self._scratch) as file:
                 _receive(messages, definition, file=file)
                 spec = _judge_projector(file, federation, size_bytes=definition.projector_size_bytes)
+                check_strategy(federation, spec)
                 created = self._ledger.create_federation(toml, federation, spec, projector=Path(file.name), now=now)
         except OSError as error:
             raise StoreUnavailable(
@@ -100,10 +102,11 @@ def judged(toml: str) -> Federation:
     """The federation of this TOML, its strategy known here.
 
     Raises:
-        FederationInvalid: A key is wrong, or a rule, server optimizer or one of their options does not exist.
+        FederationInvalid: A key is wrong, a rule, server optimizer or one of their options does not exist, or a round
+            may be cut with fewer contributions than its rule needs.
     """
     federation = parse_federation(toml)
-    build_rule(federation.strategy.rule)
+    check_rule(federation.strategy.rule, federation.participation)
     build_server_optimizer(federation.strategy.server_optimizer)
     return federation
 
