@@ -33,6 +33,9 @@ LONG_POLL_SECONDS = 30.0
 PAUSED_SECONDS = 5.0
 """How long `rounds` waits before it asks a paused federation again."""
 
+IDLE_SECONDS = 1.0
+"""How long `rounds` waits after a long poll without news: a busy aggregator answers those at once."""
+
 STREAM_SECONDS = 600.0
 """Deadline of one stream; a transfer that takes longer goes on in the next one."""
 
@@ -110,7 +113,9 @@ class SiloClient:
                 return
             if current.state is FederationState.PAUSED:
                 time.sleep(PAUSED_SECONDS)
-            elif current.number > seen:
+            elif current.number <= seen:
+                time.sleep(IDLE_SECONDS)
+            else:
                 seen = current.number
                 if current.receipt is None:
                     yield current
