@@ -62,20 +62,23 @@ def judge_header(
 
 def _require_fields(header: ContributionHeader, federation: Federation) -> None:
     if header.federation != federation.name:
-        raise _invalid("federation", "FEDERATION", header.federation, federation.name)
+        raise _invalid("federation", check="FEDERATION", measured=header.federation, limit=federation.name)
     if header.round < 1:
-        raise _invalid("round", "ROUND", header.round, "at least 1")
+        raise _invalid("round", check="ROUND", measured=header.round, limit="at least 1")
     if header.encoding is not federation.encoding:
-        raise _invalid("encoding", "ENCODING", header.encoding, federation.encoding.value)
+        raise _invalid("encoding", check="ENCODING", measured=header.encoding, limit=federation.encoding.value)
     for field in ("base_digest", "spec_fingerprint", "payload_digest"):
         digest = getattr(header, field)
         if not isinstance(digest, bytes) or len(digest) != DIGEST_BYTES:
             raise _invalid(
-                field, "DIGEST_FORMAT", f"{len(digest)} bytes", f"the {DIGEST_BYTES} raw bytes of a SHA-256 (not hex)"
+                field,
+                check="DIGEST_FORMAT",
+                measured=f"{len(digest)} bytes",
+                limit=f"the {DIGEST_BYTES} raw bytes of a SHA-256 (not hex)",
             )
 
 
-def _invalid(field: str, check: str, measured: object, limit: object) -> HeaderInvalid:
+def _invalid(field: str, *, check: str, measured: object, limit: object) -> HeaderInvalid:
     text = measured if isinstance(measured, int) else shown(str(measured)).strip("'\"")
     return HeaderInvalid(
         f"The contribution's header says {field} {text or 'nothing'}; it must be {limit}. Take it from GetRound "

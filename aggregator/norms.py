@@ -89,8 +89,9 @@ class NormMeter:
         span = self._spans[self._index]
         with np.errstate(all="ignore"):  # a signalling NaN is refused below, not warned of
             values = decode(block, self._encoding)
-            squares = np.square(values, out=self._scratch[: len(values)], dtype=np.float64)
-            total = float(np.add.reduce(squares))
+            squares = self._scratch[: len(values)]
+            np.copyto(squares, values)
+            total = float(np.add.reduce(np.square(squares, out=squares)))
         # The square of a finite float32 is far below float64's largest, so this is finite exactly when all values are.
         if not math.isfinite(total):
             raise self._not_finite(values, span)

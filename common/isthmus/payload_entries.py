@@ -121,22 +121,22 @@ def _entry(name: str, value: object) -> Entry:
             tensor=shown(name),
         )
     if not isinstance(value["dtype"], str):
-        raise _not_integers("dtype", name, value["dtype"], "text")
+        raise _not_integers("dtype", name, value["dtype"], limit="text")
     shape = _integers("shape", name, value["shape"])
     offsets = _integers("data_offsets", name, value["data_offsets"])
     if len(offsets) != 2:
-        raise _not_integers("data_offsets", name, offsets, "two integers")
+        raise _not_integers("data_offsets", name, offsets, limit="two integers")
     _require_size(name, shape)
     return Entry(name, value["dtype"], shape, offsets[0], offsets[1])
 
 
 def _integers(field: str, name: str, value: object) -> tuple[int, ...]:
     if not isinstance(value, list) or any(type(number) is not int for number in value):  # bool is an int to isinstance
-        raise _not_integers(field, name, value, "integers from 0 to 2^63 - 1")
+        raise _not_integers(field, name, value, limit="integers from 0 to 2^63 - 1")
     return tuple(value)
 
 
-def _not_integers(field: str, name: str, value: object, limit: str) -> PayloadMalformed:
+def _not_integers(field: str, name: str, value: object, *, limit: str) -> PayloadMalformed:
     return malformed(
         "ST_INT",
         f"The {field} of tensor {shown(name)} is {shown(value)}; it must be {limit}.",

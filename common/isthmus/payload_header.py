@@ -32,7 +32,7 @@ def parse_header(
     for tensor in spec.tensors:
         _require_dtype(entries[tensor.name], DTYPES[encoding])
         _require_shape(entries[tensor.name], tensor)
-    return _placed(header, entries, spans(spec, encoding), payload_size_bytes)
+    return _placed(header, entries, spans(spec, encoding), payload_size_bytes=payload_size_bytes)
 
 
 def read_spec(data: bytes | bytearray, *, payload_size_bytes: int) -> ProjectorSpec:
@@ -50,7 +50,7 @@ def read_spec(data: bytes | bytearray, *, payload_size_bytes: int) -> ProjectorS
     for entry in entries.values():
         _require_dtype(entry, DTYPES[Encoding.FP32])
     spec = ProjectorSpec(tuple(TensorSpec(name, "F32", entries[name].shape) for name in sorted(entries)))
-    _placed(header, entries, spans(spec, Encoding.FP32), payload_size_bytes)
+    _placed(header, entries, spans(spec, Encoding.FP32), payload_size_bytes=payload_size_bytes)
     return spec
 
 
@@ -101,7 +101,7 @@ def _require_shape(entry: Entry, tensor: TensorSpec) -> None:
 
 
 def _placed(
-    header: bytes, entries: dict[str, Entry], expected: tuple[TensorSpan, ...], payload_size_bytes: int
+    header: bytes, entries: dict[str, Entry], expected: tuple[TensorSpan, ...], *, payload_size_bytes: int
 ) -> PayloadLayout:
     """The layout, when every tensor lies where the spec's order puts it and nothing follows the last."""
     if any(_lies(entries[span.tensor.name]) != (span.start, span.end) for span in expected):

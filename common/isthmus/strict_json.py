@@ -18,6 +18,9 @@ MAX_DEPTH = 4
 MAX_COMMAS = 12 * MAX_TENSORS
 """Most commas outside strings; a tensor of 8 dimensions needs 11. Counted before decoding, which pays for each."""
 
+MAX_QUOTES = 16 * MAX_TENSORS
+"""Most quotation marks; a tensor needs 10, and its name may hold some. Counted first: every string costs memory."""
+
 REMEDY = "Write the payload with SiloClient.push, or with safetensors.torch.save_file without metadata."
 """What to do about a payload that no current writer makes."""
 
@@ -49,14 +52,17 @@ def decode_object(text: bytes) -> dict[str, object]:
     Integers are int in [0, 2^63); any other number is a float or the text it was written as, never an int.
 
     Raises:
-        PayloadMalformed: `check` is ST_HEADER_START, ST_HEADER_UTF8, ST_HEADER_DEPTH, ST_HEADER_SIZE, ST_DUP_KEY or
+        PayloadMalformed: `check` is ST_HEADER_START, ST_HEADER_SIZE, ST_HEADER_DEPTH, ST_HEADER_UTF8, ST_DUP_KEY or
             ST_HEADER_JSON.
     """
     if text[:1] != b"{":
         raise malformed(
             "ST_HEADER_START", "The payload's header does not begin with {.", measured=shown(text[:1]), limit="{"
         )
-    _require_cheap(_STRING.sub(b"", text))
+    _require_few("quotation marks", text.count(b'"'), limit=MAX_QUOTES)
+    skeleton = _STRING.sub(b"", text)
+    _require_few("commas", skeleton.count(b","), limit=MAX_COMMAS)
+    _require_shallow(skeleton)
     if not text.rstrip(b" ").endswith(b"}"):
         raise _not_json("something other than spaces follows the last }")
     try:
@@ -73,8 +79,19 @@ def decode_object(text: bytes) -> dict[str, object]:
     return decoded
 
 
-def _require_cheap(skeleton: bytes) -> None:
-    """Judges the header without its strings: decoding it must neither recurse deeply nor take long."""
+def _require_few(what: str, number: int, *, limit: int) -> None:
+    """Bounds what decoding costs by what it pays for."""
+    if number > limit:
+        raise malformed(
+            "ST_HEADER_SIZE",
+            f"The payload's header has {number} {what}; that of {MAX_TENSORS} tensors has at most {limit}.",
+            measured=number,
+            limit=limit,
+        )
+
+
+def _require_shallow(skeleton: bytes) -> None:
+    """Bounds how deep brackets nest in a header whose strings were taken out."""
     depth = int(np.cumsum(_STEP[np.frombuffer(skeleton, np.uint8)], dtype=np.int32).max(initial=0))
     if depth > MAX_DEPTH:
         raise malformed(
@@ -82,14 +99,6 @@ def _require_cheap(skeleton: bytes) -> None:
             f"The payload's header nests {depth} deep, the limit is {MAX_DEPTH}.",
             measured=depth,
             limit=MAX_DEPTH,
-        )
-    commas = skeleton.count(b",")
-    if commas > MAX_COMMAS:
-        raise malformed(
-            "ST_HEADER_SIZE",
-            f"The payload's header has {commas} commas; that of {MAX_TENSORS} tensors has at most {MAX_COMMAS}.",
-            measured=commas,
-            limit=MAX_COMMAS,
         )
 
 

@@ -30,7 +30,7 @@ WIDE = ProjectorSpec((TensorSpec("a", "F32", (BLOCK_ELEMENTS + 7,)), TensorSpec(
 HUGE = {"max_l2_norm": 1e300}
 
 
-def with_value(index: int, bits: bytes, spec: ProjectorSpec = WIDE, encoding: Encoding = Encoding.FP32) -> bytes:
+def with_value(index: int, bits: bytes, *, spec: ProjectorSpec = WIDE, encoding: Encoding = Encoding.FP32) -> bytes:
     """A delta of zeros but for one value, counted over the whole delta, given as its bytes."""
     payload = bytearray(delta_of([np.zeros(tensor.shape) for tensor in spec.tensors], spec, encoding))
     start = len(payload) - spec.num_elements * len(bits) + index * len(bits)
@@ -115,7 +115,9 @@ def test_b09_nan_is_refused_wherever_it_is(index: int) -> None:
 )
 def test_non_finite_value_is_refused(encoding: Encoding, bits: str) -> None:
     """NaN and infinity are refused in every encoding, and numpy does not as much as warn of them."""
-    error = refusal(with_value(4, bytes.fromhex(bits), SPEC, encoding), federation=federation_of(encoding, **HUGE))
+    error = refusal(
+        with_value(4, bytes.fromhex(bits), spec=SPEC, encoding=encoding), federation=federation_of(encoding, **HUGE)
+    )
 
     assert (type(error), error.details["check"], error.details["element"]) == (DeltaNotFinite, "NONFINITE", "4")
 
