@@ -28,14 +28,14 @@ from isthmus.v1 import aggregator_pb2
 from tests.scripted_hub import ScriptedHub, served
 
 MIB = 1 << 20
-TENSORS = {"weight": torch.linspace(-1, 1, 1_000_000).reshape(1000, 1000), "bias": torch.ones(1000)}
+TENSORS = {"weight": torch.linspace(-1, 1, 640_000).reshape(800, 800), "bias": torch.ones(800)}
 SPEC = spec_of(TENSORS)
 PROJECTOR = b"".join(encode(TENSORS, SPEC, Encoding.FP32).parts)
 
 
 @pytest.fixture
 def hub() -> ScriptedHub:
-    """An aggregator with a projector of about 4 MB."""
+    """An aggregator with a projector of about 2.5 MB."""
     return ScriptedHub(PROJECTOR, SPEC)
 
 
@@ -74,7 +74,7 @@ def test_whole_path_of_one_round(silo: SiloClient, hub: ScriptedHub, credentials
 
 def test_pull_continues_where_it_broke(silo: SiloClient, hub: ScriptedHub) -> None:
     """A pull that breaks twice asks for the missing bytes alone and is bit-identical in the end."""
-    hub.break_pulls = [1 * MIB, 2 * MIB + 17]
+    hub.break_pulls = [MIB, 2 * MIB + 17]
 
     projector = silo.pull(silo.round())
 
@@ -84,7 +84,7 @@ def test_pull_continues_where_it_broke(silo: SiloClient, hub: ScriptedHub) -> No
 
 def test_push_continues_where_it_broke(silo: SiloClient, hub: ScriptedHub) -> None:
     """A push that breaks twice sends only what the aggregator does not have yet."""
-    hub.break_pushes = [MIB, 3 * MIB + 5]
+    hub.break_pushes = [MIB, 2 * MIB + 5]
     current = silo.round()
     silo.pull(current)
 
@@ -95,7 +95,7 @@ def test_push_continues_where_it_broke(silo: SiloClient, hub: ScriptedHub) -> No
     assert [call for call in hub.calls if call.startswith("push ")][1::2] == [
         "push 0",
         f"push {MIB}",
-        f"push {3 * MIB + 5}",
+        f"push {2 * MIB + 5}",
     ]
 
 

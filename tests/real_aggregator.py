@@ -1,0 +1,79 @@
+"""A real aggregator as a process of its own, over a folder, for tests that need one on the other side of a socket."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from isthmus.credentials import load_credentials, new_token, save_credentials, token_pem
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")},
+    "PYTHONPATH": f"{ROOT / 'common'}{os.pathsep}{ROOT}",
+    "OMP_NUM_THREADS": "1",
+}
+"""For child processes: they find the tree as an installed project would be found, and no settings of this machine."""
+
+
+@dataclass
+class RealAggregator:
+    """One replica; `folder` holds its store, its settings and the operator's credentials file."""
+
+    folder: Path
+    address: str = ""
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def operator(self) -> Path:
+        """The operator's credentials file."""
+        return self.folder / "operator.pem"
+
+    def start(self, *, port: int = 0) -> None:
+        """Starts the process and waits until it serves."""
+        with (self.folder / "aggregator.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "aggregator", "serve", "--config", "aggregator.toml", "--port", str(port)],
+                cwd=self.folder,
+                env=ENVIRONMENT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        ready = self.process.stdout.readline().split()
+        assert ready[:1] == ["ready:"], (self.folder / "aggregator.log").read_text()
+        self.address = ready[1]
+
+    def kill(self) -> None:
+        """Ends the process as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def restart(self) -> None:
+        """Kills the process and starts another one at the same address over the same store."""
+        self.kill()
+        self.start(port=int(self.address.rpartition(":")[2]))
+
+
+@contextmanager
+def real_aggregator(folder: Path, *, settings: str = "") -> Iterator[RealAggregator]:
+    """A running aggregator over `folder`/store; `settings` is further TOML of its configuration."""
+    aggregator = RealAggregator(folder)
+    save_credentials(aggregator.operator, token_pem(new_token()))
+    digest = load_credentials(aggregator.operator).digest
+    (folder / "aggregator.toml").write_text(
+        f'listen = "127.0.0.1:0"\nstore = "store"\noperator_credential_sha256 = ["{digest}"]\n'
+        f"advance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\n{settings}"
+    )
+    aggregator.start()
+    try:
+        yield aggregator
+    finally:
+        aggregator.kill()
