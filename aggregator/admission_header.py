@@ -18,6 +18,7 @@ from isthmus.errors import (
 )
 from isthmus.federation import Federation
 from isthmus.payload import MAX_HEADER_BYTES, PREFIX_BYTES, spans
+from isthmus.payload_entries import label
 from isthmus.spec import ProjectorSpec
 from isthmus.strict_json import malformed, shown
 
@@ -62,11 +63,11 @@ def judge_header(
 
 def _require_fields(header: ContributionHeader, federation: Federation) -> None:
     if header.federation != federation.name:
-        raise _invalid("federation", check="FEDERATION", measured=header.federation, limit=federation.name)
+        raise _invalid("federation", check="FEDERATION", measured=label(header.federation), limit=federation.name)
     if header.round < 1:
         raise _invalid("round", check="ROUND", measured=header.round, limit="at least 1")
     if header.encoding is not federation.encoding:
-        raise _invalid("encoding", check="ENCODING", measured=header.encoding, limit=federation.encoding.value)
+        raise _invalid("encoding", check="ENCODING", measured=header.encoding.value, limit=federation.encoding.value)
     for field in ("base_digest", "spec_fingerprint", "payload_digest"):
         digest = getattr(header, field)
         if not isinstance(digest, bytes) or len(digest) != DIGEST_BYTES:
@@ -79,12 +80,11 @@ def _require_fields(header: ContributionHeader, federation: Federation) -> None:
 
 
 def _invalid(field: str, *, check: str, measured: object, limit: object) -> HeaderInvalid:
-    text = measured if isinstance(measured, int) else shown(str(measured)).strip("'\"")
     return HeaderInvalid(
-        f"The contribution's header says {field} {text or 'nothing'}; it must be {limit}. Take it from GetRound "
-        "(SiloClient.push does) and push again.",
+        f"The contribution's header says {field} {measured}; it must be {limit}. Correct it and push again; "
+        "SiloClient.push fills in the whole header.",
         check=check,
-        measured=text,
+        measured=measured,
         limit=limit,
     )
 

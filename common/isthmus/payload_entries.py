@@ -30,6 +30,11 @@ class Entry:
     end: int
 
 
+def label(text: str) -> str:
+    """A name or dtype as it may stand in a message: itself where it is harmless, else quoted and shortened."""
+    return text if TENSOR_NAME_PATTERN.fullmatch(text) else shown(text)
+
+
 def header_size(prefix: bytes | bytearray, *, payload_size_bytes: int) -> int:
     """Bytes before the first value (the 8 of the length included), from the payload's first 8 bytes.
 
@@ -96,17 +101,17 @@ def _require_name(name: str) -> None:
     if _SURROGATE.search(name):
         raise malformed(
             "ST_HEADER_JSON",
-            f"The tensor name {shown(name)} holds half a character, which is no Unicode.",
-            measured=shown(name),
+            f"The tensor name {label(name)} holds half a character, which is no Unicode.",
+            measured=label(name),
             limit="Unicode",
         )
     if not TENSOR_NAME_PATTERN.fullmatch(name) or _PATH.match(name):
         raise malformed(
             "ST_NAME",
-            f"The tensor name {shown(name)} is not 1 to 256 printable ASCII characters, or it is a path.",
-            measured=shown(name),
+            f"The tensor name {label(name)} is not 1 to 256 printable ASCII characters, or it is a path.",
+            measured=label(name),
             limit=TENSOR_NAME_PATTERN.pattern,
-            tensor=shown(name),
+            tensor=label(name),
         )
 
 
@@ -115,10 +120,10 @@ def _entry(name: str, value: object) -> Entry:
         fields = sorted(value) if isinstance(value, dict) else value
         raise malformed(
             "ST_FIELD",
-            f"The header's entry of tensor {shown(name)} must be exactly dtype, shape and data_offsets.",
+            f"The header's entry of tensor {label(name)} must be exactly dtype, shape and data_offsets.",
             measured=shown(fields),
             limit=sorted(_FIELDS),
-            tensor=shown(name),
+            tensor=label(name),
         )
     if not isinstance(value["dtype"], str):
         raise _not_integers("dtype", name, value["dtype"], limit="text")
@@ -139,10 +144,10 @@ def _integers(field: str, name: str, value: object) -> tuple[int, ...]:
 def _not_integers(field: str, name: str, value: object, *, limit: str) -> PayloadMalformed:
     return malformed(
         "ST_INT",
-        f"The {field} of tensor {shown(name)} is {shown(value)}; it must be {limit}.",
+        f"The {field} of tensor {label(name)} is {shown(value)}; it must be {limit}.",
         measured=shown(value),
         limit=limit,
-        tensor=shown(name),
+        tensor=label(name),
     )
 
 
@@ -153,9 +158,9 @@ def _require_size(name: str, shape: tuple[int, ...]) -> None:
     if len(shape) > MAX_DIMENSIONS or not 0 < num_elements < 2**60:
         raise malformed(
             "ST_SHAPE",
-            f"Tensor {shown(name)} has {len(shape)} dimensions {shown(list(shape))}; it may have up to "
+            f"Tensor {label(name)} has {len(shape)} dimensions {shown(list(shape))}; it may have up to "
             f"{MAX_DIMENSIONS}, each at least 1, and fewer than 2^60 values.",
             measured=shown(list(shape)),
             limit=MAX_DIMENSIONS,
-            tensor=shown(name),
+            tensor=label(name),
         )

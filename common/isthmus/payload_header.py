@@ -7,7 +7,7 @@ allocated from a number that stands in the header. Knows names, dtypes, shapes a
 from isthmus.contribution import Encoding
 from isthmus.errors import PayloadMalformed, SpecMismatch
 from isthmus.payload import DTYPES, PayloadLayout, TensorSpan, spans
-from isthmus.payload_entries import Entry, read_entries
+from isthmus.payload_entries import Entry, label, read_entries
 from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.strict_json import malformed, shown
 
@@ -67,9 +67,9 @@ def _require_names(entries: dict[str, Entry], spec: ProjectorSpec) -> None:
             )
     for name in sorted(entries.keys() - {tensor.name for tensor in spec.tensors}):
         raise SpecMismatch(
-            f"The payload has a tensor {shown(name)} that the federation's spec does not have. Push the tensors of "
+            f"The payload has a tensor {label(name)} that the federation's spec does not have. Push the tensors of "
             "the projector that was pulled, and no others.",
-            tensor=shown(name),
+            tensor=label(name),
             check="SCHEMA_EXTRA",
             measured="present",
             limit="absent",
@@ -79,11 +79,11 @@ def _require_names(entries: dict[str, Entry], spec: ProjectorSpec) -> None:
 def _require_dtype(entry: Entry, dtype: str) -> None:
     if entry.dtype != dtype:
         raise SpecMismatch(
-            f"Tensor {entry.name} is {shown(entry.dtype)} in the payload and must be {dtype}. Convert it before "
+            f"Tensor {entry.name} is {label(entry.dtype)} in the payload and must be {dtype}. Convert it before "
             "writing the payload; SiloClient.push does.",
             tensor=entry.name,
             check="SCHEMA_DTYPE",
-            measured=shown(entry.dtype),
+            measured=label(entry.dtype),
             limit=dtype,
         )
 

@@ -1,5 +1,6 @@
 """Payloads as an attacker, a broken silo or an honest one would write them, and what admission says of them."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -25,6 +26,7 @@ B = {"dtype": "F32", "shape": [3], "data_offsets": [24, 36]}
 DATA = np.arange(1, 10, dtype=np.float32).tobytes()
 
 
+@functools.cache
 def federation_of(encoding: Encoding = Encoding.FP32, **admission: float) -> Federation:
     """A federation with these limits."""
     limits = "".join(f"{key} = {value!r}\n" for key, value in admission.items())

@@ -59,7 +59,7 @@ def test_file_of_another_dtype_has_no_spec() -> None:
     """An initial projector that is not float32 is refused by tensor and dtype."""
     written = safetensors.torch.save({"a": torch.zeros(2, dtype=torch.float16)})
 
-    with pytest.raises(SpecMismatch, match="Tensor a is 'F16' in the payload and must be F32"):
+    with pytest.raises(SpecMismatch, match="Tensor a is F16 in the payload and must be F32"):
         read_spec(written, payload_size_bytes=len(written))
 
 
