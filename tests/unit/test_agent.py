@@ -1,0 +1,187 @@
+"""The agent's loop against a fake aggregator: what each answer makes it do."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from isthmus.errors import (
+    AggregatorUnreachable,
+    BaseStale,
+    ConfigInvalid,
+    CredentialUnknown,
+    DeltaNormExceeded,
+    FederationFinished,
+    FederationPaused,
+    FinishMissing,
+    IsthmusError,
+    Overloaded,
+    RoundClosed,
+)
+from isthmus.federation import FederationState
+from silo_agent.agent import Agent, Ending
+from silo_agent.outbox import Outbox
+from tests.fake_hub import FakeHub, FakeTrainer, silo_parts, status_in
+from tests.plans import plan_with
+
+
+class Silo:
+    """An agent with its fakes; `slept` are the seconds it waited."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.slept: list[float] = []
+        self.hub: FakeHub
+        self.trainer: FakeTrainer
+        self.outbox: Outbox
+        self.hub, self.trainer, self.outbox = silo_parts(folder)
+
+    def run(self) -> Ending:
+        """Runs a new agent to its end."""
+        metrics = {"samples": 8.0}
+        status = status_in(self.folder)
+        return Agent(self.hub, self.trainer, self.outbox, status, metrics=metrics, sleep=self.slept.append).run()
+
+    @property
+    def status(self) -> dict[str, object]:
+        """What the status file says."""
+        return json.loads((self.folder / "status.json").read_text())
+
+
+@pytest.fixture
+def silo(tmp_path: Path) -> Silo:
+    """A silo of its own."""
+    return Silo(tmp_path)
+
+
+def test_takes_part_in_every_round(silo: Silo) -> None:
+    """Each round is trained once, its delta counted with its metrics, and the end is the federation's."""
+    assert silo.run() is Ending.FINISHED
+
+    assert silo.trainer.trained == [1, 2, 3]
+    assert [receipt["delta"] for receipt in silo.hub.receipts.values()] == [0.25, 0.25, 0.25]
+    assert silo.hub.receipts[1]["metrics"] == {"samples": 8.0, "train_loss": 0.5}
+    assert silo.outbox.entries() == []
+
+
+@pytest.mark.parametrize("call", ["round", "pull", "push_payload"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        AggregatorUnreachable("away", retry_after_seconds=3.0),
+        Overloaded("busy", retry_after_seconds=3.0),
+        FinishMissing("cut off"),
+        FederationPaused("paused"),
+    ],
+)
+def test_waits_and_goes_on(silo: Silo, call: str, fault: IsthmusError) -> None:
+    """Whatever passes by itself is waited for, and a delta that is trained is not trained again because of it."""
+    silo.hub.faults = [(call, fault)] * 3
+
+    assert silo.run() is Ending.FINISHED
+
+    assert len(silo.slept) == 3
+    assert len(silo.hub.receipts) == 3
+    assert silo.trainer.trained == [1, 2, 3]
+
+
+@pytest.mark.parametrize("fault", [RoundClosed("closed"), BaseStale("stale"), FederationFinished("over")])
+def test_drops_what_the_federation_went_on_without(
+    silo: Silo, fault: IsthmusError, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A delta whose round moved is dropped with a line in the log, and the next round is joined."""
+    silo.hub.faults = [("push_payload", fault)]
+
+    with caplog.at_level(logging.INFO):
+        assert silo.run() is Ending.FINISHED
+
+    assert silo.trainer.trained == [1, 1, 2, 3]
+    assert [record.message for record in caplog.records].count("delta.dropped") == 1
+    assert silo.outbox.entries() == []
+
+
+def test_conflict_keeps_the_first(silo: Silo) -> None:
+    """When another delta of this silo came first, it stands: the round is not trained again, the cursor goes on."""
+    silo.hub.plan = plan_with(one_pass=True)
+    silo.trainer.meanwhile = lambda number: silo.hub.count_another(number) if number == 1 else None
+
+    assert silo.run() is Ending.FINISHED
+
+    assert silo.hub.receipts[1] == {"digest": "another"}
+    assert (silo.trainer.trained, silo.trainer.cursors) == ([1, 2, 3], ["", "3", "6"])
+
+
+def test_refused_delta_stops_the_agent_and_stays(silo: Silo) -> None:
+    """A refused delta ends the agent with the aggregator's words and lies in the outbox to be looked at."""
+    silo.hub.faults = [("push_payload", DeltaNormExceeded("The norm is 9; the limit is 5."))]
+
+    with pytest.raises(DeltaNormExceeded, match="the limit is 5"):
+        silo.run()
+
+    assert [entry.header.round for entry in silo.outbox.entries()] == [1]
+
+
+@pytest.mark.parametrize("error", [CredentialUnknown("who?"), ConfigInvalid("wrong")])
+def test_what_does_not_pass_stops_the_agent(silo: Silo, error: IsthmusError) -> None:
+    """An error that waiting does not mend ends the agent."""
+    silo.hub.faults = [("round", error)]
+
+    with pytest.raises(type(error)):
+        silo.run()
+
+
+def test_leftover_is_pushed_before_anything_else(silo: Silo) -> None:
+    """A delta from before a restart is pushed first, and its round is never trained again."""
+    silo.hub.faults = [("push_payload", CredentialUnknown("revoked for a while"))]
+    with pytest.raises(CredentialUnknown):
+        silo.run()
+
+    assert silo.run() is Ending.FINISHED
+
+    assert silo.trainer.trained == [1, 2, 3]
+
+
+def test_paused_federation_is_asked_again(silo: Silo) -> None:
+    """A paused federation is waited for; its words stand in the status file meanwhile."""
+    silo.hub.state = FederationState.PAUSED
+    words = []
+
+    def resume(seconds: float) -> None:
+        words.append(silo.status["words"])
+        silo.hub.state = FederationState.RUNNING
+
+    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), sleep=resume)
+
+    assert agent.run() is Ending.FINISHED
+    assert words == ["The federation f is paused by its operator."]
+
+
+def test_claim_stays_within_the_limit(silo: Silo) -> None:
+    """A silo with more samples than the federation's limit claims the limit, rather than being refused."""
+    silo.trainer.num_examples = 7
+
+    silo.run()
+
+    assert silo.hub.receipts[1]["num_examples"] == 5
+
+
+def test_one_pass_ends_when_the_data_is_used(silo: Silo) -> None:
+    """A one-pass silo goes on where its last counted delta ended, and ends when no sample is left."""
+    silo.hub.plan = plan_with(one_pass=True)
+    silo.trainer.num_samples = 6
+
+    assert silo.run() is Ending.EXHAUSTED
+
+    assert silo.trainer.cursors == ["", "3", "6"]
+    assert len(silo.hub.receipts) == 2
+    assert silo.run() is Ending.EXHAUSTED
+
+
+def test_same_wait_is_logged_once(silo: Silo, caplog: pytest.LogCaptureFixture) -> None:
+    """Waiting long for the same thing is one line in the log, not one every few seconds."""
+    silo.hub.faults = [("round", AggregatorUnreachable("nobody answers"))] * 5
+
+    silo.run()
+
+    assert [record.message for record in caplog.records].count("agent.waiting") == 1

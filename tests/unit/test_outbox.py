@@ -1,0 +1,106 @@
+"""The outbox: whole entries only, in the order of rounds, kept until settled, honest about damage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from isthmus.contribution import ContributionHeader
+from isthmus.errors import ConfigInvalid
+from isthmus.tensors import Payload, contribution_of
+from silo_agent.outbox import Outbox
+from tests.fake_hub import FakeHub
+
+
+def contribution(number: int, folder: Path) -> tuple[ContributionHeader, Payload]:
+    """A contribution to this round."""
+    hub = FakeHub(folder / "hub", num_rounds=99)
+    hub.skipped_rounds = number - 1
+    current = hub.round()
+    base = hub.pull(current)
+    local = {name: tensor + number for name, tensor in base.items()}
+    return contribution_of(current, local=local, base=base, num_examples=2, metrics={"train_loss": 1.5})
+
+
+def test_entry_survives_the_process(tmp_path: Path) -> None:
+    """What was put is found by the next process, header and bytes as they were."""
+    header, payload = contribution(1, tmp_path)
+    put = Outbox(tmp_path / "outbox").put(header, payload, cursor="c")
+
+    (found,) = Outbox(tmp_path / "outbox").entries()
+
+    assert found == put
+    assert found.header == header
+    assert found.payload.read_bytes() == b"".join(payload.parts)
+
+
+def test_entries_come_in_the_order_of_rounds(tmp_path: Path) -> None:
+    """Round 9 is before round 10."""
+    outbox = Outbox(tmp_path)
+    for number in (10, 9):
+        outbox.put(*contribution(number, tmp_path), cursor="")
+
+    assert [entry.header.round for entry in outbox.entries()] == [9, 10]
+
+
+def test_cursor_moves_with_the_receipt_alone(tmp_path: Path) -> None:
+    """A settled entry moves the cursor; a dropped one leaves it, so its samples are used again."""
+    outbox = Outbox(tmp_path)
+    first = outbox.put(*contribution(1, tmp_path), cursor="three")
+    assert outbox.cursor == ""
+    outbox.settle(first)
+    outbox.drop(outbox.put(*contribution(2, tmp_path), cursor="six"))
+
+    assert Outbox(tmp_path).cursor == "three"
+    assert outbox.entries() == []
+    assert [file.name for file in tmp_path.iterdir()] == ["cursor.json"]
+
+
+def test_what_a_death_left_is_swept(tmp_path: Path) -> None:
+    """Parts of files, and a payload whose header was never written, are gone when the outbox is opened again."""
+    outbox = Outbox(tmp_path)
+    outbox.put(*contribution(1, tmp_path), cursor="")
+    (tmp_path / "2-00.safetensors").write_bytes(b"orphan")
+    (tmp_path / ".2.json.7.part").write_bytes(b"part")
+
+    again = Outbox(tmp_path)
+
+    assert len(again.entries()) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["1.json", "payload"])
+def test_damage_is_named(tmp_path: Path, name: str) -> None:
+    """A changed header or payload is never pushed: the file is named, with how to train the round again."""
+    entry = Outbox(tmp_path).put(*contribution(1, tmp_path), cursor="")
+    file = entry.payload if name == "payload" else tmp_path / name
+    file.write_bytes(file.read_bytes()[:-3])
+
+    with pytest.raises(ConfigInvalid, match=r"damaged or was changed\. Move that round's files away") as refused:
+        Outbox(tmp_path).entries()
+
+    assert file.name in str(refused.value)
+
+
+def test_damaged_cursor_is_named(tmp_path: Path) -> None:
+    """A cursor that cannot be read stops the agent: starting anew would use samples twice."""
+    (tmp_path / "cursor.json").write_text("{")
+
+    with pytest.raises(ConfigInvalid, match=r"cursor\.json in the outbox is damaged"):
+        _ = Outbox(tmp_path).cursor
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Where nothing can be written the sentence names the folder and says that nothing is lost."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ConfigInvalid, match=r"outbox .*file.* cannot be written: .*what it holds is kept"):
+        Outbox(tmp_path / "file")
+
+
+def test_values_are_exact(tmp_path: Path) -> None:
+    """The payload on disk holds the delta bit for bit."""
+    _, payload = contribution(1, tmp_path)
+    values = torch.frombuffer(bytearray(payload.parts[1]), dtype=torch.float32)
+
+    assert torch.equal(values, torch.ones(6))
