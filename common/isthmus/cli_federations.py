@@ -94,7 +94,7 @@ def set_state(arguments: Namespace) -> Answer:
 
 
 def silo_table(silos: tuple[SiloStatus, ...]) -> str:
-    """One line a silo."""
+    """One line a silo, and why its last push was refused, if it was."""
     rows = [
         (
             silo.silo,
@@ -103,11 +103,12 @@ def silo_table(silos: tuple[SiloStatus, ...]) -> str:
             silo.receipt and silo.receipt.admitted_at,
             silo.receipt and silo.receipt.num_examples,
             silo.receipt and silo.receipt.l2_norm,
-            silo.last_refusal,
         )
         for silo in silos
     ]
-    return table(("SILO", "STATE", "ROUNDS", "CONTRIBUTED AT", "EXAMPLES", "L2 NORM", "LAST REFUSAL"), rows)
+    lines = [table(("SILO", "STATE", "ROUNDS", "CONTRIBUTED AT", "EXAMPLES", "L2 NORM"), rows)]
+    lines += [f"\nThe last push of {silo.silo} was refused: {silo.last_refusal}" for silo in silos if silo.last_refusal]
+    return "\n".join(lines)
 
 
 def read_text(file: Path) -> str:

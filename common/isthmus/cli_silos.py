@@ -33,8 +33,8 @@ def invite(arguments: Namespace) -> Answer:
     }
     return Answer(
         data,
-        f"Silo {arguments.silo} is enrolled in {name}. Its credential is in {out}: hand it to the silo on a safe way, "
-        "then delete it here. It cannot be shown again.",
+        f"Silo {arguments.silo} is enrolled in {name}. Its credential is in {out}, and nobody can show it again: "
+        "bring that file to the silo by a safe way, then delete it here.",
     )
 
 

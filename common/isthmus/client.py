@@ -4,10 +4,10 @@ Every failure is one of `isthmus.errors`; transient ones are repeated here until
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import torch
 
@@ -24,8 +24,6 @@ from isthmus.tensors import Payload, Progress, contribution_of, decode
 from isthmus.uploads import Chunks, Outgoing, chunks_of_file, chunks_of_parts
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
 from isthmus.wire import header_to_proto, receipt_from_proto
-
-Reply = TypeVar("Reply")
 
 LONG_POLL_SECONDS = 30.0
 """How long one GetRound waits for a later round; short enough for every proxy, and asked again at once."""
@@ -95,7 +93,11 @@ class SiloClient:
         """
         request = aggregator_pb2.GetRoundRequest(federation=self.federation, after_round=after_round)
         request.wait.FromNanoseconds(int(wait_seconds * 1e9))
-        reply = self._unary(self._stub.GetRound, request, timeout=self._deadline_seconds + wait_seconds)
+        timeout = self._deadline_seconds + wait_seconds
+        reply = self._connection.persist(
+            lambda: self._stub.GetRound(request, timeout=timeout, metadata=self._connection.metadata),
+            patience=self._patience,
+        )
         return round_from_proto(reply, federation=self.federation)
 
     def rounds(self) -> Iterator[Round]:
@@ -173,7 +175,7 @@ class SiloClient:
         durable = 0
         while True:
             try:
-                status = self.push_status(header.round, header.payload_digest)
+                status = self._connection.call(lambda: self._status_of(header.round, header.payload_digest))
                 if status.receipt is not None:
                     return status.receipt
                 if status.committed_bytes > durable:
@@ -189,17 +191,15 @@ class SiloClient:
         Raises:
             IsthmusError: As `round`.
         """
+        return self._connection.persist(lambda: self._status_of(round_number, payload_digest), patience=self._patience)
+
+    def _status_of(self, round_number: int, payload_digest: bytes) -> PushStatus:
         request = aggregator_pb2.GetPushStatusRequest(
             federation=self.federation, round=round_number, payload_digest=payload_digest
         )
-        reply = self._unary(self._stub.GetPushStatus, request, timeout=self._deadline_seconds)
+        reply = self._stub.GetPushStatus(request, timeout=self._deadline_seconds, metadata=self._connection.metadata)
         receipt = receipt_from_proto(reply.receipt) if reply.HasField("receipt") else None
         return PushStatus(reply.committed_bytes, receipt)
-
-    def _unary(self, method: Callable[..., Reply], request: object, *, timeout: float) -> Reply:
-        return self._connection.persist(
-            lambda: method(request, timeout=timeout, metadata=self._connection.metadata), patience=self._patience
-        )
 
     def _push_once(self, header: ContributionHeader, chunks: Iterator[tuple[int, bytes]]) -> Receipt:
         outgoing = Outgoing(

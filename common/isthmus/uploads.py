@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from isthmus.chunks import CHUNK_BYTES, read_chunks
+from isthmus.chunks import read_chunks, split
 from isthmus.errors import ConfigInvalid
 from isthmus.v1 import aggregator_pb2, projector_pb2
 
@@ -36,21 +36,14 @@ def chunks_of_file(path: Path, *, size_bytes: int) -> Chunks:
 
 
 def chunks_of_parts(parts: tuple[memoryview, ...]) -> Chunks:
-    """The chunks of bytes that lie in several buffers, as if these were one."""
+    """The chunks of bytes that lie in several buffers; none spans two, so that each value is copied once."""
 
     def chunks(start: int) -> Iterator[tuple[int, bytes]]:
-        pending = bytearray()
-        offset, passed = start, 0
+        passed = 0
         for part in parts:
-            for at in range(max(start - passed, 0), part.nbytes, CHUNK_BYTES):
-                pending += part[at : at + CHUNK_BYTES]
-                while len(pending) >= CHUNK_BYTES:
-                    yield offset, bytes(pending[:CHUNK_BYTES])
-                    offset += CHUNK_BYTES
-                    del pending[:CHUNK_BYTES]
+            for offset, data in split(part, start=max(start - passed, 0)):
+                yield passed + offset, data
             passed += part.nbytes
-        if pending:
-            yield offset, bytes(pending)
 
     return chunks
 
