@@ -11,6 +11,7 @@ from pathlib import Path
 from aggregator.check import check, is_healthy
 from aggregator.config import AggregatorConfig, host_and_port, load_config
 from aggregator.server import Aggregator
+from aggregator.stores import open_store
 from isthmus.errors import IsthmusError
 from isthmus.logs import configure
 
@@ -35,7 +36,7 @@ def _serve(config: AggregatorConfig) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    aggregator = Aggregator(config)
+    aggregator = Aggregator(config, open_store(config.store))
     host, _ = host_and_port(config.listen)
     print(f"ready: {host}:{aggregator.port}", flush=True)
     ended.wait()

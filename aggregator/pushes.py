@@ -97,7 +97,7 @@ class Pushes:
             raise ContributionConflict(
                 f"Silo {silo} already contributed another delta to round {round_number} of {federation}; "
                 "the first stands. Go on with the next round.",
-                payloadDigest=contribution.header.payload_digest.hex(),
+                sha256=contribution.header.payload_digest.hex(),
             )
         return counted(self._ledger, contribution)
 

@@ -20,7 +20,7 @@ from aggregator.pushes import Pushes
 from aggregator.service import AggregatorService
 from aggregator.setup import bind, operator_digests, read_pem, scratch_folders
 from aggregator.slots import Slots
-from aggregator.stores import open_store
+from aggregator.stores import Store
 from aggregator.watch import RoundWatch
 from isthmus.chunks import MESSAGE_CAP_BYTES
 from isthmus.logs import Event, log_event
@@ -56,18 +56,19 @@ class Aggregator:
 
     Args:
         config: Its settings.
+        store: Where all state is.
 
     Raises:
-        ConfigInvalid: The port is taken, or the store, a certificate or an operator's credential cannot be used;
-            nothing is left running.
+        ConfigInvalid: The port is taken, or a certificate or an operator's credential cannot be used; nothing is left
+            running.
         StoreUnavailable: The store does not answer.
 
     Attributes:
         port: Where it listens; the free one it took for port 0.
     """
 
-    def __init__(self, config: AggregatorConfig) -> None:
-        ledger = Ledger(open_store(config.store))
+    def __init__(self, config: AggregatorConfig, store: Store) -> None:
+        ledger = Ledger(store)
         ledger.federations()  # a store that does not answer is told now, not to the first silo
         self._drain_seconds = config.drain_seconds
         self._scratch = scratch_folders(config)

@@ -1,0 +1,268 @@
+"""Real aggregators on loopback for tests, and silos that speak the bare protocol: every message is the test's own."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+import grpc
+
+from aggregator.config import AggregatorConfig, Limits
+from aggregator.server import Aggregator
+from aggregator.stores import Store
+from isthmus.chunks import split
+from isthmus.contribution import ContributionHeader, Encoding, Receipt
+from isthmus.credentials import Credentials, new_token, parse_credentials
+from isthmus.errors import IsthmusError
+from isthmus.spec import ProjectorSpec, TensorSpec
+from isthmus.status import error_of
+from isthmus.v1 import admin_pb2, admin_pb2_grpc, aggregator_pb2, aggregator_pb2_grpc, projector_pb2
+from isthmus.wire import header_to_proto, receipt_from_proto
+from tests.rosters import TINY, payload_bytes, values
+
+MIB = 1 << 20
+LARGE = ProjectorSpec((TensorSpec("bias", "F32", (1000,)), TensorSpec("weight", "F32", (1250, 2048))))
+"""A projector of more than one segment: a little over 10 MB."""
+
+OPERATOR = Credentials(new_token())
+SECONDS = 30.0
+"""Deadline of every call of a test that does not name its own."""
+
+
+def definition(name: str = "harbour", *, rounds: int = 2, quorum: int = 2, extra: str = "") -> str:
+    """A federation's TOML."""
+    return (
+        f'name = "{name}"\nrounds = {rounds}\nparticipation.silos = {{ min = {quorum}, max = 8 }}\n'
+        f"plan.learning_rate = {{ initial = 0.01 }}\n{extra}\n"
+    )
+
+
+def projector_of(spec: ProjectorSpec) -> bytes:
+    """The initial projector's bytes."""
+    return payload_bytes(values("initial", spec.num_elements), spec)
+
+
+def delta_of(spec: ProjectorSpec, name: str) -> bytes:
+    """A payload that admission lets in and that follows from `name`."""
+    return payload_bytes(values(name, spec.num_elements, scale=0.001), spec)
+
+
+@contextmanager
+def serving(store: Store, **settings: object) -> Iterator[str]:
+    """A replica over this store; its address. `limits` may be given as a dict."""
+    limits = Limits.model_validate(settings.pop("limits", {}))
+    config = AggregatorConfig(
+        listen="127.0.0.1:0",
+        store="given",
+        operator_credential_sha256=(OPERATOR.digest,),
+        limits=limits,
+        **{"advance_interval_seconds": 0.1, "poll_interval_seconds": 0.1, "drain_seconds": 0.2, **settings},
+    )
+    replica = Aggregator(config, store)
+    try:
+        yield f"127.0.0.1:{replica.port}"
+    finally:
+        replica.stop()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Raises what the aggregator answered as our own errors."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise error_of(error) from error
+
+
+class Operator:
+    """An operator's calls."""
+
+    def __init__(self, address: str, credentials: Credentials = OPERATOR) -> None:
+        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.stub = admin_pb2_grpc.AdminServiceStub(self.channel)
+        self._metadata = credentials.metadata
+
+    def call(self, method: str, request: object):
+        """Any RPC, by its name; a stream is read to its end."""
+        with told():
+            answer = getattr(self.stub, method)(request, metadata=self._metadata, timeout=SECONDS)
+            return list(answer) if isinstance(answer, grpc.Call) else answer
+
+    def create(self, toml: str | None = None, *, projector: bytes | None = None, **fields: object):
+        """Creates a federation; `fields` replace those of its definition."""
+        projector = projector_of(TINY) if projector is None else projector
+        announced = {
+            "toml": (definition() if toml is None else toml).encode(),
+            "projector_digest": hashlib.sha256(projector).digest(),
+            "projector_size_bytes": len(projector),
+            **fields,
+        }
+        part = admin_pb2.CreateFederationRequest
+        chunks = (projector_pb2.Chunk(offset_bytes=offset, data=data) for offset, data in split(projector))
+        return self.call(
+            "CreateFederation",
+            iter(
+                [
+                    part(definition=admin_pb2.FederationDefinition(**announced)),
+                    *(part(chunk=chunk) for chunk in chunks),
+                    part(finish=aggregator_pb2.PushFinish()),
+                ]
+            ),
+        )
+
+    def invite(self, silo: str, *, federation: str = "harbour", replace: bool = False) -> Credentials:
+        """Enrols a silo; its credentials."""
+        request = admin_pb2.InviteSiloRequest(federation=federation, silo=silo, replace=replace)
+        return parse_credentials(self.call("InviteSilo", request).credential_pem, where="the invitation")
+
+    def revoke(self, silo: str, *, federation: str = "harbour") -> None:
+        """Bars a silo."""
+        self.call("RevokeSilo", admin_pb2.RevokeSiloRequest(federation=federation, silo=silo))
+
+    def set_state(self, state: int, *, federation: str = "harbour", reason: str = ""):
+        """Pauses, resumes or finishes a federation."""
+        request = admin_pb2.SetFederationStateRequest(federation=federation, state=state, reason=reason)
+        return self.call("SetFederationState", request)
+
+    def status(self, federation: str = "harbour") -> admin_pb2.GetStatusResponse:
+        """A federation's present."""
+        return self.call("GetStatus", admin_pb2.GetStatusRequest(federation=federation))
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A push as a test may bend it."""
+
+    header: ContributionHeader
+    payload: bytes
+
+    def but(self, **fields: object) -> "Delta":
+        """The same push with other header fields."""
+        return replace(self, header=replace(self.header, **fields))
+
+
+class Silo:
+    """A silo's calls."""
+
+    def __init__(self, address: str, credentials: Credentials | None, *, federation: str = "harbour") -> None:
+        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.stub = aggregator_pb2_grpc.AggregatorServiceStub(self.channel)
+        self.address = address
+        self.federation = federation
+        self.credentials = credentials
+        self.metadata = credentials.metadata if credentials else ()
+
+    def round(self, *, after_round: int = 0, wait_seconds: float = 0.0) -> aggregator_pb2.GetRoundResponse:
+        """The open round."""
+        request = aggregator_pb2.GetRoundRequest(federation=self.federation, after_round=after_round)
+        request.wait.FromNanoseconds(int(wait_seconds * 1e9))
+        with told():
+            return self.stub.GetRound(request, metadata=self.metadata, timeout=SECONDS)
+
+    def pull(self, **request: object) -> tuple[projector_pb2.ProjectorManifest, bytes]:
+        """A global projector's manifest, and its bytes from the offset asked for."""
+        message = aggregator_pb2.PullProjectorRequest(federation=self.federation, **request)
+        with told():
+            first, *rest = self.stub.PullProjector(message, metadata=self.metadata, timeout=SECONDS)
+        position = message.offset_bytes
+        for part in rest:
+            assert part.chunk.offset_bytes == position
+            position += len(part.chunk.data)
+        return first.header, b"".join(part.chunk.data for part in rest)
+
+    def delta(self, spec: ProjectorSpec = TINY, name: str = "delta", payload: bytes | None = None) -> Delta:
+        """A right push to the open round."""
+        current = self.round()
+        payload = delta_of(spec, name) if payload is None else payload
+        return Delta(
+            ContributionHeader(
+                federation=self.federation,
+                round=current.round,
+                base_digest=current.base_digest,
+                spec_fingerprint=current.spec.fingerprint,
+                payload_digest=hashlib.sha256(payload).digest(),
+                payload_size_bytes=len(payload),
+                num_examples=10,
+                encoding=Encoding.FP32,
+                metrics={"train_loss": 1.0},
+            ),
+            payload,
+        )
+
+    def push(self, delta: Delta, *, start: int = 0) -> Receipt:
+        """Pushes from `start`."""
+        return self.send(parts_of(delta, start=start))
+
+    def send(self, parts: Iterable[aggregator_pb2.PushDeltaRequest], *, timeout: float = SECONDS) -> Receipt:
+        """Pushes these very parts."""
+        with told():
+            answer = self.stub.PushDelta(iter(parts), metadata=self.metadata, timeout=timeout)
+        return receipt_from_proto(answer.receipt)
+
+    def start(self, parts: Iterable[aggregator_pb2.PushDeltaRequest]) -> grpc.Future:
+        """Begins a push that sends these parts and then stays open; to be cancelled."""
+        return self.stub.PushDelta.future(never_ending(parts), metadata=self.metadata, timeout=SECONDS)
+
+    def push_status(self, delta: Delta) -> aggregator_pb2.GetPushStatusResponse:
+        """What the aggregator has of a push."""
+        request = aggregator_pb2.GetPushStatusRequest(
+            federation=self.federation, round=delta.header.round, payload_digest=delta.header.payload_digest
+        )
+        with told():
+            return self.stub.GetPushStatus(request, metadata=self.metadata, timeout=SECONDS)
+
+
+def header_part(delta: Delta) -> aggregator_pb2.PushDeltaRequest:
+    """The first part of a push."""
+    return aggregator_pb2.PushDeltaRequest(header=header_to_proto(delta.header))
+
+
+def chunk_part(offset_bytes: int, data: bytes) -> aggregator_pb2.PushDeltaRequest:
+    """One chunk."""
+    return aggregator_pb2.PushDeltaRequest(chunk=projector_pb2.Chunk(offset_bytes=offset_bytes, data=data))
+
+
+FINISH = aggregator_pb2.PushDeltaRequest(finish=aggregator_pb2.PushFinish())
+
+
+def parts_of(delta: Delta, *, start: int = 0) -> Iterator[aggregator_pb2.PushDeltaRequest]:
+    """Every part of a push that goes on at `start`."""
+    yield header_part(delta)
+    for offset, data in split(delta.payload, start=start):
+        yield chunk_part(offset, data)
+    yield FINISH
+
+
+def opening_of(delta: Delta, num_bytes: int) -> Iterator[aggregator_pb2.PushDeltaRequest]:
+    """The header and the first bytes of a push, without finish."""
+    yield header_part(delta)
+    for offset, data in split(delta.payload[:num_bytes]):
+        yield chunk_part(offset, data)
+
+
+def never_ending(parts: Iterable[aggregator_pb2.PushDeltaRequest]) -> Iterator[aggregator_pb2.PushDeltaRequest]:
+    """These parts, and then a stream that stays open without sending anything."""
+    yield from parts
+    threading.Event().wait(SECONDS)
+
+
+def eventually(call, *, unless: type[IsthmusError] = IsthmusError):
+    """What the call gives once that is true and not an error `unless`; fails when that takes too long."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        with suppress(unless):
+            if result := call():
+                return result
+        time.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+def refusal(call) -> IsthmusError:
+    """The error that the call ends in."""
+    try:
+        call()
+    except IsthmusError as error:
+        return error
+    raise AssertionError("the call was not refused")
