@@ -41,7 +41,7 @@ def aggregator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAggrega
         yield running
 
 
-def create(client: OperatorClient, name: str, silos: list[str], folder: Path) -> dict[str, torch.Tensor]:
+def create(client: OperatorClient, name: str, *, silos: list[str], folder: Path) -> dict[str, torch.Tensor]:
     """Creates a federation of these silos, writes their credentials, and gives the initial projector."""
     toml = TOML.format(name=name, silos=len(silos))
     _, payload = initial_projector(parse_federation(toml))
@@ -65,7 +65,7 @@ def start(example: str, *arguments: str | Path) -> subprocess.Popen[str]:
 def test_fifteen_line_silo_goes_through_all_rounds(aggregator: RealAggregator, tmp_path: Path) -> None:
     """The example finishes a federation of two rounds by itself, and the global projector is what it "trained"."""
     with OperatorClient(aggregator.address, credentials=aggregator.operator) as client:
-        initial = create(client, "fifteen", ["alpha"], tmp_path)
+        initial = create(client, "fifteen", silos=["alpha"], folder=tmp_path)
 
         silo = start("fifteen_line_silo.py", aggregator.address, "fifteen", tmp_path / "alpha.pem")
         out, err = silo.communicate(timeout=60)
@@ -90,7 +90,7 @@ def test_fifteen_line_silo_has_fifteen_lines() -> None:
 def test_training_silos_learn_together(aggregator: RealAggregator, tmp_path: Path) -> None:
     """Two silos of the second example end with a global projector that fits both their data better than the first."""
     with OperatorClient(aggregator.address, credentials=aggregator.operator) as client:
-        create(client, "training", ["alpha", "beta"], tmp_path)
+        create(client, "training", silos=["alpha", "beta"], folder=tmp_path)
         silos = [
             start("training_silo.py", aggregator.address, "training", tmp_path / f"{name}.pem", str(seed))
             for seed, name in enumerate(("alpha", "beta"))
