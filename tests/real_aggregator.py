@@ -1,9 +1,10 @@
 """A real aggregator as a process of its own, over a folder, for tests that need one on the other side of a socket."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +64,19 @@ class RealAggregator:
 
 
 @contextmanager
-def real_aggregator(folder: Path, *, settings: str = "") -> Iterator[RealAggregator]:
-    """A running aggregator over `folder`/store; `settings` is further TOML of its configuration."""
+def real_aggregator(folder: Path, *, operators: Sequence[str] = (), settings: str = "") -> Iterator[RealAggregator]:
+    """A running aggregator over `folder`/store.
+
+    Args:
+        folder: Empty; the operator's credentials file is written there.
+        operators: Hex digests of further operators' credentials.
+        settings: Further TOML of its configuration.
+    """
     aggregator = RealAggregator(folder)
     save_credentials(aggregator.operator, token_pem(new_token()))
-    digest = load_credentials(aggregator.operator).digest
+    digests = json.dumps([load_credentials(aggregator.operator).digest, *operators])
     (folder / "aggregator.toml").write_text(
-        f'listen = "127.0.0.1:0"\nstore = "store"\noperator_credential_sha256 = ["{digest}"]\n'
+        f'listen = "127.0.0.1:0"\nstore = "store"\noperator_credential_sha256 = {digests}\n'
         f"advance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\n{settings}"
     )
     aggregator.start()
