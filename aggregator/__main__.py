@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(config: AggregatorConfig) -> int:
+    aggregator = Aggregator(config, open_store(config.store))
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    aggregator = Aggregator(config, open_store(config.store))
     host, _ = host_and_port(config.listen)
     print(f"ready: {host}:{aggregator.port}", flush=True)
     ended.wait()

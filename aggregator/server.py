@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import grpc
@@ -85,8 +86,11 @@ class Aggregator:
             on_store=self._tell_health,
         )
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
-        self._server = self._wired(ledger, config)
-        self.port = bind(self._server, config)
+        with ExitStack() as undo:
+            undo.callback(self._scratch.close)
+            self._server = self._wired(ledger, config)
+            self.port = bind(self._server, config)
+            undo.pop_all()
         self._stopped = threading.Event()
         self._start()
 

@@ -27,6 +27,9 @@ LARGE = ProjectorSpec((TensorSpec("bias", "F32", (1000,)), TensorSpec("weight", 
 """A projector of more than one segment: a little over 10 MB."""
 
 OPERATOR = Credentials(new_token())
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+"""So that ending one caller's connection ends nobody else's."""
+
 SECONDS = 30.0
 """Deadline of every call of a test that does not name its own."""
 
@@ -80,9 +83,12 @@ class Operator:
     """An operator's calls."""
 
     def __init__(self, address: str, credentials: Credentials = OPERATOR) -> None:
-        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
-        self.stub = admin_pb2_grpc.AdminServiceStub(self.channel)
         self._metadata = credentials.metadata
+        self.connect(grpc.insecure_channel(address, options=OWN_CONNECTION))
+
+    def connect(self, channel: grpc.Channel) -> None:
+        """Calls over this channel from now on."""
+        self.stub = admin_pb2_grpc.AdminServiceStub(channel)
 
     def call(self, method: str, request: object):
         """Any RPC, by its name; a stream is read to its end."""
@@ -90,11 +96,12 @@ class Operator:
             answer = getattr(self.stub, method)(request, metadata=self._metadata, timeout=SECONDS)
             return list(answer) if isinstance(answer, grpc.Call) else answer
 
-    def create(self, toml: str | None = None, *, projector: bytes | None = None, **fields: object):
+    def create(self, toml: str | bytes | None = None, *, projector: bytes | None = None, **fields: object):
         """Creates a federation; `fields` replace those of its definition."""
         projector = projector_of(TINY) if projector is None else projector
+        text = definition() if toml is None else toml
         announced = {
-            "toml": (definition() if toml is None else toml).encode(),
+            "toml": text if isinstance(text, bytes) else text.encode(),
             "projector_digest": hashlib.sha256(projector).digest(),
             "projector_size_bytes": len(projector),
             **fields,
@@ -147,12 +154,16 @@ class Silo:
     """A silo's calls."""
 
     def __init__(self, address: str, credentials: Credentials | None, *, federation: str = "harbour") -> None:
-        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
-        self.stub = aggregator_pb2_grpc.AggregatorServiceStub(self.channel)
         self.address = address
         self.federation = federation
         self.credentials = credentials
         self.metadata = credentials.metadata if credentials else ()
+        self.connect(grpc.insecure_channel(address, options=OWN_CONNECTION))
+
+    def connect(self, channel: grpc.Channel) -> None:
+        """Calls over this channel from now on."""
+        self.channel = channel
+        self.stub = aggregator_pb2_grpc.AggregatorServiceStub(channel)
 
     def round(self, *, after_round: int = 0, wait_seconds: float = 0.0) -> aggregator_pb2.GetRoundResponse:
         """The open round."""

@@ -1,0 +1,209 @@
+"""The aggregator as a process: its start, its end, its exit codes, and the one sentence when something is wrong."""
+
+import json
+import logging
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+
+from aggregator.__main__ import main
+from isthmus.credentials import load_credentials, new_token, save_credentials, token_pem
+from tests.serving import LARGE, MIB, Operator, Silo, definition, eventually, opening_of, projector_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A configuration whose store is a folder, and whose operator's credential lies beside it."""
+    save_credentials(tmp_path / "operator.pem", token_pem(new_token()))
+    path = tmp_path / "aggregator.toml"
+    path.write_text(
+        'listen = "127.0.0.1:0"\nstore = "store"\noperator_credentials = ["operator.pem"]\ndrain_seconds = 0.5\n'
+    )
+    return path
+
+
+def command(*arguments):
+    """What a user types, in this tree."""
+    paths = [str(ROOT), str(ROOT / "common")]
+    start = f"import sys; sys.path[:0] = {paths!r}; from aggregator.__main__ import main; sys.exit(main())"
+    return [sys.executable, "-c", start, *map(str, arguments)]
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command that ends by itself, in this process: exit code, standard output, last line of standard error."""
+    root = logging.getLogger()
+    handlers = list(root.handlers)
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, (err.strip().splitlines() or [""])[-1]
+
+    yield run
+    root.handlers[:] = handlers
+
+
+class Replica:
+    """A serving process."""
+
+    def __init__(self, config, *arguments):
+        self._stderr = (config.parent / "log.jsonl").open("a+")
+        self.process = subprocess.Popen(
+            command("serve", "--config", config, *arguments), stdout=subprocess.PIPE, stderr=self._stderr, text=True
+        )
+        line = self.process.stdout.readline()
+        assert line.startswith("ready: "), line
+        self.address = line.removeprefix("ready: ").strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.end(signal.SIGKILL)
+        self.process.stdout.close()
+        self._stderr.close()
+
+    def end(self, number):
+        """Sends a signal; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+    def events(self):
+        """The names of the events in its log."""
+        self._stderr.seek(0)
+        return [json.loads(line)["event"] for line in self._stderr]
+
+
+def test_process_serves_drains_and_ends_well(run, config):
+    """It says where it serves, logs JSON lines alone, and SIGTERM ends it with exit code 0."""
+    with Replica(config) as replica:
+        operator = Operator(replica.address, load_credentials(config.parent / "operator.pem"))
+        assert operator.create().created
+        assert 0 == run("health", "--config", config, "--port", replica.address.rpartition(":")[2])[0]
+        assert 0 == replica.end(signal.SIGTERM)
+        expected = ["aggregator.started", "federation.created", "aggregator.draining", "aggregator.stopped"]
+        assert expected == [event for event in replica.events() if event != "round.waiting"]
+
+
+def test_killed_process_loses_nothing(config):
+    """SIGKILL in the middle of an upload: another process over the same store continues it to its receipt."""
+    with Replica(config) as replica:
+        operator = Operator(replica.address, load_credentials(config.parent / "operator.pem"))
+        operator.create(definition(quorum=1), projector=projector_of(LARGE))
+        silo = Silo(replica.address, operator.invite("north"))
+        delta = silo.delta(LARGE)
+        call = silo.start(opening_of(delta, 9 * MIB))
+        committed = eventually(lambda: silo.push_status(delta).committed_bytes)
+        replica.end(signal.SIGKILL)
+    with Replica(config) as replica:
+        silo = Silo(replica.address, silo.credentials)
+
+        assert call.done()
+        assert 8 * MIB == committed == silo.push_status(delta).committed_bytes
+        assert delta.header.payload_digest == silo.push(delta, start=committed).payload_digest
+        assert 2 == silo.round(after_round=1, wait_seconds=20).round
+
+
+def test_taken_port_is_told_with_what_to_do(run, config):
+    """A port in use ends the start with exit code 1 and one sentence that names it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, out, error = run("serve", "--config", config, "--port", port)
+
+    assert (1, "") == (code, out)
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use. Stop what uses it" in error
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("limits.colour=1", "limits.colour: Extra inputs are not permitted."),
+        ("limits.max_uploads=0", "limits.max_uploads: Input should be greater than or equal to 1."),
+        ("listen=localhost", "is no host:port"),
+        ("listen=192.0.2.1:9", "is reachable from other machines, but there is no [tls]"),
+        ("listen=127.0.0.1:99999", "is no host:port"),
+        ("store=ftp://x/y", "names no store"),
+        ("store=missing/folder", "there is no folder"),
+        ('operator_credentials=["none.pem"]', "none.pem cannot be read"),
+        ("operator_credentials=[]", "operator init"),
+        ('tls={certificate="a.crt", key="a.key"}', "a.crt cannot be read"),
+    ],
+)
+def test_wrong_setting_is_told_in_one_sentence(run, config, assignment, sentence):
+    """Whatever is wrong with a setting, the start fails with exit code 1 and a sentence that names it."""
+    code, _, error = run("serve", "--config", config, "--set", assignment)
+
+    assert (1, True) == (code, sentence in error), error
+
+
+def test_environment_and_assignments_override_the_file(run, config, monkeypatch):
+    """The environment wins over the file, --set over the environment."""
+    monkeypatch.setenv("ISTHMUS_AGGREGATOR__STORE", "ftp://environment")
+    assert "ftp://environment" in run("check", "--config", config)[2]
+    assert "ftp://argument" in run("check", "--config", config, "--set", "store=ftp://argument")[2]
+
+
+def test_check_says_what_works(run, config):
+    """`check` tries settings, scratch folder and every verb of the store, and leaves nothing behind."""
+    code, out, _ = run("check", "--config", config)
+
+    assert (0, ["settings", "scratch", "store"]) == (code, [line.partition(":")[0] for line in out.splitlines()])
+    assert [] == [path for path in (config.parent / "store").rglob("*") if path.is_file()]
+
+
+def test_wrong_usage_ends_with_exit_code_2():
+    """Exit code 2 is for the command line alone."""
+    for arguments in (["serve"], ["--config", "x.toml"], []):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert 2 == caught.value.code
+
+
+def test_failing_process_has_exit_code_1(config):
+    """The exit code and the sentence of a failed start are those of the process."""
+    ended = subprocess.run(
+        command("serve", "--config", config, "--set", "x=1"), capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (1, "") == (ended.returncode, ended.stdout)
+    assert ended.stderr.startswith("aggregator: The configuration ")
+    assert 1 == len(ended.stderr.splitlines())
+
+
+def test_health_of_nothing_is_a_failure(run, config):
+    """`health` of an aggregator that does not run ends with exit code 1."""
+    assert (1, "not serving\n") == run("health", "--config", config, "--port", "9")[:2]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_tls_is_served_and_invitations_carry_its_authority(config):
+    """With [tls] a silo's credentials file alone is enough to reach the aggregator, encrypted."""
+    folder = config.parent
+    openssl = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+        f"-addext subjectAltName=DNS:localhost -keyout {folder}/s.key -out {folder}/s.crt"
+    )
+    subprocess.run(openssl.split(), check=True, capture_output=True)
+    tls = 'tls={certificate="s.crt", key="s.key", authority="s.crt"}'
+    with Replica(config, "--set", tls) as replica:
+        address = f"localhost:{replica.address.rpartition(':')[2]}"
+        trust = grpc.ssl_channel_credentials((folder / "s.crt").read_bytes())
+        operator = Operator(address, load_credentials(folder / "operator.pem"))
+        operator.connect(grpc.secure_channel(address, trust))
+        operator.create()
+        invited = operator.invite("north")
+        silo = Silo(address, invited)
+        silo.connect(grpc.secure_channel(address, grpc.ssl_channel_credentials(invited.ca_pem.encode())))
+
+        assert 1 == silo.round().round
