@@ -11,7 +11,15 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 
-from isthmus.errors import InvariantBroken, IsthmusError, RequestInvalid
+from isthmus.errors import (
+    BadRequest,
+    ComeBack,
+    InvariantBroken,
+    IsthmusError,
+    NotAllowed,
+    NotThere,
+    RequestInvalid,
+)
 from isthmus.logs import Event, log_event
 from isthmus.status import CODES, DOMAIN, status_of
 
@@ -21,6 +29,10 @@ Message = Any  # messages of every RPC pass here
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Behaviour = Callable[[Message, grpc.ServicerContext], Message]
+
+
+_TOLD_HERE = (NotAllowed, NotThere, BadRequest, ComeBack)
+"""What no other module logs: refused deltas and broken uploads have events of their own."""
 
 
 class _Undecodable:
@@ -109,7 +121,10 @@ def _end(error: Exception, context: grpc.ServicerContext, method: str) -> NoRetu
     if isinstance(error, grpc.RpcError):
         raise error  # the caller is gone: grpcio raised it out of the request stream, and knows it again
     if type(error) in CODES and isinstance(error, IsthmusError) and not isinstance(error, InvariantBroken):
-        log_event(_LOG, Event.CALL_REFUSED, logging.DEBUG, method=method, reason=error.reason, text=str(error))
+        level = logging.INFO if isinstance(error, _TOLD_HERE) else logging.DEBUG
+        log_event(
+            _LOG, Event.CALL_REFUSED, level, method=method, peer=context.peer(), reason=error.reason, text=str(error)
+        )
         context.abort_with_status(status_of(error))
     incident = secrets.token_hex(6)
     _LOG.error(Event.CALL_FAILED.value, exc_info=error, extra={"facts": {"method": method, "incident": incident}})
