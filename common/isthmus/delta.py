@@ -61,10 +61,8 @@ def require_finite(name: str, values: torch.Tensor, *, what: str) -> None:
 
 
 def l2_norm(tensors: Mapping[str, torch.Tensor]) -> float:
-    """The L2 norm of all values together; a float64 estimate for messages, not the aggregator's measurement."""
-    return math.sqrt(
-        sum(float(torch.linalg.vector_norm(t.detach(), dtype=torch.float64)) ** 2 for t in tensors.values())
-    )
+    """The L2 norm of all values together, to about six digits: for messages, not what the aggregator measures."""
+    return math.hypot(*(float(torch.linalg.vector_norm(tensor.detach())) for tensor in tensors.values()))
 
 
 def _require_weights(local: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -> None:
