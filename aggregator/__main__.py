@@ -20,7 +20,7 @@ FAILED = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the process's exit code: 0 done, 1 failed (one sentence on standard error), 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         config = load_config(options.config, environment=os.environ, assignments=options.set)
         if options.port is not None:
@@ -56,7 +56,8 @@ def _health(config: AggregatorConfig) -> int:
     return 0 if healthy else FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The aggregator's command line."""
     parser = argparse.ArgumentParser(prog="python -m aggregator", description="The Isthmus aggregator.")
     commands = parser.add_subparsers(required=True, metavar="serve | check | health")
     for name, run, text in (
