@@ -68,7 +68,7 @@ def built(descriptor, pairs):
     return message
 
 
-def answer(channel, path, requests, metadata):
+def answer(channel, path, requests, *, metadata):
     """The status code that a call of these raw requests ends with."""
     method = METHODS[path]
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
@@ -92,7 +92,7 @@ def test_no_message_looks_like_our_failure(callers, path, data):
     requests = data.draw(st.lists(messages(METHODS[path].input_type), min_size=1, max_size=3))
     metadata = data.draw(st.sampled_from([*identities, ()]))
 
-    assert answer(channel, path, [request.SerializeToString() for request in requests], metadata) not in OURS
+    assert answer(channel, path, [request.SerializeToString() for request in requests], metadata=metadata) not in OURS
 
 
 @pytest.mark.parametrize("path", METHODS)
@@ -102,7 +102,7 @@ def test_no_bytes_look_like_our_failure(callers, path, requests):
     """Bytes that are no message are the caller's mistake."""
     channel, identities = callers
 
-    assert answer(channel, path, requests, identities[0]) not in OURS
+    assert answer(channel, path, requests, metadata=identities[0]) not in OURS
 
 
 def test_message_over_the_cap_is_refused(callers):
@@ -110,8 +110,8 @@ def test_message_over_the_cap_is_refused(callers):
     channel, (silo, _) = callers
     path = "/isthmus.v1.AggregatorService/PushDelta"
 
-    assert answer(channel, path, [b"\x12" * (5 << 20)], silo) is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert answer(channel, path, [b""], silo) is grpc.StatusCode.NOT_FOUND
+    assert answer(channel, path, [b"\x12" * (5 << 20)], metadata=silo) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert answer(channel, path, [b""], metadata=silo) is grpc.StatusCode.NOT_FOUND
 
 
 def test_unknown_method_is_unimplemented(callers):
@@ -127,4 +127,4 @@ def test_metadata_that_is_no_text_is_no_credential(callers):
     channel, _ = callers
     path = "/isthmus.v1.AggregatorService/GetRound"
     for metadata in [(("authorization", "B" * 4000),), (("authorization-bin", b"\xff\x00"),)]:
-        assert answer(channel, path, [b""], metadata) is grpc.StatusCode.UNAUTHENTICATED
+        assert answer(channel, path, [b""], metadata=metadata) is grpc.StatusCode.UNAUTHENTICATED

@@ -1,0 +1,78 @@
+"""The aggregator's settings."""
+
+from pathlib import Path
+
+import pytest
+
+from aggregator.config import host_and_port, is_loopback, load_config
+from isthmus.errors import ConfigInvalid
+
+DIGEST = "ab" * 32
+
+
+def load(folder: Path, toml: str = "", *assignments: str, **environment: str):
+    """The settings of a minimal file and these lines."""
+    file = folder / "aggregator.toml"
+    file.write_text(f'store = "memory:"\noperator_credential_sha256 = ["{DIGEST}"]\n{toml}')
+    return load_config(file, environment=environment, assignments=assignments)
+
+
+def test_defaults_serve_loopback_alone(tmp_path):
+    """Without a word about it nobody but this machine reaches the aggregator."""
+    config = load(tmp_path)
+
+    assert ("127.0.0.1:8443", None, False) == (config.listen, config.tls, config.allow_plaintext)
+    assert 112 == config.limits.max_calls
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "example.org", "[::]"])
+def test_plaintext_off_loopback_is_refused_until_it_is_allowed(tmp_path, host):
+    """Credentials never travel readable by mistake."""
+    with pytest.raises(ConfigInvalid, match="allow_plaintext"):
+        load(tmp_path, f'listen = "{host}:1"')
+    assert load(tmp_path, f'listen = "{host}:1"\nallow_plaintext = true').allow_plaintext
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("localhost", True), ("[::1]", True), ("10.0.0.1", False), ("x", False)],
+)
+def test_loopback_is_known(host, expected):
+    """Every name of this machine alone, and no other."""
+    assert expected is is_loopback(host)
+
+
+@pytest.mark.parametrize("listen", ["", ":", "1234", "host:", "host:x", ":80", "host:65536", "host:-1"])
+def test_wrong_address_is_refused(listen):
+    """An address without host or port is told as such."""
+    with pytest.raises(ConfigInvalid, match="host:port"):
+        host_and_port(listen)
+
+
+def test_address_is_read():
+    """The port stands behind the last colon."""
+    assert ("[::1]", 0) == host_and_port("[::1]:0")
+    assert ("a.example", 8443) == host_and_port("a.example:8443")
+
+
+def test_relative_paths_start_at_the_file(tmp_path, monkeypatch):
+    """Wherever the aggregator is started, its files are where its settings say."""
+    monkeypatch.chdir("/")
+    config = load(tmp_path, 'scratch = "scratch"\n', "store=state")
+
+    assert (str(tmp_path / "state"), tmp_path / "scratch") == (config.store, config.scratch)
+    assert "s3://bucket/x" == load(tmp_path, "", "store=s3://bucket/x").store
+
+
+def test_later_sources_win(tmp_path):
+    """File, then environment, then --set."""
+    environment = {"ISTHMUS_AGGREGATOR__LIMITS__MAX_PULLS": "5", "ISTHMUS_AGGREGATOR__LIMITS__MAX_UPLOADS": "5"}
+    config = load(tmp_path, "[limits]\nmax_pulls = 3\nmax_uploads = 3", "limits.max_uploads=7", **environment)
+
+    assert (5, 7) == (config.limits.max_pulls, config.limits.max_uploads)
+
+
+def test_an_aggregator_without_an_operator_is_refused(tmp_path):
+    """Nobody could ever create a federation on it."""
+    with pytest.raises(ConfigInvalid, match="isthmus operator init"):
+        load(tmp_path, "", "operator_credential_sha256=[]")

@@ -1,0 +1,102 @@
+"""What one replica takes on at once."""
+
+import threading
+
+import pytest
+
+from aggregator.config import Limits
+from aggregator.slots import Slots
+from isthmus.errors import Overloaded
+
+NORTH, SOUTH = ("harbour", "north"), ("harbour", "south")
+
+
+class Call:
+    """A call that notes when it is cut off."""
+
+    def __init__(self, on_cancel=lambda: None):
+        self.cut = False
+        self._on_cancel = on_cancel
+
+    def cancel(self):
+        """Cuts it off."""
+        self.cut = True
+        self._on_cancel()
+        return True
+
+
+@pytest.fixture
+def clock():
+    """The clock of the slots: one number, in seconds, that a test moves on."""
+    return [100.0]
+
+
+@pytest.fixture
+def slots(clock):
+    """Two uploads at once, one of each silo; one pull; one poll."""
+    limits = Limits(max_uploads=2, max_uploads_per_silo=1, max_pulls=1, max_waiting_polls=1, upload_idle_seconds=60)
+    return Slots(limits, monotonic=lambda: clock[0])
+
+
+def test_slots_are_given_back(slots):
+    """A slot that was left, also by an error, is free again."""
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), slots.upload("a", silo=NORTH, call=Call()):
+            raise ZeroDivisionError
+        with slots.pull(), slots.poll() as free:
+            assert free
+
+
+def test_uploads_over_the_limits_are_refused(slots):
+    """Over the limit of one silo, and over that of all, the next upload is told to come back."""
+    with slots.upload("a", silo=NORTH, call=Call()):
+        with pytest.raises(Overloaded, match="north"), slots.upload("b", silo=NORTH, call=Call()):
+            pass
+        with (
+            slots.upload("c", silo=SOUTH, call=Call()),
+            pytest.raises(Overloaded, match="2 uploads"),
+            slots.upload("d", silo=("harbour", "west"), call=Call()),
+        ):
+            pass
+
+
+def test_pulls_over_the_limit_are_refused(slots):
+    """A pull too many is told to come back."""
+    with slots.pull(), pytest.raises(Overloaded), slots.pull():
+        pass
+
+
+def test_polls_over_the_limit_do_not_wait(slots):
+    """A poll too many is not refused, it only may not wait."""
+    with slots.poll() as first, slots.poll() as second:
+        assert (True, False) == (first, second)
+
+
+def test_uploads_that_stand_still_are_cut_off(slots, clock):
+    """Only the upload from which nothing came for so long is cut off."""
+    moving, still = Call(), Call()
+    with slots.upload("a", silo=NORTH, call=moving) as alive, slots.upload("b", silo=SOUTH, call=still):
+        clock[0] += 40
+        alive()
+        clock[0] += 40
+        slots.cut_idle()
+
+    assert (False, True) == (moving.cut, still.cut)
+
+
+def test_newest_stream_of_a_push_takes_its_slot(slots):
+    """The older stream is cut off, and the newer one begins once it has ended."""
+    begun, ended = threading.Event(), threading.Event()
+    older = Call(on_cancel=ended.set)
+
+    def hold():
+        with slots.upload("a", silo=NORTH, call=older):
+            begun.set()
+            ended.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun.wait(10)
+    with slots.upload("a", silo=NORTH, call=Call()):
+        assert older.cut
+    thread.join()
