@@ -67,7 +67,7 @@ class Contribution:
     def upload(self) -> Upload:
         """Names the push that brought it."""
         header = self.header
-        identity = push_id(header.federation, header.round, self.silo, header.payload_digest)
+        identity = push_id(header.federation, header.round, silo=self.silo, payload_digest=header.payload_digest)
         return Upload(header.federation, header.round, identity)
 
     @property

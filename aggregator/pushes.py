@@ -157,7 +157,7 @@ class Pushes:
             policy=record.federation.admission,
             read_base=self._ledger.blob(header.federation, base.digest),
         )
-        identity = push_id(header.federation, header.round, push.silo, header.payload_digest)
+        identity = push_id(header.federation, header.round, silo=push.silo, payload_digest=header.payload_digest)
         upload = Upload(header.federation, header.round, identity)
         with self._slots.upload(identity, silo=(header.federation, push.silo), call=push.call) as alive:
             session = UploadSession(self._ledger, upload, inspection, size_bytes=header.payload_size_bytes)

@@ -137,7 +137,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
             return aggregator_pb2.GetPushStatusResponse(
                 committed_bytes=receipt.payload_size_bytes, receipt=receipt_to_proto(receipt)
             )
-        identity = push_id(request.federation, request.round, silo, request.payload_digest)
+        identity = push_id(request.federation, request.round, silo=silo, payload_digest=request.payload_digest)
         segments = self._ledger.committed_segments(Upload(request.federation, request.round, identity))
         return aggregator_pb2.GetPushStatusResponse(committed_bytes=sum(one.size_bytes for one in segments))
 

@@ -16,7 +16,7 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 """When every test's federation is created."""
 
 NAME = "harbour"
-SEGMENT_BYTES = 100
+SEGMENT_BYTES = 50
 """Small, so that a tiny payload has several segments."""
 
 INITIAL = payload_bytes(values("initial", TINY.num_elements), TINY)
@@ -77,7 +77,9 @@ def staged(
         encoding=Encoding.FP32,
         metrics={"loss": float(len(name))},
     )
-    upload = Upload(federation, round_number, push_id(federation, round_number, silo, header.payload_digest))
+    upload = Upload(
+        federation, round_number, push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest)
+    )
     segments = tuple(
         ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])
         for start in range(0, len(payload), SEGMENT_BYTES)

@@ -46,7 +46,7 @@ class Receipt:
     admitted_at: datetime
 
 
-def push_id(federation: str, round_number: int, silo: str, payload_digest: bytes) -> str:
+def push_id(federation: str, round_number: int, *, silo: str, payload_digest: bytes) -> str:
     """Names one push, the same at every replica and after every restart: 64 hex digits.
 
     The parts are joined by a newline, which no name may hold, so no two pushes share an id.
