@@ -116,8 +116,9 @@ class Ledger:
             FederationUnknown: There is no such federation.
             ProjectorUnknown: It was not published (yet).
         """
+        record = self.federation(federation)
         if number == 0:
-            return self.federation(federation).initial
+            return record.initial
         manifest = self._manifests.get((federation, number))
         if manifest is None:
             document = self._find(keys.projector(federation, number)) if number > 0 else None
