@@ -152,9 +152,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         require_operator(self._operators, context)
         manifest = self._ledger.manifest(request.federation, request.number)
         require_offset(manifest, request.offset_bytes)
-        with self._slots.pull():
+        with self._slots.pull(context) as alive:
             yield admin_pb2.ExportProjectorResponse(header=manifest_to_proto(manifest))
             for offset, data in chunks_of(
                 self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes
             ):
+                alive()
                 yield admin_pb2.ExportProjectorResponse(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))

@@ -49,8 +49,8 @@ class Limits(_Table):
     max_pulls: int = Field(default=16, ge=1, le=1024)
     max_waiting_polls: int = Field(default=64, ge=0, le=4096)
     """GetRound calls that may wait; above it they are answered at once."""
-    upload_idle_seconds: float = Field(default=60.0, gt=0.0, le=3600.0)
-    """An upload that sends nothing for so long is cut off; what arrived is kept."""
+    idle_seconds: float = Field(default=60.0, gt=0.0, le=3600.0)
+    """An upload that sends, or a pull that takes, nothing for so long is cut off; what arrived is kept."""
     max_projector_bytes: int = Field(default=4 << 30, ge=1)
     """Largest initial projector."""
     memory_budget_bytes: int = Field(default=256 << 20, ge=16 << 20)
@@ -59,7 +59,7 @@ class Limits(_Table):
     @property
     def max_calls(self) -> int:
         """Threads: one for every call that may last, and 16 for those that are answered at once."""
-        return self.max_uploads + self.max_pulls + self.max_waiting_polls + 16
+        return 2 * self.max_uploads + self.max_pulls + self.max_waiting_polls + 16
 
 
 class AggregatorConfig(_Table):

@@ -7,7 +7,7 @@ from datetime import datetime
 import grpc
 
 from aggregator.documents import Upload
-from aggregator.identity import silo_of_call
+from aggregator.identity import caller_digest, silo_of_call
 from aggregator.incoming import chunks_until_finish
 from aggregator.ledger import Ledger
 from aggregator.present import Present, present_of
@@ -91,11 +91,12 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
             case _:
                 raise RequestInvalid("The request names no projector; set its number or its digest.", check="projector")
         require_offset(manifest, request.offset_bytes)
-        with self._slots.pull():
+        with self._slots.pull(context) as alive:
             yield aggregator_pb2.PullProjectorResponse(header=manifest_to_proto(manifest))
             for offset, data in chunks_of(
                 self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes
             ):
+                alive()
                 chunk = projector_pb2.Chunk(offset_bytes=offset, data=data)
                 yield aggregator_pb2.PullProjectorResponse(chunk=chunk)
         log_event(_LOG, Event.PROJECTOR_PULLED, federation=request.federation, silo=silo, round=manifest.number + 1)
@@ -104,7 +105,9 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self, request_iterator: Iterator[aggregator_pb2.PushDeltaRequest], context: grpc.ServicerContext
     ) -> aggregator_pb2.PushDeltaResponse:
         """See aggregator.proto."""
-        first = next(request_iterator, aggregator_pb2.PushDeltaRequest())
+        caller_digest(context)  # before its first message, which a stranger need never send
+        with self._slots.opening(context):
+            first = next(request_iterator, aggregator_pb2.PushDeltaRequest())
         federation = first.header.federation
         silo = silo_of_call(self._ledger, federation, context).silo
         if first.WhichOneof("part") != "header":

@@ -3,8 +3,8 @@
 Knows no federation and no store; gRPC only as something to cancel.
 """
 
+import enum
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +13,14 @@ from typing import Protocol
 from aggregator.config import Limits
 from isthmus.errors import Overloaded
 
-_TAKEOVER_SECONDS = 5.0
+OPENING_SECONDS = 10.0
+"""A stream that sends no first message for so long is cut off."""
+
+TAKEOVER_SECONDS = 5.0
+"""How long a new stream of a push waits for the older one to stage its tail."""
+
+BUSY_SECONDS = 2.0
+"""When a caller that found no room should come back."""
 
 
 class Cancellable(Protocol):
@@ -24,17 +31,27 @@ class Cancellable(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class UploadSlot:
-    """One upload in progress."""
+class Kind(enum.StrEnum):
+    """What a call is at."""
 
+    OPENING = "opening streams"
+    UPLOAD = "uploads"
+    PULL = "pulls"
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One call in progress."""
+
+    kind: Kind
     call: Cancellable
     silo: tuple[str, str]
+    push_id: str
     seen_at: float
 
 
 class Slots:
-    """Counts what is in progress, and cuts off uploads that stand still.
+    """Counts what is in progress, and cuts off what stands still.
 
     Args:
         limits: How much of each.
@@ -45,9 +62,18 @@ class Slots:
         self._limits = limits
         self._monotonic = monotonic
         self._changed = threading.Condition()
-        self._uploads: dict[str, UploadSlot] = {}
-        self._num_pulls = 0
+        self._held: set[Held] = set()
         self._num_polls = 0
+
+    @contextmanager
+    def opening(self, call: Cancellable) -> Iterator[None]:
+        """Holds a place for a stream that has not sent its first message: whoever it is holds a thread meanwhile.
+
+        Raises:
+            Overloaded: All are taken.
+        """
+        with self._hold(Held(Kind.OPENING, call, ("", ""), "", self._monotonic()), limit=self._limits.max_uploads):
+            yield
 
     @contextmanager
     def upload(self, push_id: str, *, silo: tuple[str, str], call: Cancellable) -> Iterator[Callable[[], None]]:
@@ -64,38 +90,22 @@ class Slots:
         Raises:
             Overloaded: All slots, or all of this silo's, are taken.
         """
-        slot = UploadSlot(call, silo, self._monotonic())
+        held = Held(Kind.UPLOAD, call, silo, push_id, self._monotonic())
         with self._changed:
             self._take_over(push_id)
-            self._require_room(silo)
-            self._uploads[push_id] = slot
-        try:
-            yield lambda: setattr(slot, "seen_at", self._monotonic())
-        finally:
-            with self._changed:
-                del self._uploads[push_id]
-                self._changed.notify_all()
+        with self._hold(held, limit=self._limits.max_uploads) as alive:
+            yield alive
 
     @contextmanager
-    def pull(self) -> Iterator[None]:
-        """Holds a slot for one pull.
+    def pull(self, call: Cancellable) -> Iterator[Callable[[], None]]:
+        """Holds a slot for one pull; yields what to call whenever bytes were taken.
 
         Raises:
             Overloaded: All are taken.
         """
-        with self._changed:
-            if self._num_pulls >= self._limits.max_pulls:
-                raise Overloaded(
-                    f"The aggregator serves {self._limits.max_pulls} pulls at once, and all are taken.",
-                    retry_after_seconds=2.0,
-                    limit=self._limits.max_pulls,
-                )
-            self._num_pulls += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._num_pulls -= 1
+        held = Held(Kind.PULL, call, ("", ""), "", self._monotonic())
+        with self._hold(held, limit=self._limits.max_pulls) as alive:
+            yield alive
 
     @contextmanager
     def poll(self) -> Iterator[bool]:
@@ -110,33 +120,50 @@ class Slots:
                 self._num_polls -= free
 
     def cut_idle(self) -> None:
-        """Cuts off uploads that have sent nothing for `upload_idle_seconds`; each stages its tail."""
-        oldest = self._monotonic() - self._limits.upload_idle_seconds
+        """Cuts off whatever has moved no byte for too long; an upload stages its tail then."""
+        now, limits = self._monotonic(), self._limits
         with self._changed:
-            idle = [slot.call for slot in self._uploads.values() if slot.seen_at < oldest]
+            idle = [
+                held.call
+                for held in self._held
+                if now - held.seen_at > (OPENING_SECONDS if held.kind is Kind.OPENING else limits.idle_seconds)
+            ]
         for call in idle:
             call.cancel()
 
-    def _take_over(self, push_id: str) -> None:
-        older = self._uploads.get(push_id)
-        if older is None:
-            return
-        older.call.cancel()
-        if not self._changed.wait_for(lambda: push_id not in self._uploads, timeout=_TAKEOVER_SECONDS):
-            raise Overloaded("An older stream of this push has not ended yet.", retry_after_seconds=_TAKEOVER_SECONDS)
+    @contextmanager
+    def _hold(self, held: Held, *, limit: int) -> Iterator[Callable[[], None]]:
+        with self._changed:
+            self._require_room(held, limit)
+            self._held.add(held)
+        try:
+            yield lambda: setattr(held, "seen_at", self._monotonic())
+        finally:
+            with self._changed:
+                self._held.remove(held)
+                self._changed.notify_all()
 
-    def _require_room(self, silo: tuple[str, str]) -> None:
-        by_silo = Counter(slot.silo for slot in self._uploads.values())
-        if len(self._uploads) >= self._limits.max_uploads:
+    def _streams_of(self, push_id: str) -> list[Held]:
+        return [held for held in self._held if held.push_id == push_id]
+
+    def _take_over(self, push_id: str) -> None:
+        for older in self._streams_of(push_id):
+            older.call.cancel()
+        if not self._changed.wait_for(lambda: not self._streams_of(push_id), timeout=TAKEOVER_SECONDS):
+            raise Overloaded("An older stream of this push has not ended yet.", retry_after_seconds=TAKEOVER_SECONDS)
+
+    def _require_room(self, wanted: Held, limit: int) -> None:
+        alike = [held for held in self._held if held.kind is wanted.kind]
+        if len(alike) >= limit:
             raise Overloaded(
-                f"The aggregator takes {self._limits.max_uploads} uploads at once, and all are taken.",
-                retry_after_seconds=2.0,
-                limit=self._limits.max_uploads,
+                f"The aggregator takes {limit} {wanted.kind} at once, and all are taken.",
+                retry_after_seconds=BUSY_SECONDS,
+                limit=limit,
             )
-        if by_silo[silo] >= self._limits.max_uploads_per_silo:
+        own, most = sum(held.silo == wanted.silo for held in alike), self._limits.max_uploads_per_silo
+        if wanted.kind is Kind.UPLOAD and own >= most:
             raise Overloaded(
-                f"Silo {silo[1]} has {by_silo[silo]} uploads open already; the aggregator takes "
-                f"{self._limits.max_uploads_per_silo} of one silo at once.",
-                retry_after_seconds=2.0,
-                limit=self._limits.max_uploads_per_silo,
+                f"Silo {wanted.silo[1]} has {own} uploads open; the aggregator takes {most} of one silo at once.",
+                retry_after_seconds=BUSY_SECONDS,
+                limit=most,
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aggregator.__main__ import main
 from isthmus.credentials import load_credentials, new_token, save_credentials, token_pem
@@ -92,6 +93,18 @@ def test_process_serves_drains_and_ends_well(run, config):
         assert 0 == replica.end(signal.SIGTERM)
         expected = ["aggregator.started", "federation.created", "aggregator.draining", "aggregator.stopped"]
         assert expected == [event for event in replica.events() if event != "round.waiting"]
+
+
+def test_health_says_not_serving_before_the_drain_ends(config):
+    """Whoever watches health hears NOT_SERVING at SIGTERM, while calls in flight may still end."""
+    with Replica(config, "--set", "drain_seconds=2") as replica, grpc.insecure_channel(replica.address) as channel:
+        watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert health_pb2.HealthCheckResponse.SERVING == next(watched).status
+        replica.process.send_signal(signal.SIGTERM)
+
+        assert health_pb2.HealthCheckResponse.NOT_SERVING == next(watched).status
+        assert replica.process.poll() is None
+        assert 0 == replica.process.wait(timeout=20)
 
 
 def test_killed_process_loses_nothing(config):

@@ -157,7 +157,7 @@ def test_draining_replica_stages_what_arrived(store):
 
 def test_idle_upload_is_cut_off_and_kept(store):
     """An upload that sends nothing for too long loses its slot, not its bytes."""
-    with serving(store, limits={"upload_idle_seconds": 0.5}) as address:
+    with serving(store, limits={"idle_seconds": 0.5}) as address:
         north = silo_of(address)
         delta = north.delta(LARGE)
         call = north.start(opening_of(delta, MIB))

@@ -22,7 +22,7 @@ def test_defaults_serve_loopback_alone(tmp_path):
     config = load(tmp_path)
 
     assert ("127.0.0.1:8443", None, False) == (config.listen, config.tls, config.allow_plaintext)
-    assert 112 == config.limits.max_calls
+    assert 128 == config.limits.max_calls
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "example.org", "[::]"])

@@ -34,7 +34,7 @@ def clock():
 @pytest.fixture
 def slots(clock):
     """Two uploads at once, one of each silo; one pull; one poll."""
-    limits = Limits(max_uploads=2, max_uploads_per_silo=1, max_pulls=1, max_waiting_polls=1, upload_idle_seconds=60)
+    limits = Limits(max_uploads=2, max_uploads_per_silo=1, max_pulls=1, max_waiting_polls=1, idle_seconds=60)
     return Slots(limits, monotonic=lambda: clock[0])
 
 
@@ -43,7 +43,7 @@ def test_slots_are_given_back(slots):
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), slots.upload("a", silo=NORTH, call=Call()):
             raise ZeroDivisionError
-        with slots.pull(), slots.poll() as free:
+        with slots.pull(Call()), slots.opening(Call()), slots.poll() as free:
             assert free
 
 
@@ -62,7 +62,7 @@ def test_uploads_over_the_limits_are_refused(slots):
 
 def test_pulls_over_the_limit_are_refused(slots):
     """A pull too many is told to come back."""
-    with slots.pull(), pytest.raises(Overloaded), slots.pull():
+    with slots.pull(Call()), pytest.raises(Overloaded), slots.pull(Call()):
         pass
 
 
@@ -82,6 +82,28 @@ def test_uploads_that_stand_still_are_cut_off(slots, clock):
         slots.cut_idle()
 
     assert (False, True) == (moving.cut, still.cut)
+
+
+def test_streams_that_never_begin_are_cut_off(slots, clock):
+    """A stream without a first message is cut off soon, and only so many may be at that at once."""
+    silent = Call()
+    with slots.opening(silent), slots.opening(Call()):
+        with pytest.raises(Overloaded, match="2 opening streams"), slots.opening(Call()):
+            pass
+        clock[0] += 11
+        slots.cut_idle()
+
+    assert silent.cut
+
+
+def test_pulls_that_take_nothing_are_cut_off(slots, clock):
+    """A reader that stopped reading does not hold its slot for ever."""
+    stuck = Call()
+    with slots.pull(stuck):
+        clock[0] += 61
+        slots.cut_idle()
+
+    assert stuck.cut
 
 
 def test_newest_stream_of_a_push_takes_its_slot(slots):
