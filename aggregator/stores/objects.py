@@ -131,7 +131,7 @@ class BucketStore:
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise self._unavailable(key, error, "Check the credentials in the aggregator's environment.") from error
         except BaseError as error:
-            raise self._unavailable(key, error, "Check that it exists, that its credentials may do this, and that it is not full.") from error
+            raise self._unavailable(key, error, "Check that it exists, may be used and is not full.") from error
 
     def _unavailable(self, key: str, error: Exception, advice: str) -> StoreUnavailable:
         said = str(error).partition("\n")[0][:300]
