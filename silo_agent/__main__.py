@@ -10,12 +10,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from isthmus.errors import IsthmusError
-from isthmus.logs import configure
-from silo_agent.check import check
-from silo_agent.config import SiloConfig, load_config
-from silo_agent.run import run_agent
+if TYPE_CHECKING:
+    from silo_agent.config import SiloConfig
 
 QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -46,26 +44,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     for name, value in QUIET_AND_OFFLINE.items():
         os.environ.setdefault(name, value)
-    # SIGTERM ends like Ctrl-C: nothing needs saving, as everything that matters is on disk already.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _obey(arguments)
+    except ModuleNotFoundError as error:
+        print(f'silo_agent: {error}. Install what a silo needs with: pip install "isthmus[silo]"', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _obey(arguments: argparse.Namespace) -> int:
+    from isthmus.errors import IsthmusError  # these load torch and Pillow, which may be missing
+    from silo_agent.config import load_config
+
     try:
         config = load_config(arguments.config, environment=os.environ, assignments=arguments.assignments)
         return _run(config) if arguments.verb == "run" else _check(config)
     except IsthmusError as error:
         print(f"silo_agent: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 0
 
 
-def _run(config: SiloConfig) -> int:
+def _run(config: "SiloConfig") -> int:
+    from isthmus.logs import configure
+    from silo_agent.run import run_agent
+
+    # SIGTERM ends like Ctrl-C: nothing needs saving, as everything that matters is on disk already.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure(sys.stderr, level=config.log_level)
     ending = run_agent(config)
     print(f"silo_agent: {ending.value}.", flush=True)
     return 0
 
 
-def _check(config: SiloConfig) -> int:
+def _check(config: "SiloConfig") -> int:
+    from silo_agent.check import check
+
     num_problems = 0
     for finding in check(config):
         num_problems += not finding.ok

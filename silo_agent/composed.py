@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from isthmus.config import FilePath
-from isthmus.errors import SpecMismatch
+from isthmus.errors import ConfigInvalid, SpecMismatch
 from isthmus.federation import TrainingPlan
 from isthmus.projectors import build_projector
 from isthmus.spec import ProjectorSpec, spec_of
@@ -129,6 +129,9 @@ class ComposedTrainer:
     """The `Trainer` of a composed model; parts are opened, and pictures encoded, when they are first needed."""
 
     def __init__(self, options: ComposedOptions, surroundings: Surroundings) -> None:
+        for key, path in (("encoder_weights", options.encoder_weights), ("llm", options.llm)):
+            if not path.exists():
+                raise ConfigInvalid(f"There is no {path}. Correct trainer.{key}.")
         self._options = options
         self._surroundings = surroundings
         self._features: tuple[str, torch.Tensor] = ("", torch.empty(0))
