@@ -1,0 +1,151 @@
+"""The report's document out of a demo's outcome: every number that the page and report.json show."""
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from deploy.demo.federate import Federated
+from deploy.demo.packages import Package
+from deploy.demo.pictures import HELD_OUT_VENDOR, TRAINING_VENDORS, Collection
+from deploy.demo.recipe import FEATURES, Recipe
+from deploy.demo.report_values import FEDERATION, POOLED, UNTRAINED, Report, report_of
+from deploy.demo.run import Ingredients, Outcome
+from deploy.demo.tasks import Loss, Retrieval
+from deploy.demo.yardsticks import Course, Measured
+from isthmus.manifest import ProjectorManifest
+
+
+def report_from(
+    outcome: Outcome, ingredients: Ingredients, recipe: Recipe, *, out: Path, now: datetime, seconds: dict[str, float]
+) -> Report:
+    """The report; copies the pictures that it shows into `out`.
+
+    Args:
+        outcome: What the demo found out.
+        ingredients: What it was made of.
+        recipe: How.
+        out: The report's folder.
+        now: When the demo ended.
+        seconds: By phase, set-up included where there was one.
+    """
+    measured, collection = outcome.measured, outcome.collection
+    run_seconds = sum(spent for phase, spent in seconds.items() if phase != "set-up")
+    return report_of(
+        {
+            "title": "Four silos, one projector",
+            "created_at": now,
+            "seed": recipe.seed,
+            "rounds": recipe.rounds,
+            "seconds": run_seconds,
+            "seconds_by_phase": seconds,
+            "peak_rss_bytes": outcome.peak_rss_bytes,
+            "federated": _course(measured.federated),
+            "alone": {silo: _course(course) for silo, course in measured.alone.items()},
+            "pooled": _course(measured.pooled),
+            "retrieval": _retrieval(measured),
+            "matrix": _matrix(measured),
+            "captions": _captions(measured, collection, out),
+            "lineage": [_published(manifest) for manifest in outcome.federated.lineage],
+            "traffic": _traffic(outcome.federated),
+            "silos": {silo: _silo(silo, recipe) for silo in collection.silos},
+            "held_out": {
+                "num_pictures": len(collection.held_out),
+                "description": f"the same things as {HELD_OUT_VENDOR.name} drew them, a vendor that no silo has",
+            },
+            "models": _models(recipe, llm_width=ingredients.models.llm_width),
+            "licences": [_licence(package) for package in ingredients.packages],
+        }
+    )
+
+
+def _course(course: Course) -> dict[str, object]:
+    return {"loss": course.losses[-1].all, "loss_by_round": [loss.all for loss in course.losses]}
+
+
+def _hits(retrieval: Retrieval) -> dict[str, float]:
+    return {"top1": retrieval.top1, "top5": retrieval.top5}
+
+
+def _retrieval(measured: Measured) -> dict[str, object]:
+    found = measured.federated.retrieval
+    return {
+        "num_candidates": found.candidates,
+        "num_pictures": found.num_pictures,
+        "federated": _hits(found),
+        "pooled": _hits(measured.pooled.retrieval),
+        "untrained": _hits(measured.untrained.retrieval),
+        "alone": {silo: _hits(course.retrieval) for silo, course in measured.alone.items()},
+        "chance": {"top1": 1 / found.candidates, "top5": min(5 / found.candidates, 1.0)},
+    }
+
+
+def _matrix(measured: Measured) -> dict[str, object]:
+    def row(name: str, loss: Loss) -> dict[str, object]:
+        return {"trained_by": name, "loss_by_topic": loss.by_topic}
+
+    rows = [row(UNTRAINED, measured.untrained.losses[-1])]
+    rows += [row(silo, course.losses[-1]) for silo, course in measured.alone.items()]
+    rows += [row(FEDERATION, measured.federated.losses[-1]), row(POOLED, measured.pooled.losses[-1])]
+    return {"topics": list(measured.untrained.losses[-1].by_topic), "rows": rows}
+
+
+def _captions(measured: Measured, collection: Collection, out: Path) -> list[dict[str, str]]:
+    folder = out / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index, before, after in zip(measured.shown, measured.before, measured.after, strict=True):
+        picture = collection.held_out[index]
+        shutil.copyfile(picture.path, folder / picture.path.name)
+        name = f"pictures/{picture.path.name}"
+        rows.append({"picture": name, "truth": picture.caption, "before": before, "after": after})
+    return rows
+
+
+def _published(manifest: ProjectorManifest) -> dict[str, object]:
+    published: dict[str, object] = {"number": manifest.number, "digest": manifest.digest.hex()}
+    if manifest.number:
+        published |= {
+            "parent_digest": manifest.parent_digest.hex(),
+            "cut_at": manifest.cut_at,
+            "rule": manifest.rule,
+            "server_optimizer": manifest.server_optimizer,
+            "silos": manifest.silos,
+            "num_examples": manifest.num_examples,
+            "loss": manifest.metrics.get("train_loss"),
+        }
+    return published
+
+
+def _traffic(federated: Federated) -> dict[str, object]:
+    return {
+        silo: {"bytes_up": status["bytes_up"], "bytes_down": status["bytes_down"]}
+        for silo, status in federated.statuses.items()
+    }
+
+
+def _silo(silo: str, recipe: Recipe) -> dict[str, object]:
+    vendors = " and ".join(vendor.name for vendor in TRAINING_VENDORS)
+    return {
+        "num_pictures": recipe.concepts_per_silo * len(TRAINING_VENDORS),
+        "description": f"{silo}, as {vendors} drew them, each with its name as a caption",
+    }
+
+
+def _models(recipe: Recipe, *, llm_width: int) -> dict[str, str]:
+    hidden = recipe.hidden_features
+    num_values = FEATURES * hidden + hidden + hidden * llm_width + llm_width
+    return {
+        "encoder": "EfficientNet-Lite0, frozen; one mean feature vector per picture",
+        "llm": recipe.llm_name,
+        "projector": f"two-layer MLP {FEATURES}-{hidden}-{llm_width}, {num_values:,} values: all that is trained",
+    }
+
+
+def _licence(package: Package) -> dict[str, str]:
+    return {
+        "name": package.name,
+        "version": package.version,
+        "what": package.provides,
+        "licence": package.licence,
+        "source": f"{'PyPI' if package.client == 'pip' else 'npm'}; {package.holder}",
+    }

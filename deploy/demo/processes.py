@@ -1,0 +1,194 @@
+"""The demo's child processes: started with a log each, watched, and ended whatever happens.
+
+A child that dies early is a failure of the whole demo, told with the last words of its log.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from isthmus.errors import IsthmusError
+
+END_SECONDS = 10.0
+"""How long a child may take to end by itself before it is killed."""
+
+SAMPLE_SECONDS = 0.25
+"""How often the children's memory is looked at."""
+
+
+class ChildFailed(IsthmusError):
+    """A process of the demo ended before its work was done; says which, and its last words."""
+
+    reason = "CHILD_FAILED"
+
+
+class Children:
+    """Processes that live no longer than this context; knows the most memory that each has used.
+
+    Args:
+        logs: Folder of one log per child.
+        root: Of the repository; the children's working folder.
+    """
+
+    def __init__(self, logs: Path, *, root: Path) -> None:
+        self._logs = logs
+        self._root = root
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self._lock = threading.Lock()
+        self._peaks: dict[str, int] = {}
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._watch_memory, name="memory", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._watch.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._watch.join()
+        for child in self._running.values():
+            child.terminate()
+        deadline = time.monotonic() + END_SECONDS
+        for child in self._running.values():
+            try:
+                child.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            for stream in (child.stdin, child.stdout):
+                if stream:
+                    stream.close()
+
+    @property
+    def peak_rss_bytes(self) -> dict[str, int]:
+        """The most memory that each child had resident, by name; pages that children share count for each."""
+        with self._lock:
+            return dict(self._peaks)
+
+    def start(self, name: str, arguments: Sequence[str], *, talks: bool = False) -> subprocess.Popen[str]:
+        """Starts `python -m` with these arguments; its standard error goes to <name>.log.
+
+        Args:
+            name: Unique.
+            arguments: The module and its arguments.
+            talks: Whether the demo writes to its standard input and reads its standard output as text.
+        """
+        with (self._logs / f"{name}.log").open("w", encoding="utf-8") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=self._root,
+                env=environment(self._root),
+                # Ctrl-C ends the demo, which ends its children in order: they must not each get it, too.
+                start_new_session=True,
+            )
+        with self._lock:
+            self._running[name] = child
+        return child
+
+    def run(self, name: str, arguments: Sequence[str]) -> str:
+        """Runs a short command to its end and returns what it printed.
+
+        Raises:
+            ChildFailed: It ended with another code than 0.
+        """
+        child = self.start(name, arguments)
+        assert child.stdout is not None  # it was asked for above
+        printed = child.stdout.read()
+        if child.wait():
+            raise ChildFailed(self._obituary(name))
+        return printed
+
+    def require_alive(self, names: Sequence[str]) -> None:
+        """Checks that none of these children has ended with an error.
+
+        Raises:
+            ChildFailed: One has.
+        """
+        for name in names:
+            if self._running[name].poll():
+                raise ChildFailed(self._obituary(name))
+
+    def ended_well(self, name: str) -> bool:
+        """Whether the child ended with code 0."""
+        return self._running[name].poll() == 0
+
+    def read_line(self, name: str) -> str:
+        """The next line that the child writes to its standard output.
+
+        Raises:
+            ChildFailed: It ended instead.
+        """
+        child = self._running[name]
+        assert child.stdout is not None  # every child is started with one
+        line = child.stdout.readline()
+        if not line:
+            child.wait(END_SECONDS)
+            raise ChildFailed(self._obituary(name))
+        return line
+
+    def stop(self, name: str) -> None:
+        """Asks the child to end, and waits for it."""
+        child = self._running[name]
+        child.terminate()
+        try:
+            child.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+    def _obituary(self, name: str) -> str:
+        log = self._logs / f"{name}.log"
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        return f"{name} ended with code {self._running[name].poll()}: {_words(lines)} Its whole log: {log}"
+
+    def _watch_memory(self) -> None:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            with self._lock:
+                running = {name: child.pid for name, child in self._running.items() if child.poll() is None}
+            for name, pid in running.items():
+                try:
+                    resident = psutil.Process(pid).memory_info().rss
+                except psutil.Error:
+                    continue
+                with self._lock:
+                    self._peaks[name] = max(self._peaks.get(name, 0), resident)
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Of a child: one thread for every library, and the tree's own packages, so that a clone runs uninstalled."""
+    paths = [str(root / "common"), str(root), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+    }
+
+
+def _words(lines: Sequence[str]) -> str:
+    """The last thing a log says, in words: its last line is plain text, or a structured record with words."""
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return line
+        if isinstance(record, dict) and record.get("words"):
+            return str(record["words"])
+    return "it said nothing."
