@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from aggregator import keys
-from aggregator.audit import first_broken_link
-from aggregator.documents import Closing, Roster, RosterEntry, Upload, manifest_from_json
+from aggregator.documents import Closing, Roster, RosterEntry, manifest_from_json
 from aggregator.ledger import Ledger
 from aggregator.stores import Content, Entry
 from aggregator.stores.memory import MemoryStore
@@ -18,14 +17,11 @@ from isthmus.errors import (
     FederationFinished,
     FederationUnknown,
     InvariantBroken,
-    NameInvalid,
     ProjectorUnknown,
-    SiloExists,
-    SiloUnknown,
 )
 from isthmus.federation import FederationState, parse_federation
 from isthmus.manifest import ProjectorManifest
-from tests.ledgers import INITIAL, NAME, after, contribute, credential, definition, found, staged
+from tests.ledgers import INITIAL, NAME, after, contribute, definition, found, staged
 from tests.ledgers import START as NOW
 from tests.rosters import TINY
 
@@ -150,51 +146,6 @@ def test_state_goes_back_and_forth_until_finished(ledger: Ledger) -> None:
             ledger.set_state(NAME, wanted, reason="", now=NOW)
 
 
-def test_silo_is_known_by_its_credential(ledger: Ledger) -> None:
-    """A credential names its silo, in its own federation alone."""
-    found(ledger, definition("anchor"), silos=())
-
-    silo = ledger.silo_of(NAME, credential("b"))
-    assert ("b", True, None, None, None) == (
-        silo.silo if silo else "",
-        silo.active if silo else None,
-        ledger.silo_of("anchor", credential("b")),
-        ledger.silo_of("nowhere", credential("b")),
-        ledger.silo_of(NAME, credential("stranger")),
-    )
-
-
-def test_enrolled_silo_is_replaced_only_when_asked(ledger: Ledger) -> None:
-    """A second invitation is refused; with replace the old credential is nobody's and the new one opens."""
-    with pytest.raises(SiloExists, match="replace"):
-        ledger.invite(NAME, "a", credential_sha256=credential("new"), now=NOW)
-    assert None is ledger.silo_of(NAME, credential("new"))
-
-    ledger.invite(NAME, "a", credential_sha256=credential("new"), now=after(1), replace=True)
-
-    new = ledger.silo_of(NAME, credential("new"))
-    assert (None, "a") == (ledger.silo_of(NAME, credential("a")), new.silo if new else "")
-
-
-def test_revoked_silo_stays_known_and_inactive(ledger: Ledger) -> None:
-    """Revoking bars a silo, may be repeated, and is undone by inviting it again."""
-    ledger.revoke(NAME, "b")
-    ledger.revoke(NAME, "b")
-
-    assert [("a", True), ("b", False), ("c", True)] == [(silo.silo, silo.active) for silo in ledger.silos(NAME)]
-    ledger.invite(NAME, "b", credential_sha256=credential("new"), now=NOW, replace=True)
-    assert [True, True, True] == [silo.active for silo in ledger.silos(NAME)]
-
-
-@pytest.mark.parametrize("name", ["", "../x", "A", "x" * 64, "-a", "a/b"])
-def test_bad_silo_name_is_refused(ledger: Ledger, name: str) -> None:
-    """What is no silo's name cannot be invited, and is unknown to revoke."""
-    with pytest.raises(NameInvalid):
-        ledger.invite(NAME, name, credential_sha256=credential("x"), now=NOW)
-    with pytest.raises(SiloUnknown):
-        ledger.revoke(NAME, name)
-
-
 def publish(ledger: Ledger, number: int) -> None:
     """Publishes a projector that names itself."""
     ledger.publish(NAME, ProjectorManifest(number=number, digest=bytes(32), size_bytes=number, cut_at=NOW))
@@ -300,69 +251,6 @@ def test_roster_names_the_contribution_it_counted(ledger: Ledger) -> None:
 
     with pytest.raises(InvariantBroken, match="silo a"):
         ledger.roster_contributions(forged)
-
-
-def test_upload_grows_and_starts_anew_when_dropped(ledger: Ledger) -> None:
-    """Committed bytes grow by what is staged; after a drop the next attempt starts at 0, and nothing was deleted."""
-    upload = Upload(NAME, 1, "f" * 64)
-    first = ledger.stage_segment(upload, offset_bytes=0, data=b"abc")
-    gap = ledger.stage_segment(upload, offset_bytes=5, data=b"fg")
-    before = ledger.committed_segments(upload)
-    middle = ledger.stage_segment(upload, offset_bytes=3, data=b"de")
-    whole = ledger.committed_segments(upload)
-    again = ledger.stage_segment(upload, offset_bytes=0, data=b"abc")
-    ledger.drop_upload(upload)
-
-    assert ([first], [first, middle, gap], first, []) == (before, whole, again, ledger.committed_segments(upload))
-    assert b"abc" == ledger.read_segment(first)
-    other = ledger.stage_segment(upload, offset_bytes=0, data=b"abc")
-    assert ([other], True) == (ledger.committed_segments(upload), other.key != first.key)
-
-
-def test_push_of_one_round_is_not_one_of_another(ledger: Ledger) -> None:
-    """Staged bytes are told apart by federation, round and push."""
-    upload = Upload(NAME, 1, "f" * 64)
-    ledger.stage_segment(upload, offset_bytes=0, data=b"abc")
-
-    assert [[], []] == [
-        ledger.committed_segments(other) for other in (replace(upload, round=11), replace(upload, push_id="f" * 63))
-    ]
-
-
-def test_audit_is_a_chain_that_shows_tampering(ledger: Ledger, store: CountingStore) -> None:
-    """Every record carries the digest of the one before, so changing one breaks the chain behind it."""
-    for number in range(5):
-        ledger.record_refusal(NAME, 1, "a", refusal=NameInvalid(f"refusal {number}", limit=3), now=after(number))
-    ledger.record_admission(contribute(ledger, "a"))
-    chain = ledger.audit_records(NAME, 1, "a")
-    whole = first_broken_link(chain)
-    key = f"{keys.audit(NAME, 1, 'a')}/002.json"
-    store.put(key, store.get(key).replace(b"refusal 2", b"refusal X"))
-
-    assert (None, 3, [*["delta.refused"] * 5, "delta.admitted"]) == (
-        whole,
-        first_broken_link(ledger.audit_records(NAME, 1, "a")),
-        [record.fields["event"]["event"] for record in chain],
-    )
-
-
-def test_last_refusal_is_that_of_the_last_push(ledger: Ledger) -> None:
-    """What is told is the last push's refusal, and nothing once it was admitted."""
-    told = [ledger.last_refusal(NAME, 1, "a")]
-    for text in ("first", "second"):
-        ledger.record_refusal(NAME, 1, "a", refusal=NameInvalid(text), now=NOW)
-        told.append(ledger.last_refusal(NAME, 1, "a"))
-    ledger.record_admission(contribute(ledger, "a"))
-
-    assert ["", "first", "second", ""] == [*told, ledger.last_refusal(NAME, 1, "a")]
-    assert (("a",), ()) == (ledger.recorded_silos(NAME, 1), ledger.recorded_silos(NAME, 11))
-
-
-def test_audit_has_an_end(ledger: Ledger) -> None:
-    """A silo that goes on pushing what is refused fills no store: past a limit nothing is recorded."""
-    kept = [ledger.record_refusal(NAME, 1, "a", refusal=NameInvalid("x" * 9999), now=NOW) for _ in range(258)]
-
-    assert ([True] * 256 + [False] * 2, 256) == (kept, len(ledger.audit_records(NAME, 1, "a")))
 
 
 def test_manifest_document_is_canonical(ledger: Ledger, store: CountingStore) -> None:
