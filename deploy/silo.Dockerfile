@@ -28,3 +28,17 @@ USER 10001:10001
 WORKDIR /var/lib/isthmus
 ENTRYPOINT ["python", "-m", "silo_agent"]
 CMD ["run", "--config", "/etc/isthmus/silo.toml"]
+
+
+# The steps around the demo (docker-compose.yml): the silo's environment, npm for the pictures' packages, empty volumes.
+FROM silo AS demo
+USER root
+COPY deploy /opt/demo/deploy
+ENV PYTHONPATH=/opt/demo HOME=/demo/downloads
+RUN pip install --no-cache-dir "$(python -c 'from deploy.demo.packages import NODE; print(NODE)')" \
+    && for folder in downloads models operator held-out reports silos silos/animals silos/food silos/objects silos/travel; do \
+        install -d -o isthmus -g isthmus -m 0700 "/demo/$folder"; done
+USER 10001:10001
+WORKDIR /demo
+ENTRYPOINT ["python", "-m", "deploy.compose"]
+CMD ["prepare"]

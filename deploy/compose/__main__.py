@@ -1,0 +1,124 @@
+"""`python -m deploy.compose prepare | enrol | judge`: what docker-compose.yml does once, around the federation.
+
+prepare: fetches models and pictures, gives each silo's volume its pictures, makes the operator's credential.
+enrol: creates the federation and writes each silo's credential into its volume.
+judge: measures every global projector on held-out pictures and writes report.json.
+
+Each step may be repeated: what is there already stays.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from deploy.demo.assets import gather, only, unpacked_llm
+from deploy.demo.federate import Models
+from deploy.demo.fetch import fetch
+from deploy.demo.judge import Judge
+from deploy.demo.packages import ENCODER
+from deploy.demo.pictures import TOPICS, Picture, concepts, lay_out
+from deploy.demo.recipe import FEATURES, FEDERATION, Recipe
+from isthmus import cli
+from isthmus.errors import IsthmusError
+from isthmus.federation import parse_federation, plan_of_round
+from silo_agent.composed import ComposedModel, ComposedOptions
+
+DEMO = Path("/demo")
+DOWNLOADS, MODELS, OPERATOR, HELD_OUT, REPORTS = (
+    DEMO / name for name in ("downloads", "models", "operator", "held-out", "reports")
+)
+ENCODER_WEIGHTS, LLM = MODELS / "encoder.pth", MODELS / "llm"
+FEDERATION_TOML = OPERATOR / "federation.toml"
+ADDRESS = ["--aggregator", "aggregator:8443", "--credentials", str(OPERATOR / "operator.pem")]
+
+
+def prepare(recipe: Recipe) -> None:
+    """Fills the volumes; the federation's TOML comes last and says that all of it is there."""
+    if FEDERATION_TOML.exists():
+        return
+    folders = gather(DOWNLOADS, fetch=fetch, say=_say)
+    llm = unpacked_llm(folders, DOWNLOADS, root=Path(__file__).parents[2], say=_say)
+    shutil.copytree(llm, LLM, dirs_exist_ok=True)
+    shutil.copyfile(only(folders[ENCODER.name], "*.pth"), ENCODER_WEIGHTS)
+    for topic in TOPICS:
+        shutil.rmtree(_home(topic) / "data", ignore_errors=True)
+    collection = lay_out(
+        concepts(folders),
+        DEMO,
+        concepts_per_silo=recipe.concepts_per_silo,
+        held_out_per_topic=recipe.held_out_per_topic,
+        seed=recipe.seed,
+    )
+    rows = [[str(picture.path), picture.caption, picture.topic] for picture in collection.held_out]
+    (HELD_OUT / "pictures.json").write_text(json.dumps(rows), encoding="utf-8")
+    if not (OPERATOR / "operator.pem").exists():
+        _isthmus("operator", "init", "--out", str(OPERATOR / "operator.pem"))
+    toml = recipe.federation_toml(num_silos=len(TOPICS), widths=(FEATURES, Models(ENCODER_WEIGHTS, LLM).llm_width))
+    FEDERATION_TOML.write_text(toml, encoding="utf-8")
+
+
+def enrol(_recipe: Recipe) -> None:
+    """Creates the federation and invites its silos."""
+    _isthmus("create", str(FEDERATION_TOML), *ADDRESS)
+    for topic in TOPICS:
+        credential = _home(topic) / "silo.pem"
+        if not credential.exists():
+            _isthmus("silo", "invite", topic, "--federation", FEDERATION, "--out", str(credential), *ADDRESS)
+
+
+def judge(_recipe: Recipe) -> None:
+    """Prints the held-out loss of every global projector and writes it down."""
+    federation = parse_federation(FEDERATION_TOML.read_text(encoding="utf-8"))
+    pictures = [
+        Picture(Path(path), caption, topic)
+        for path, caption, topic in json.loads((HELD_OUT / "pictures.json").read_text(encoding="utf-8"))
+    ]
+    model = ComposedModel(ComposedOptions(encoder_weights=ENCODER_WEIGHTS, llm=LLM), cache=HELD_OUT / "cache")
+    judged = Judge(model, plan_of_round(federation, 1), pictures, cache=HELD_OUT / "cache")
+    losses = []
+    for number in range(federation.rounds + 1):
+        file = REPORTS / f"projector-{number}.safetensors"
+        _isthmus("pull", str(number), "--federation", FEDERATION, "--out", str(file), *ADDRESS)
+        losses.append(judged.losses(load_file(file)).all)
+        _say(f"global projector {number}: held-out loss per token {losses[-1]:.3f}")
+    report = {"federated": {"loss_by_round": losses}, "held_out_pictures": len(pictures)}
+    (REPORTS / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+STEPS: dict[str, Callable[[Recipe], None]] = {"prepare": prepare, "enrol": enrol, "judge": judge}
+
+
+def main() -> int:
+    """Does one step and returns the exit code."""
+    if sys.argv[1:] not in [[name] for name in STEPS]:
+        print(f"usage: python -m deploy.compose {' | '.join(STEPS)}", file=sys.stderr)
+        return 2
+    try:
+        STEPS[sys.argv[1]](Recipe())
+    except (IsthmusError, OSError) as error:
+        print(f"{sys.argv[1]}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _home(topic: str) -> Path:
+    return DEMO / "silos" / topic
+
+
+def _isthmus(*arguments: str) -> None:
+    """Runs a verb of the operator's command line, which says itself what went wrong."""
+    code = cli.main(arguments)
+    if code:
+        raise SystemExit(code)
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
