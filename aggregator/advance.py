@@ -13,9 +13,9 @@ from pathlib import Path
 
 from aggregator.aggregate import Aggregated, RoundInputs, aggregate
 from aggregator.blocks import Payload, open_payload
-from aggregator.documents import Closing, Contribution, Roster, RosterEntry
 from aggregator.ledger import Ledger
-from aggregator.records import FederationRecord
+from aggregator.ledger.documents import Closing, Contribution, Roster, RosterEntry
+from aggregator.ledger.records import FederationRecord
 from aggregator.rounds import RoundView, Wait, decide
 from aggregator.stores.aside import aside, clear
 from isthmus.contribution import Receipt

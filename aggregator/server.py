@@ -11,18 +11,18 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from aggregator.admin import AdminService
 from aggregator.advancing import Advancing
 from aggregator.config import AggregatorConfig
-from aggregator.creation import Creation
-from aggregator.interceptor import StatusInterceptor
 from aggregator.ledger import Ledger
-from aggregator.pushes import Pushes
-from aggregator.service import AggregatorService
+from aggregator.rpc.admin import AdminService
+from aggregator.rpc.creation import Creation
+from aggregator.rpc.interceptor import StatusInterceptor
+from aggregator.rpc.pushes import Pushes
+from aggregator.rpc.service import AggregatorService
+from aggregator.rpc.slots import Slots
+from aggregator.rpc.watch import RoundWatch
 from aggregator.setup import bind, operator_digests, read_pem, scratch_folders
-from aggregator.slots import Slots
 from aggregator.stores import Store
-from aggregator.watch import RoundWatch
 from isthmus.chunks import MESSAGE_CAP_BYTES
 from isthmus.logs import Event, log_event
 from isthmus.v1 import admin_pb2, admin_pb2_grpc, aggregator_pb2, aggregator_pb2_grpc

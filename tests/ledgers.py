@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from aggregator.advance import At, Outcome, advance
-from aggregator.documents import Contribution, Upload
 from aggregator.ledger import Ledger
+from aggregator.ledger.documents import Contribution, Upload
 from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import Federation, parse_federation
 from isthmus.payload import header_bytes

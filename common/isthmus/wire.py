@@ -133,7 +133,7 @@ def header_to_proto(header: ContributionHeader) -> projector_pb2.ContributionHea
 
 
 def header_from_proto(message: projector_pb2.ContributionHeader) -> ContributionHeader:
-    """The header as the silo wrote it; `aggregator.admission_header.judge_header` says whether it is acceptable.
+    """The header as the silo wrote it; `aggregator.admission.header.judge_header` says whether it is acceptable.
 
     Raises:
         HeaderInvalid: The encoding is unknown, or a metric comes twice, or there are more than 64 of them.

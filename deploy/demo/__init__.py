@@ -1,1 +1,1 @@
-"""The demo: one aggregator and four silos federate a real projector on one machine, and a report shows what came of it."""
+"""The demo: four silos federate a real projector on this machine, and a report shows what came of it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from deploy.demo.processes import Children
 from deploy.demo.recipe import FEDERATION
-from isthmus.cli_pull import export_to
+from isthmus.cli.pull import export_to
 from isthmus.manifest import ProjectorManifest
 from isthmus.operator_client import OperatorClient
 

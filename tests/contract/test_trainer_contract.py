@@ -86,7 +86,7 @@ def test_unknown_settings_are_refused(bench: Bench) -> None:
 
 
 def test_training_lowers_the_loss(bench: Bench) -> None:
-    """Case 2: some epochs make the captions likelier, by the little that a random language model lets a projector do."""
+    """Case 2: some epochs make the captions likelier, by the little that a random language model allows."""
     steps = list[Step]()
     plan = plan_with(local_epochs=12, learning_rate=0.1, final_learning_rate=0.03, gradient_clip_norm=0.0)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aggregator.advance import Published
-from aggregator.documents import manifest_to_json
 from aggregator.ledger import Ledger
+from aggregator.ledger.documents import manifest_to_json
 from aggregator.stores.local import LocalStore
 from tests.ledgers import NAME, after, step
 

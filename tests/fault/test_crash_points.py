@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from aggregator.advance import POINTS, Published
-from aggregator.documents import manifest_to_json
 from aggregator.ledger import Ledger
+from aggregator.ledger.documents import manifest_to_json
 from aggregator.stores.local import LocalStore
 from aggregator.stores.memory import MemoryStore
 from tests.fault.dying import NOW

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from aggregator.admission import Admitted, PayloadInspection
-from aggregator.admission_header import judge_header
+from aggregator.admission.header import judge_header
+from aggregator.admission.payload import Admitted, PayloadInspection
 from isthmus.codec import encode
 from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.errors import RefusedDelta

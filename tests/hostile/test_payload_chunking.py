@@ -6,8 +6,8 @@ import pytest
 from forged import delta_of, federation_of, header_of, verdict
 from hypothesis import given, settings
 
-from aggregator.admission import PayloadInspection
-from aggregator.norms import BLOCK_ELEMENTS
+from aggregator.admission.norms import BLOCK_ELEMENTS
+from aggregator.admission.payload import PayloadInspection
 from isthmus.contribution import Encoding
 from isthmus.errors import Incomplete, IsthmusError, PayloadMalformed
 from isthmus.payload import layout

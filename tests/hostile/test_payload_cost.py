@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from forged import SPEC, federation_of, header_of
 
-from aggregator.admission import PayloadInspection
+from aggregator.admission.payload import PayloadInspection
 from isthmus.contribution import Encoding
 from isthmus.errors import IsthmusError, PayloadMalformed
 from isthmus.payload import MAX_HEADER_BYTES, layout

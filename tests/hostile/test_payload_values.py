@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from forged import DATA, SPEC, A, B, delta_of, federation_of, payload_of, refusal, verdict
 
-from aggregator.norms import BLOCK_ELEMENTS
+from aggregator.admission.norms import BLOCK_ELEMENTS
 from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.errors import (
     DeltaNormExceeded,

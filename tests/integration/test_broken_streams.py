@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.incoming import max_segments
 from aggregator.ledger import Ledger
+from aggregator.rpc.incoming import max_segments
 from aggregator.stores import open_store
 from isthmus.errors import FinishMissing, OffsetMismatch, StoreUnavailable
 from tests.faulty_store import FaultyStore

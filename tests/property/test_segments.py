@@ -5,8 +5,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.documents import Segment
-from aggregator.segments import longest_chain, read_range
+from aggregator.ledger.documents import Segment
+from aggregator.ledger.segments import longest_chain, read_range
 
 staged_runs = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6), st.integers(0, 2)), max_size=25)
 

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from aggregator.admission_header import judge_header
+from aggregator.admission.header import judge_header
 from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.errors import (
     BaseStale,

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from aggregator import keys
 from aggregator.advance import (
     POINTS,
     Finished,
@@ -18,8 +17,8 @@ from aggregator.advance import (
     round_of,
     state_of,
 )
-from aggregator.documents import Closing, RosterEntry
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, keys
+from aggregator.ledger.documents import Closing, RosterEntry
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import InvariantBroken, NameInvalid, RoundClosed, StoreUnavailable
 from isthmus.federation import FederationState

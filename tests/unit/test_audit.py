@@ -2,9 +2,8 @@
 
 import pytest
 
-from aggregator import keys
-from aggregator.audit import first_broken_link
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, keys
+from aggregator.ledger.audit import first_broken_link
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import NameInvalid
 from tests.ledgers import NAME, after, contribute, found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.cli import VERBS, main
-from isthmus.cli_text import counted, pairs, plain, size, table
+from isthmus.cli.text import counted, pairs, plain, size, table
 from isthmus.credentials import load_credentials
 from isthmus.federation import FederationState
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from aggregator.full_weights import likeness, sampled_tensors
-from aggregator.norms import NormMeter
+from aggregator.admission.full_weights import likeness, sampled_tensors
+from aggregator.admission.norms import NormMeter
 from isthmus.codec import encode
 from isthmus.contribution import Encoding
 from isthmus.payload import header_bytes, spans

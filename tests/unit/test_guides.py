@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import aggregator.__main__
 import pytest
 
+import aggregator.__main__
 import silo_agent.__main__
-from aggregator import keys
-from aggregator.documents import Upload
+from aggregator.ledger import keys
+from aggregator.ledger.documents import Upload
 from isthmus.cli import build_parser
 from silo_agent.composed import ComposedSettings
 from silo_agent.config import load_config
@@ -85,7 +85,7 @@ def test_guide_names_every_shared_setting() -> None:
 
 
 def test_architecture_lists_the_stores_keys() -> None:
-    """The keys in docs/architecture.md are those that aggregator/keys.py makes."""
+    """The keys in docs/architecture.md are those that aggregator/ledger/keys.py makes."""
     upload = Upload(federation="<f>", round="<n>", push_id="<push_id>")  # type: ignore[arg-type]
     made = {
         keys.catalog("<f>"),

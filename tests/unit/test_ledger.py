@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aggregator import keys
-from aggregator.documents import Closing, Roster, RosterEntry, manifest_from_json
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, keys
+from aggregator.ledger.documents import Closing, Roster, RosterEntry, manifest_from_json
 from aggregator.stores import Content, Entry
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import (

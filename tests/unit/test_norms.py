@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from aggregator.norms import BLOCK_ELEMENTS, SAMPLE_ELEMENTS, NormMeter
+from aggregator.admission.norms import BLOCK_ELEMENTS, SAMPLE_ELEMENTS, NormMeter
 from isthmus.codec import decode, encode
 from isthmus.contribution import Encoding
 from isthmus.payload import spans

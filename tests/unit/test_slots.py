@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from aggregator.config import Limits
-from aggregator.slots import Slots
+from aggregator.rpc.slots import Slots
 from isthmus.errors import Overloaded
 
 NORTH, SOUTH = ("harbour", "north"), ("harbour", "south")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from aggregator.documents import Upload
 from aggregator.ledger import Ledger
+from aggregator.ledger.documents import Upload
 from aggregator.stores.memory import MemoryStore
 from tests.ledgers import NAME, found
 

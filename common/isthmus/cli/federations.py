@@ -3,8 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
-from isthmus.cli_client import connect, federation_of
-from isthmus.cli_text import Answer, cell, counted, instant, pairs, size, table
+from isthmus.cli.client import connect, federation_of
+from isthmus.cli.text import Answer, cell, counted, instant, pairs, size, table
 from isthmus.errors import ConfigInvalid
 from isthmus.federation import FederationState, parse_federation
 from isthmus.manifest import ProjectorManifest

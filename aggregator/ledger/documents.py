@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.canonical import Fields, canonical, from_instant, to_instant
+from aggregator.ledger.canonical import Fields, canonical, from_instant, to_instant
 from isthmus.contribution import ContributionHeader, Encoding, Receipt, push_id
 from isthmus.manifest import ProjectorManifest
 

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from aggregator.ledger import Ledger
-from aggregator.present import Present
-from aggregator.records import SiloRecord
+from aggregator.ledger.records import SiloRecord
+from aggregator.rpc.present import Present
 from isthmus.v1 import admin_pb2
 from isthmus.wire import instant_to_proto, manifest_to_proto, receipt_to_proto, spec_to_proto, state_to_proto
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from aggregator.canonical import Fields, canonical, from_instant
-from aggregator.documents import Contribution
+from aggregator.ledger.canonical import Fields, canonical, from_instant
+from aggregator.ledger.documents import Contribution
 from aggregator.stores import Store
 from isthmus.errors import IsthmusError
 

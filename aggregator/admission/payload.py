@@ -1,6 +1,6 @@
 """Admission of a payload as it streams by: its header, its values, its digest and its norms. Pure.
 
-`aggregator.admission_header` judges the contribution's header before. A delta of zeros is admitted: a silo may have
+`aggregator.admission.header` judges the contribution's header before. A delta of zeros is admitted: a silo may have
 learnt nothing, nothing in the spec says how much it must learn, and its weight is capped like any other. Its receipt
 says an L2 norm of 0, which is where the operator sees it.
 """
@@ -8,8 +8,8 @@ says an L2 norm of 0, which is where the operator sees it.
 import hashlib
 from dataclasses import dataclass
 
-from aggregator.full_weights import LEAST_SHARE, Likeness, ReadBase, likeness, sampled_tensors
-from aggregator.norms import NormMeter
+from aggregator.admission.full_weights import LEAST_SHARE, Likeness, ReadBase, likeness, sampled_tensors
+from aggregator.admission.norms import NormMeter
 from isthmus.contribution import ContributionHeader
 from isthmus.errors import (
     DeltaNormExceeded,
@@ -46,7 +46,7 @@ class PayloadInspection:
     Once it refused, it refuses whatever is asked of it next. Holds one block of values, whatever the payload's size.
 
     Args:
-        header: Judged by `aggregator.admission_header.judge_header` before.
+        header: Judged by `aggregator.admission.header.judge_header` before.
         spec: The federation's.
         policy: The federation's limits.
         read_base: Reads the base projector; without it, full weights in place of a delta are not recognised.

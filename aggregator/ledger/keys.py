@@ -2,7 +2,7 @@
 
 import hashlib
 
-from aggregator.documents import Upload
+from aggregator.ledger.documents import Upload
 
 
 def catalog(federation: str = "") -> str:

@@ -6,9 +6,9 @@ overwrites. So what is remembered here (federations, manifests, the newest numbe
 
 from datetime import datetime
 
-from aggregator import audit, blobs, enrolment, federations, keys, staging
 from aggregator.blocks import Reader
-from aggregator.documents import (
+from aggregator.ledger import audit, blobs, enrolment, federations, keys, staging
+from aggregator.ledger.documents import (
     Closing,
     Contribution,
     Roster,
@@ -17,9 +17,9 @@ from aggregator.documents import (
     manifest_from_json,
     manifest_to_json,
 )
-from aggregator.records import FederationRecord, SiloRecord
-from aggregator.remembered import last_true, remember
-from aggregator.segments import read_range
+from aggregator.ledger.records import FederationRecord, SiloRecord
+from aggregator.ledger.remembered import last_true, remember
+from aggregator.ledger.segments import read_range
 from aggregator.stores import Content, Store, exists
 from isthmus.errors import (
     ContributionConflict,

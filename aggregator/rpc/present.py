@@ -5,7 +5,7 @@ from datetime import datetime
 
 from aggregator.advance import round_of, state_of, view_of
 from aggregator.ledger import Ledger
-from aggregator.records import FederationRecord
+from aggregator.ledger.records import FederationRecord
 from aggregator.rounds import RoundView, deadline, decide
 from isthmus.federation import FederationState
 from isthmus.manifest import ProjectorManifest

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.norms import BLOCK_ELEMENTS, sample
+from aggregator.admission.norms import BLOCK_ELEMENTS, sample
 from isthmus.codec import decode
 from isthmus.contribution import Encoding
 from isthmus.payload import ITEM_BYTES, PREFIX_BYTES, TensorSpan, spans
@@ -66,7 +66,7 @@ def likeness(samples: Mapping[str, NDArray[np.float64]], spec: ProjectorSpec, re
     """Compares a payload's samples with the same places of the base projector.
 
     Args:
-        samples: By name of `sampled_tensors(spec)`, as `aggregator.norms` took them.
+        samples: By name of `sampled_tensors(spec)`, as `aggregator.admission.norms` took them.
         spec: Of both.
         read_base: Called once for the header's length and once for each sampled tensor.
     """

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.admission import PayloadInspection
-from aggregator.admission_header import judge_header
+from aggregator.admission.header import judge_header
+from aggregator.admission.payload import PayloadInspection
 from aggregator.advance import counted
-from aggregator.documents import Contribution, Upload
-from aggregator.incoming import UploadSession
 from aggregator.ledger import Ledger
-from aggregator.slots import Cancellable, Slots
+from aggregator.ledger.documents import Contribution, Upload
+from aggregator.rpc.incoming import UploadSession
+from aggregator.rpc.slots import Cancellable, Slots
 from isthmus.contribution import ContributionHeader, Receipt, push_id
 from isthmus.errors import (
     ContributionConflict,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.documents import Segment
+from aggregator.ledger.documents import Segment
 from isthmus.errors import InvariantBroken
 
 

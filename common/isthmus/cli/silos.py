@@ -5,9 +5,9 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
-from isthmus.cli_client import connect, federation_of
-from isthmus.cli_federations import read_text, silo_table
-from isthmus.cli_text import Answer
+from isthmus.cli.client import connect, federation_of
+from isthmus.cli.federations import read_text, silo_table
+from isthmus.cli.text import Answer
 from isthmus.credentials import load_credentials, new_token, parse_credentials, save_credentials, token_pem
 from isthmus.errors import ConfigInvalid
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import grpc
 
-from aggregator.admission import Admitted, PayloadInspection
-from aggregator.documents import Segment, Upload
+from aggregator.admission.payload import Admitted, PayloadInspection
 from aggregator.ledger import Ledger
+from aggregator.ledger.documents import Segment, Upload
 from isthmus.chunks import SEGMENT_BYTES, require_next
 from isthmus.errors import FinishMissing, HeaderInvalid, IsthmusError, RefusedDelta, StoreUnavailable
 from isthmus.logs import Event, log_event

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from aggregator.canonical import Fields, canonical, from_instant, to_instant
+from aggregator.ledger.canonical import Fields, canonical, from_instant, to_instant
 from isthmus.federation import Federation, parse_federation
 from isthmus.manifest import ProjectorManifest
 from isthmus.spec import ProjectorSpec, TensorSpec

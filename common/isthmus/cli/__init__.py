@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from isthmus import cli_federations, cli_pull, cli_silos
-from isthmus.cli_client import UsageProblem
-from isthmus.cli_text import Answer, plain
+from isthmus.cli import federations, pull, silos
+from isthmus.cli.client import UsageProblem
+from isthmus.cli.text import Answer, plain
 from isthmus.errors import IsthmusError
 from isthmus.federation import FederationState
 
@@ -66,35 +66,33 @@ def _operator_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 VERBS: dict[str, Verb] = {
-    "create": Verb(cli_federations.create, "create a federation", _create_arguments),
-    "list": Verb(cli_federations.list_all, "list federations"),
-    "status": Verb(cli_federations.status, "tell a federation's round, silos, who is waited for and why"),
-    "lineage": Verb(cli_federations.lineage, "list all global projectors of a federation"),
-    "pull": Verb(cli_pull.pull, "write a global projector to a file", _pull_arguments),
-    "silo invite": Verb(cli_silos.invite, "enrol a silo and write its credentials file", _invite_arguments),
-    "silo revoke": Verb(cli_silos.revoke, "bar a silo from its next call on", _silo_argument),
-    "silo list": Verb(cli_silos.list_all, "list a federation's silos"),
+    "create": Verb(federations.create, "create a federation", _create_arguments),
+    "list": Verb(federations.list_all, "list federations"),
+    "status": Verb(federations.status, "tell a federation's round, silos, who is waited for and why"),
+    "lineage": Verb(federations.lineage, "list all global projectors of a federation"),
+    "pull": Verb(pull.pull, "write a global projector to a file", _pull_arguments),
+    "silo invite": Verb(silos.invite, "enrol a silo and write its credentials file", _invite_arguments),
+    "silo revoke": Verb(silos.revoke, "bar a silo from its next call on", _silo_argument),
+    "silo list": Verb(silos.list_all, "list a federation's silos"),
     "pause": Verb(
-        cli_federations.set_state,
+        federations.set_state,
         "admit and cut nothing until resumed",
         _reason_argument,
         defaults={"state": FederationState.PAUSED},
     ),
     "resume": Verb(
-        cli_federations.set_state,
+        federations.set_state,
         "go on after a pause",
         _reason_argument,
         defaults={"state": FederationState.RUNNING},
     ),
     "finish": Verb(
-        cli_federations.set_state,
+        federations.set_state,
         "end a federation for good",
         _reason_argument,
         defaults={"state": FederationState.FINISHED},
     ),
-    "operator init": Verb(
-        cli_silos.init_operator, "make an operator's credentials file", _operator_arguments, calls=False
-    ),
+    "operator init": Verb(silos.init_operator, "make an operator's credentials file", _operator_arguments, calls=False),
 }
 """Every verb; a space stands between a group and its verb."""
 

@@ -12,9 +12,9 @@ from typing import BinaryIO
 import numpy as np
 
 from aggregator.aggregate import check_strategy
-from aggregator.incoming import chunks_until_finish
 from aggregator.ledger import Ledger
-from aggregator.records import FederationRecord
+from aggregator.ledger.records import FederationRecord
+from aggregator.rpc.incoming import chunks_until_finish
 from aggregator.rules import check_rule
 from aggregator.server_optimizers import build_server_optimizer
 from aggregator.stores.aside import aside

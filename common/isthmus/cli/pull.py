@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import IO
 
-from isthmus.cli_client import connect, federation_of
-from isthmus.cli_text import Answer, cell, size
+from isthmus.cli.client import connect, federation_of
+from isthmus.cli.text import Answer, cell, size
 from isthmus.errors import ConfigInvalid
 from isthmus.manifest import ProjectorManifest
 from isthmus.operator_client import OperatorClient

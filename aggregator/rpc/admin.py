@@ -6,13 +6,13 @@ from datetime import datetime
 
 import grpc
 
-from aggregator.creation import Creation
-from aggregator.identity import require_operator
 from aggregator.ledger import Ledger
-from aggregator.overview import status_message, summary_message
-from aggregator.present import present_of
-from aggregator.pulls import chunks_of, require_offset
-from aggregator.slots import Slots
+from aggregator.rpc.creation import Creation
+from aggregator.rpc.identity import require_operator
+from aggregator.rpc.overview import status_message, summary_message
+from aggregator.rpc.present import present_of
+from aggregator.rpc.pulls import chunks_of, require_offset
+from aggregator.rpc.slots import Slots
 from isthmus.credentials import new_token, token_digest, token_pem
 from isthmus.errors import RequestInvalid
 from isthmus.logs import Event, log_event

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from aggregator import keys
+from aggregator.ledger import keys
 from aggregator.stores import Content, Store, exists
 
 

@@ -6,15 +6,15 @@ from datetime import datetime
 
 import grpc
 
-from aggregator.documents import Upload
-from aggregator.identity import caller_digest, silo_of_call
-from aggregator.incoming import chunks_until_finish
 from aggregator.ledger import Ledger
-from aggregator.present import Present, present_of
-from aggregator.pulls import chunks_of, manifest_of, require_offset
-from aggregator.pushes import PushCall, Pushes
-from aggregator.slots import Slots
-from aggregator.watch import RoundWatch
+from aggregator.ledger.documents import Upload
+from aggregator.rpc.identity import caller_digest, silo_of_call
+from aggregator.rpc.incoming import chunks_until_finish
+from aggregator.rpc.present import Present, present_of
+from aggregator.rpc.pulls import chunks_of, manifest_of, require_offset
+from aggregator.rpc.pushes import PushCall, Pushes
+from aggregator.rpc.slots import Slots
+from aggregator.rpc.watch import RoundWatch
 from isthmus.contribution import Receipt, push_id
 from isthmus.errors import HeaderInvalid, RequestInvalid
 from isthmus.federation import plan_of_round

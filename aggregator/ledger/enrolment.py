@@ -1,7 +1,7 @@
 """The silos of a federation and their credentials, as the operator enrols and bars them. Talks to a store only."""
 
-from aggregator import keys
-from aggregator.records import SiloRecord
+from aggregator.ledger import keys
+from aggregator.ledger.records import SiloRecord
 from aggregator.stores import Store
 from isthmus.errors import NameInvalid, SiloExists, SiloUnknown
 from isthmus.spec import NAME_PATTERN

@@ -7,9 +7,9 @@ that makes the next attempt start at 0 under another prefix, and the bytes go wh
 import itertools
 from collections.abc import Iterable
 
-from aggregator import keys
-from aggregator.documents import Contribution, Segment, Upload
-from aggregator.segments import longest_chain
+from aggregator.ledger import keys
+from aggregator.ledger.documents import Contribution, Segment, Upload
+from aggregator.ledger.segments import longest_chain
 from aggregator.stores import Store, exists
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import grpc
 
 from aggregator.ledger import Ledger
-from aggregator.records import SiloRecord
+from aggregator.ledger.records import SiloRecord
 from isthmus.credentials import METADATA_KEY, token_digest, token_of
 from isthmus.errors import CredentialMissing, CredentialUnknown, FederationUnknown, OperatorOnly, SiloNotEnrolled
 from isthmus.spec import NAME_PATTERN

@@ -1,6 +1,6 @@
 """Admission of a contribution's header: all that can be judged before a payload byte is read. Pure.
 
-`aggregator.admission` judges the payload.
+`aggregator.admission.payload` judges the payload.
 """
 
 import math

@@ -3,10 +3,10 @@
 import json
 from datetime import datetime
 
-from aggregator import blobs, keys
-from aggregator.canonical import canonical, from_instant
-from aggregator.documents import manifest_to_json
-from aggregator.records import FederationRecord
+from aggregator.ledger import blobs, keys
+from aggregator.ledger.canonical import canonical, from_instant
+from aggregator.ledger.documents import manifest_to_json
+from aggregator.ledger.records import FederationRecord
 from aggregator.stores import Content, Store, exists
 from isthmus.errors import FederationExists, FederationFinished
 from isthmus.federation import FederationState

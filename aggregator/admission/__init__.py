@@ -1,0 +1,1 @@
+"""The checks that a delta must pass before anything is touched: its header, then its payload. Pure."""

@@ -1,0 +1,1 @@
+"""The RPCs of silos and operators: each authorizes, translates and calls what decides."""
