@@ -263,7 +263,7 @@ def test_content_may_be_a_file(store: Store, tmp_path: Path, size: int) -> None:
         "a\\b",
         "a\x00",
         "~aside/x",
-        "é",
+        "\u00e9",
         "a" * 256,
     ],
 )
