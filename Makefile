@@ -50,7 +50,7 @@ golden: $(READY)    ## rewrite tests/golden after a change of the arithmetic tha
 	ISTHMUS_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/golden
 
 compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
-	docker compose up --build --exit-code-from demo; code=$$?; docker compose down --volumes; exit $$code
+	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code
 
 clean:              ## remove the environment and everything that tools wrote
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache reports build dist
