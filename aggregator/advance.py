@@ -126,14 +126,14 @@ def advance(
 
 
 def view_of(ledger: Ledger, federation: str, number: int) -> RoundView:
-    """The open round as `rounds.decide` wants it: three listings, and a small document for each silo."""
+    """The open round as `rounds.decide` wants it: four listings, and a record for each silo that was refused."""
     contributed = ledger.contributors(federation, number)
     troubled = set(ledger.recorded_silos(federation, number)) - set(contributed)
     return RoundView(
         number=number,
         opened_at=ledger.manifest(federation, number - 1).cut_at,
         contributed=contributed,
-        active_silos=tuple(record.silo for record in ledger.silos(federation) if record.active),
+        active_silos=ledger.active_silos(federation),
         refused=tuple(silo for silo in sorted(troubled) if ledger.last_refusal(federation, number, silo)),
     )
 

@@ -35,6 +35,16 @@ def silo(federation: str, name: str) -> str:
     return f"{silos(federation)}/{name}.json"
 
 
+def revocations(federation: str) -> str:
+    """Prefix of all revocations."""
+    return f"federations/{federation}/revoked"
+
+
+def revocation(federation: str, name: str) -> str:
+    """There while a silo is barred; apart from the enrolment, so that two listings tell who is active."""
+    return f"{revocations(federation)}/{name}"
+
+
 def credential(federation: str, credential_sha256: str) -> str:
     """Which silo a credential was issued to; the enrolment tells whether it still is that silo's."""
     return f"federations/{federation}/credentials/{credential_sha256}"

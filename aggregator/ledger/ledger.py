@@ -96,14 +96,18 @@ class Ledger:
         record = SiloRecord(silo=silo, credential_sha256=credential_sha256, active=True, invited_at=now)
         return enrolment.invite(self._store, federation, record, replace=replace)
 
-    def revoke(self, federation: str, silo: str) -> SiloRecord:
+    def revoke(self, federation: str, silo: str) -> None:
         """Bars a silo from the next call on; see `enrolment.revoke`."""
         self.federation(federation)
-        return enrolment.revoke(self._store, federation, silo)
+        enrolment.revoke(self._store, federation, silo)
 
     def silos(self, federation: str) -> list[SiloRecord]:
         """Every enrolment, revoked ones too, sorted by name."""
         return enrolment.all_silos(self._store, federation)
+
+    def active_silos(self, federation: str) -> tuple[str, ...]:
+        """Who is enrolled and not revoked, sorted; two listings, and no document is read."""
+        return enrolment.active_names(self._store, federation)
 
     def silo_of(self, federation: str, credential_sha256: str) -> SiloRecord | None:
         """Whose credential this is, revoked or not; None when it is nobody's, or the federation is not there."""

@@ -1,7 +1,7 @@
 """What the operator's documents in the store say, as values: a federation and the silos enrolled in it."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from aggregator.ledger.canonical import Fields, canonical, from_instant, to_instant
@@ -88,15 +88,10 @@ class SiloRecord:
     active: bool
     invited_at: datetime
 
-    def revoked(self) -> "SiloRecord":
-        """The same silo, barred."""
-        return replace(self, active=False)
-
     def to_json(self) -> bytes:
         """The document `silos/<silo>.json`."""
         return canonical(
             {
-                "active": self.active,
                 "credential_sha256": self.credential_sha256,
                 "invited_at": from_instant(self.invited_at),
                 "silo": self.silo,
@@ -104,7 +99,7 @@ class SiloRecord:
         )
 
     @classmethod
-    def from_json(cls, document: bytes) -> "SiloRecord":
-        """The enrolment that `to_json` wrote."""
+    def from_json(cls, document: bytes, *, active: bool) -> "SiloRecord":
+        """The enrolment that `to_json` wrote; whether it is active stands under another key."""
         fields: Fields = json.loads(document)
-        return cls(**{**fields, "invited_at": to_instant(fields["invited_at"])})
+        return cls(**{**fields, "invited_at": to_instant(fields["invited_at"])}, active=active)

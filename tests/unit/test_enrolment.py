@@ -66,3 +66,25 @@ def test_bad_silo_name_is_refused(ledger: Ledger, name: str) -> None:
         ledger.invite(NAME, name, credential_sha256=credential("x"), now=NOW)
     with pytest.raises(SiloUnknown):
         ledger.revoke(NAME, name)
+
+
+def test_active_silos_are_those_not_revoked(ledger: Ledger) -> None:
+    """Who is active is known by name alone, and follows revocations and new invitations at once."""
+    seen = [ledger.active_silos(NAME)]
+    ledger.revoke(NAME, "b")
+    seen.append(ledger.active_silos(NAME))
+    ledger.invite(NAME, "b", credential_sha256=credential("new"), now=NOW, replace=True)
+
+    assert [("a", "b", "c"), ("a", "c"), ("a", "b", "c")] == [*seen, ledger.active_silos(NAME)]
+
+
+def test_revoked_silo_is_known_by_its_credential(ledger: Ledger) -> None:
+    """A revoked silo's call is told apart from a stranger's, and its lost credential stays void when it is back."""
+    ledger.revoke(NAME, "a")
+    revoked = ledger.silo_of(NAME, credential("a"))
+    ledger.invite(NAME, "a", credential_sha256=credential("new"), now=NOW, replace=True)
+
+    assert (("a", False), None) == (
+        (revoked.silo, revoked.active) if revoked else None,
+        ledger.silo_of(NAME, credential("a")),
+    )
