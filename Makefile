@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit format proto protocol-baseline golden benchmark compose-test clean
+.PHONY: help setup demo test check unit format proto protocol-baseline golden compose-test clean
 
 help:               ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20

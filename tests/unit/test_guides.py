@@ -93,6 +93,7 @@ def test_architecture_lists_the_stores_keys() -> None:
         keys.state("<f>"),
         keys.finished("<f>"),
         keys.silo("<f>", "<silo>"),
+        keys.revocation("<f>", "<silo>"),
         keys.credential("<f>", "<sha256>"),
         keys.staged(upload, "<attempt>") + "/<segment>",
         keys.dropped(upload, "<attempt>"),
