@@ -101,6 +101,7 @@ class Agent:
             except (ComeBack, UploadBroken, FederationPaused) as error:
                 self._wait_for(error)
                 continue
+            self._waited_for = ""
             if ending is not None:
                 return ending
 

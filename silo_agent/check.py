@@ -60,7 +60,9 @@ def _state(config: SiloConfig) -> tuple[str, None]:
     """Whether the state folder can be written, and what waits in the outbox."""
     state = StateFolder(config.state)
     try:
-        with state.held():
+        with state.held() as held:
+            if not held:
+                return "An agent is running here.", None
             entries = Outbox(state.outbox_of(config.federation)).entries()
             with tempfile.TemporaryFile(dir=config.state) as file:
                 file.write(b"0")

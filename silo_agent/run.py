@@ -39,11 +39,11 @@ class StateFolder:
         return self.folder / federation / "outbox"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Holds the folder for this process; a death lets go of it.
+    def held(self) -> Iterator[bool]:
+        """Holds the folder for this process, unless another one does; whether it is held. A death lets go of it.
 
         Raises:
-            ConfigInvalid: It cannot be made or written, or another agent holds it.
+            ConfigInvalid: The folder cannot be made or written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,11 +53,10 @@ class StateFolder:
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConfigInvalid(
-                    f"Another agent uses the state folder {self.folder}. Stop it, or name another folder in `state`."
-                ) from error
-            yield
+            except BlockingIOError:
+                yield False
+                return
+            yield True
 
 
 def run_agent(config: SiloConfig) -> Ending:
@@ -67,7 +66,11 @@ def run_agent(config: SiloConfig) -> Ending:
         IsthmusError: What stopped the agent, in words for its operator; the status file says the same.
     """
     state = StateFolder(config.state)
-    with state.held():
+    with state.held() as held:
+        if not held:
+            raise ConfigInvalid(
+                f"Another agent uses the state folder {config.state}. Stop it, or name another folder in `state`."
+            )
         status = StatusFile(
             config.state / "status.json",
             now=lambda: datetime.now(UTC),
@@ -79,6 +82,7 @@ def run_agent(config: SiloConfig) -> Ending:
             ending = _take_part(config, state, status)
         except KeyboardInterrupt:
             status.enter(Phase.STOPPED, words="stopped from outside")
+            log_event(LOG, Event.AGENT_STOPPED, words="stopped from outside", peak_rss_bytes=peak_rss_bytes())
             raise
         except BaseException as error:
             words = str(error) if isinstance(error, IsthmusError) else f"{type(error).__name__}: see the log"

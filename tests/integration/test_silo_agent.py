@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from isthmus.errors import ConfigInvalid, IsthmusError
+from isthmus.errors import ConfigInvalid, DeltaNormExceeded, IsthmusError
 from isthmus.federation import FederationState, parse_federation
 from isthmus.operator_client import OperatorClient
 from isthmus.projectors.initial import initial_projector
@@ -19,6 +19,7 @@ from isthmus.uploads import chunks_of_parts
 from silo_agent.__main__ import main
 from silo_agent.check import check
 from silo_agent.config import load_config
+from silo_agent.reach import Finding
 from silo_agent.run import StateFolder, run_agent
 from tests.real_aggregator import ENVIRONMENT, RealAggregator, real_aggregator
 from tests.silo_data import COLOURS, write_imagefolder
@@ -191,9 +192,29 @@ def test_killed_agent_goes_on(
 
 
 def test_one_agent_per_state_folder(silo: Silo) -> None:
-    """An agent on a state folder that another one holds is refused in one sentence."""
-    with StateFolder(silo.state).held(), pytest.raises(ConfigInvalid, match="Another agent uses the state folder"):
-        run_agent(load_config(silo.config, environment={}))
+    """An agent on a state folder that another one holds is refused in one sentence; a check-up does not mind it."""
+    config = load_config(silo.config, environment={})
+    with StateFolder(silo.state).held():
+        with pytest.raises(ConfigInvalid, match="Another agent uses the state folder"):
+            run_agent(config)
+        assert Finding("state", True, "An agent is running here.") in list(check(config))
+
+
+def test_refused_delta_stops_the_agent(
+    aggregator: RealAggregator, operator: OperatorClient, model: Path, tmp_path: Path
+) -> None:
+    """A delta over the federation's limit ends the agent with the measure and the limit; it stays to be looked at."""
+    silo = silo_in(tmp_path / "loud", aggregator, model=model, federation="loud")
+    create(operator, "loud", [silo], model=model, more="[admission]\nmax_l2_norm = 1e-6")
+    config = load_config(silo.config, environment={})
+
+    with pytest.raises(DeltaNormExceeded, match="1e-06"):
+        run_agent(config)
+
+    assert silo.status["phase"] == "failed"
+    assert Finding("state", True, "The outbox holds the delta of round 1; `run` pushes it first.") in list(
+        check(config)
+    )
 
 
 @pytest.mark.parametrize(
