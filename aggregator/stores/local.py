@@ -182,7 +182,8 @@ class LocalStore:
         try:
             yield
         except OSError as error:
-            self._require_root()
+            if isinstance(error, FileNotFoundError):
+                self._require_root()
             advice = _ADVICE.get(error.errno or 0, "See the operating system's log.")
             raise StoreUnavailable(
                 f"The store's folder {self._root} failed at {key} ({error.strerror}). {advice}",
