@@ -64,7 +64,7 @@ class StatusFile:
     def moved(self, direction: str, done: int, size: int) -> None:
         """A `isthmus.tensors.Progress`: bytes pulled or pushed, added up over all rounds."""
         before, last = self._moved[direction]
-        before += last if done < last else 0
+        before += last if done <= last else 0  # within one transfer it only grows
         self._moved[direction] = (before, done)
         key = "bytes_down" if direction == "pull" else "bytes_up"
         self.tell(at_once=done == size, **{key: before + done})

@@ -43,9 +43,10 @@ def test_bytes_add_up_over_rounds(tmp_path: Path) -> None:
         status.moved("pull", done, 10)
     for done in (3, 6):
         status.moved("pull", done, 6)
-    status.moved("push", 5, 5)
+    for _ in range(2):
+        status.moved("push", 5, 5)
 
-    assert (content(tmp_path)["bytes_down"], content(tmp_path)["bytes_up"]) == (16, 5)
+    assert (content(tmp_path)["bytes_down"], content(tmp_path)["bytes_up"]) == (16, 10)
 
 
 def test_readers_see_whole_files(tmp_path: Path) -> None:
