@@ -19,6 +19,7 @@ from isthmus.errors import (
     NotAllowed,
     NotThere,
     RequestInvalid,
+    StoreUnavailable,
 )
 from isthmus.logs import Event, log_event
 from isthmus.status import CODES, DOMAIN, status_of
@@ -125,7 +126,7 @@ def _end(error: Exception, context: grpc.ServicerContext, method: str) -> NoRetu
         log_event(
             _LOG, Event.CALL_REFUSED, level, method=method, peer=context.peer(), reason=error.reason, text=str(error)
         )
-        context.abort_with_status(status_of(error))
+        context.abort_with_status(status_of(_for_caller(error, method)))
     incident = secrets.token_hex(6)
     _LOG.error(Event.CALL_FAILED.value, exc_info=error, extra={"facts": {"method": method, "incident": incident}})
     context.abort_with_status(
@@ -137,3 +138,14 @@ def _end(error: Exception, context: grpc.ServicerContext, method: str) -> NoRetu
             )
         )
     )
+
+
+def _for_caller(error: IsthmusError, method: str) -> IsthmusError:
+    """The error as the caller may know it: where the store is and what ails it is the operator's business."""
+    if isinstance(error, StoreUnavailable) and not method.startswith(f"/{DOMAIN}.AdminService/"):
+        return StoreUnavailable(
+            "The aggregator's store does not answer. Nothing that has a receipt is lost; repeat the call. The operator "
+            "finds the cause in the aggregator's log.",
+            retry_after_seconds=error.retry_after_seconds,
+        )
+    return error

@@ -51,6 +51,17 @@ def test_every_call_tells_when_to_come_back(store, address):
     assert 1 == silo.push(delta).round
 
 
+def test_silos_are_not_told_where_the_store_is(store, address):
+    """A failing store's own words reach the operator, and never a silo."""
+    operator = Operator(address)
+    operator.create()
+    silo = Silo(address, operator.invite("north"))
+    store.away()
+
+    assert "The store failed in" in str(refusal(operator.status))
+    assert "The store failed in" not in str(refusal(silo.round))
+
+
 def test_health_follows_the_store(store, address):
     """NOT_SERVING while the store is away, for every service; SERVING again when it is back."""
     assert [SERVING] * 3 == [health_of(address, service) for service in ("", *SERVICES)]
