@@ -49,7 +49,7 @@ def list_all(arguments: Namespace) -> Answer:
         return Answer(
             {"federations": []}, "There is no federation yet; create one with: isthmus create FEDERATION.toml"
         )
-    rows = [(s.federation, s.state, f"{s.round} of {s.num_rounds}", s.num_silos) for s in summaries]
+    rows = [(s.federation, s.state, f"{min(s.round, s.num_rounds)} of {s.num_rounds}", s.num_silos) for s in summaries]
     return Answer({"federations": summaries}, table(("FEDERATION", "STATE", "ROUND", "SILOS"), rows))
 
 
