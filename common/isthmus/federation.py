@@ -184,13 +184,22 @@ def parse_federation(toml: str) -> Federation:
         raise FederationInvalid(f"The federation's file is wrong: {explain(error)}") from error
 
 
+_PLAIN_WORDS = {
+    "extra_forbidden": "there is no such key; correct its spelling or remove it",
+    "missing": "this key is missing",
+    "tuple_type": "must be a list",
+}
+"""What pydantic says in a programmer's words, by its name of the problem."""
+
+
 def explain(error: ValidationError) -> str:
     """Every problem that pydantic found, one sentence each, by dotted key.
 
     Values are left out: they may be secrets.
     """
     return " ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'the file'}: {problem['msg']}."
+        f"{'.'.join(str(part) for part in problem['loc']) or 'the file'}: "
+        f"{_PLAIN_WORDS.get(problem['type'], problem['msg'].removeprefix('Value error, '))}."
         for problem in error.errors(include_url=False, include_input=False)
     )
 

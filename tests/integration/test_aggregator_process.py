@@ -141,7 +141,7 @@ def test_taken_port_is_told_with_what_to_do(run, config):
 @pytest.mark.parametrize(
     ("assignment", "sentence"),
     [
-        ("limits.colour=1", "limits.colour: Extra inputs are not permitted."),
+        ("limits.colour=1", "limits.colour: there is no such key; correct its spelling or remove it."),
         ("limits.max_uploads=0", "limits.max_uploads: Input should be greater than or equal to 1."),
         ("listen=localhost", "is no host:port"),
         ("listen=192.0.2.1:9", "is reachable from other machines, but there is no [tls]"),

@@ -223,10 +223,10 @@ def test_refused_delta_stops_the_agent(
         ("data.folder=none", r"The data folder .*none does not exist. Correct data.folder."),
         ("trainer.model=none", "The model folder .*none does not exist. Correct trainer.model."),
         ("trainer.name=none", "trainer.name: 'none' is no trainer; known are composed, transformers."),
-        ("trainer.modle=x", "The options of .trainer. transformers are wrong: modle: Extra inputs"),
+        ("trainer.modle=x", "The options of .trainer. transformers are wrong: modle: there is no such key"),
         ("credentials=none.pem", "The credentials file .*none.pem cannot be read"),
         ("federation=other", "There is no federation 'other'"),
-        ("sate=x", "sate: Extra inputs are not permitted"),
+        ("sate=x", "sate: there is no such key; correct its spelling or remove it"),
         ("state=silo.toml", "The state folder .*silo.toml cannot be written"),
     ],
 )

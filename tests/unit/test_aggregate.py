@@ -172,7 +172,7 @@ def test_strategy_that_works_is_accepted() -> None:
         ({"rule": {"name": "trimmed_mean", "trim_fraction": 0.2}}, "from 5 contributions on"),
         ({"rule": {"name": "best"}}, "no 'best'"),
         ({"server_optimizer": {"name": "sgd", "learning_rate": 0}}, "learning_rate"),
-        ({"server_optimizer": {"name": "sgd", "rate": 1.0}}, "rate: Extra inputs"),
+        ({"server_optimizer": {"name": "sgd", "rate": 1.0}}, "rate: there is no such key"),
     ],
 )
 def test_strategy_that_cannot_work_is_refused(strategy: dict[str, dict[str, object]], text: str) -> None:

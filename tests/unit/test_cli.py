@@ -133,11 +133,15 @@ def test_errors_are_json_where_json_was_asked_for(operator: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("toml", "options", "claim"),
     [
-        (TOML.replace("rounds", "runds"), [], "rounds: Field required. runds: Extra inputs are not permitted."),
+        (
+            TOML.replace("rounds", "runds"),
+            [],
+            "rounds: this key is missing. runds: there is no such key; correct its spelling or remove it.",
+        ),
         ("name = ", [], "not valid TOML"),
         (TOML, [], "has 0 sources"),
         (TOML + '[projector]\nkind = "magic"\n', [], "'magic' is not a kind of projector"),
-        (TOML + '[projector]\nkind = "mlp"\n', [], "in_features: Field required"),
+        (TOML + '[projector]\nkind = "mlp"\n', [], "in_features: this key is missing"),
         (TOML + '[projector]\nkind = "mlp"\n', ["--projector", "p.safetensors"], "has 2 sources"),
         (TOML, ["--projector", "none.safetensors"], "There is no projector file none.safetensors"),
         (TOML, ["--model-config", "nowhere"], "nowhere holds no config.json"),
