@@ -8,7 +8,7 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from deploy.demo.federate import Models
 from deploy.demo.fetch import fetch
 from deploy.demo.packages import ENCODER, PACKAGES
 from deploy.demo.pictures import concepts
-from deploy.demo.recipe import Recipe
+from deploy.demo.recipe import RECIPE, Recipe
 from deploy.demo.report import write_report
 from deploy.demo.run import Ingredients, run
 from isthmus.errors import IsthmusError
@@ -30,13 +30,32 @@ ROOT = Path(__file__).parents[2]
 STOPPED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the demo and returns the exit code."""
+Gather = Callable[[Display], Ingredients]
+"""Brings everything that a demo is made of."""
+
+
+def real_ingredients(display: Display) -> Ingredients:
+    """The published models and pictures, from the cache or from their registries.
+
+    Raises:
+        ConfigInvalid: Something can neither be found nor fetched; names it, and what to do.
+    """
+    cache = cache_folder(ROOT)
+    folders = gather(cache, fetch=fetch, say=display.say)
+    llm = unpacked_llm(folders, cache, root=ROOT, say=display.say)
+    models = Models(only(folders[ENCODER.name], "*.pth"), llm)
+    return Ingredients(models, concepts(folders), PACKAGES)
+
+
+def main(
+    arguments: Sequence[str] | None = None, *, ingredients: Gather = real_ingredients, recipe: Recipe = RECIPE
+) -> int:
+    """Runs the demo and returns the exit code; tests bring ingredients and a recipe that fit into seconds."""
     options = _parser().parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # every end takes the children along, as Ctrl-C does
     try:
-        _demo(dataclasses.replace(Recipe(), seed=options.seed), options.out.absolute())
+        _demo(dataclasses.replace(recipe, seed=options.seed), options.out.absolute(), ingredients)
     except KeyboardInterrupt:
         print("demo: stopped; nothing of it is running any more.", file=sys.stderr)
         return STOPPED
@@ -46,27 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _demo(recipe: Recipe, out: Path) -> None:
+def _demo(recipe: Recipe, out: Path, bring: Gather) -> None:
     started = time.monotonic()
     console = Console(highlight=False)
     with Display(console) as display:
-        ingredients = _ingredients(display)
+        ingredients = bring(display)
         set_up = time.monotonic() - started
         outcome = run(ingredients, recipe, folder=out / "work", root=ROOT, display=display)
         display.stage("Writing the report")
-        seconds = {"set-up": set_up, **outcome.seconds}
-        seconds["report"] = time.monotonic() - started - sum(seconds.values())
-        report = report_from(outcome, ingredients, recipe, out=out, now=datetime.now(UTC), seconds=seconds)
+        report = report_from(outcome, ingredients, recipe, out=out, now=datetime.now(UTC), set_up_seconds=set_up)
         page = write_report(report, out)
     console.print(f"The report: {page}", soft_wrap=True)
-
-
-def _ingredients(display: Display) -> Ingredients:
-    cache = cache_folder(ROOT)
-    folders = gather(cache, fetch=fetch, say=display.say)
-    llm = unpacked_llm(folders, cache, root=ROOT, say=display.say)
-    models = Models(only(folders[ENCODER.name], "*.pth"), llm)
-    return Ingredients(models, concepts(folders), PACKAGES)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from isthmus.manifest import ProjectorManifest
 
 
 def report_from(
-    outcome: Outcome, ingredients: Ingredients, recipe: Recipe, *, out: Path, now: datetime, seconds: dict[str, float]
+    outcome: Outcome, ingredients: Ingredients, recipe: Recipe, *, out: Path, now: datetime, set_up_seconds: float
 ) -> Report:
     """The report; copies the pictures that it shows into `out`.
 
@@ -26,18 +26,17 @@ def report_from(
         recipe: How.
         out: The report's folder.
         now: When the demo ended.
-        seconds: By phase, set-up included where there was one.
+        set_up_seconds: Spent on getting models and pictures; not a part of the run.
     """
     measured, collection = outcome.measured, outcome.collection
-    run_seconds = sum(spent for phase, spent in seconds.items() if phase != "set-up")
     return report_of(
         {
             "title": "Four silos, one projector",
             "created_at": now,
             "seed": recipe.seed,
             "rounds": recipe.rounds,
-            "seconds": run_seconds,
-            "seconds_by_phase": seconds,
+            "seconds": sum(outcome.seconds.values()),
+            "seconds_by_phase": {"set-up": set_up_seconds, **outcome.seconds},
             "peak_rss_bytes": outcome.peak_rss_bytes,
             "federated": _course(measured.federated),
             "alone": {silo: _course(course) for silo, course in measured.alone.items()},

@@ -22,6 +22,12 @@ TOPICS = {"animals": 3, "food": 4, "travel": 5, "objects": 7}
 PLAIN_NAME = re.compile(r"[a-z]+( [a-z]+){0,2}")
 """Names of one to three plain words: no dates, brands, numbers or quotation marks."""
 
+AWKWARD_WORDS = frozenset({"not", "oncoming"})
+"""Words of names that tell two drawings of one thing apart, and make no caption."""
+
+SINGULAR_ENDINGS = ("ss", "us", "is")
+"""Of words that end in s and yet are one thing: compass, hibiscus, tennis."""
+
 
 class Vendor(NamedTuple):
     """Whose drawings: the name shown, the package, and where its pictures lie in it."""
@@ -88,20 +94,22 @@ def concepts(folders: Mapping[str, Path]) -> list[Concept]:
     for row in rows:
         topic, name = topics.get(row.get("group")), row["label"]
         drawings = _drawings(row["hexcode"].lower(), folders)
-        if topic and drawings and PLAIN_NAME.fullmatch(name):
+        if topic and drawings and PLAIN_NAME.fullmatch(name) and AWKWARD_WORDS.isdisjoint(name.split()):
             found.append(Concept(topic, caption_of(name), drawings))
     return found
 
 
 def caption_of(name: str) -> str:
-    """A sentence of it: "red apple" to "A red apple."."""
-    return f"{'An' if name[0] in 'aeiou' else 'A'} {name}."
+    """A sentence of it: "red apple" to "A red apple.", "hourglass" to "An hourglass.", "grapes" to "Grapes."."""
+    if name.endswith("s") and not name.endswith(SINGULAR_ENDINGS):
+        return f"{name.capitalize()}."
+    return f"{'An' if name.startswith(('a', 'e', 'i', 'o', 'u', 'hour')) else 'A'} {name}."
 
 
 def lay_out(
     available: Sequence[Concept], folder: Path, *, concepts_per_silo: int, held_out_per_topic: int, seed: int
 ) -> Collection:
-    """Draws the concepts of each topic by the seed and copies their pictures into one data folder per silo.
+    """Draws concepts of each topic by the seed and copies their pictures into one data folder per topic: a silo.
 
     Args:
         available: To draw from.
@@ -115,7 +123,7 @@ def lay_out(
     """
     silos: dict[str, Path] = {}
     held_out: list[Picture] = []
-    for topic in TOPICS:
+    for topic in dict.fromkeys(concept.topic for concept in available):
         mine = sorted((concept for concept in available if concept.topic == topic), key=lambda one: one.caption)
         if len(mine) < max(concepts_per_silo, held_out_per_topic):
             raise ConfigInvalid(f"The topic {topic} has {len(mine)} concepts; {concepts_per_silo} were asked for.")

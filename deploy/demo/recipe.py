@@ -85,3 +85,7 @@ kind = "mlp"
 options = {{ in_features = {widths[0]}, hidden_features = {self.hidden_features}, out_features = {widths[1]} }}
 seed = {self.seed}
 """
+
+
+RECIPE = Recipe()
+"""What `make demo` does; how it was found stands in docs/LOG.md."""

@@ -15,6 +15,7 @@ from deploy.demo.recipe import FEATURES, Recipe
 from deploy.demo.tasks import Answer, Task
 from deploy.demo.yardsticks import Measured, measure
 from isthmus.errors import ConfigInvalid
+from silo_agent.status_file import peak_rss_bytes
 
 NUM_WORKERS = 2
 """Processes that measure: the demo is made for two cores."""
@@ -122,6 +123,7 @@ def _peaks(sampled: dict[str, int], federated: Federated) -> dict[str, int]:
     """Of the processes that last; a silo's own word counts, as it misses no moment between two samples."""
     lasting = ("aggregator", "silo-", "worker-")
     peaks = {name: peak for name, peak in sampled.items() if name.startswith(lasting)}
+    peaks["demo"] = peak_rss_bytes()
     for silo, status in federated.statuses.items():
         peaks[f"silo-{silo}"] = max(peaks.get(f"silo-{silo}", 0), int(status["peak_rss_bytes"]))
     return peaks
