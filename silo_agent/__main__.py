@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 QUIET_AND_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TQDM_DISABLE": "1",
 }
-"""For transformers, read when it is first imported: it asks no hub about local folders, and draws no bars in logs."""
+"""For transformers and datasets, read when first imported: they ask no hub about local files, draw no bars in logs."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -21,11 +21,15 @@ class _Table(BaseModel):
 class DataConfig(_Table):
     """Where the silo's private picture-caption pairs lie."""
 
-    format: Literal["imagefolder", "llava"] = "imagefolder"
+    format: Literal["imagefolder", "llava", "parquet"] = "imagefolder"
     folder: FilePath
-    """Of the pictures; for imagefolder it holds metadata.jsonl too."""
+    """Of the pictures; for imagefolder it holds metadata.jsonl too, for parquet the .parquet files."""
     annotations: FilePath | None = None
     """The LLaVA JSON file; only for that format, where it is needed."""
+    image_column: str = Field(default="image", min_length=1)
+    """Of Parquet files: the pictures' bytes, bare or as `datasets` stores an image."""
+    text_column: str = Field(default="text", min_length=1)
+    """Of Parquet files: the captions."""
     max_pixels: int = Field(default=64_000_000, ge=1, le=178_956_970)
     """A picture with more is skipped before it is decoded: a small file can unfold to gigabytes. Pillow's own limit."""
 

@@ -1,7 +1,7 @@
 """The silo's private picture-caption pairs: which there are, and which rows are none and why.
 
-Rows are read here and not through `datasets`: one malformed line ends the reading of its whole file there, while a
-silo skips, counts and reports such a row. Pictures are not kept in memory.
+Lists of captions are read here and not through `datasets`: one malformed line ends the reading of its whole file there,
+while a silo skips, counts and reports such a row. Parquet goes through it. Pictures are not kept in memory.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from isthmus.errors import ConfigInvalid
 from silo_agent.config import DataConfig
-from silo_agent.pictures import Decodable, Flaw
+from silo_agent.pictures import Decodable, Flaw, Picture
 
 
 class Sample(NamedTuple):
@@ -23,13 +23,13 @@ class Sample(NamedTuple):
     Attributes:
         key: SHA-256 of the picture's bytes, the caption, and how many equal pairs came before: 64 hex digits. It stays
             the same wherever the picture is moved, so a one-pass order survives a folder that is tidied or grows.
-        picture: Where the picture lies.
+        picture: Where the picture lies; not its bytes.
         picture_digest: SHA-256 of its bytes, 64 hex digits.
         caption: Not empty, without white space at its ends.
     """
 
     key: str
-    picture: Path
+    picture: Picture
     picture_digest: str
     caption: str
 
@@ -65,6 +65,8 @@ class _Row(NamedTuple):
 
     name: str
     caption: str
+    picture: Picture | None = None
+    """None: it is the file of that name in the data folder."""
 
 
 def load_samples(config: DataConfig, *, cache: Path) -> Samples:
@@ -79,13 +81,22 @@ def load_samples(config: DataConfig, *, cache: Path) -> Samples:
     """
     if not config.folder.is_dir():
         raise ConfigInvalid(f"The data folder {config.folder} does not exist. Correct data.folder.")
-    rows = _llava_rows(config) if config.format == "llava" else _imagefolder_rows(config.folder)
     decodable = Decodable(cache / "decodable.txt")
-    samples = _judge(rows, config, decodable)
+    samples = _judge(_rows(config, cache), config, decodable)
     decodable.save()
     if not samples.items:
         raise ConfigInvalid(f"The data folder {config.folder} has no usable sample: {samples.summary()}")
     return samples
+
+
+def _rows(config: DataConfig, cache: Path) -> Iterable[_Row | Flaw]:
+    match config.format:
+        case "imagefolder":
+            return _imagefolder_rows(config.folder)
+        case "llava":
+            return _llava_rows(config)
+        case "parquet":
+            return _parquet_rows(config, cache)
 
 
 def _judge(rows: Iterable[_Row | Flaw], config: DataConfig, decodable: Decodable) -> Samples:
@@ -104,21 +115,25 @@ def _judge(rows: Iterable[_Row | Flaw], config: DataConfig, decodable: Decodable
 
 def _sample(row: _Row, config: DataConfig, decodable: Decodable) -> Sample | Flaw:
     """The row's sample, its key not yet counting equal pairs."""
-    name = PurePosixPath(row.name)
-    if not row.name:
-        return Flaw.NO_PICTURE
-    if name.is_absolute() or ".." in name.parts:
-        return Flaw.OUTSIDE
+    picture = row.picture or _picture_in(config.folder, row.name)
+    if isinstance(picture, Flaw):
+        return picture
     if not row.caption:
         return Flaw.EMPTY_CAPTION
-    path = config.folder / name
     try:
-        with path.open("rb") as file:
+        with picture.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return Flaw.MISSING
-    flaw = decodable.flaw(path, digest, max_pixels=config.max_pixels)
-    return flaw or Sample(_digest(f"{digest}\n{row.caption}".encode()), path, digest, row.caption)
+    flaw = decodable.flaw(picture, digest, max_pixels=config.max_pixels)
+    return flaw or Sample(_digest(f"{digest}\n{row.caption}".encode()), picture, digest, row.caption)
+
+
+def _picture_in(folder: Path, name: str) -> Path | Flaw:
+    path = PurePosixPath(name)
+    if not name:
+        return Flaw.NO_PICTURE
+    return Flaw.OUTSIDE if path.is_absolute() or ".." in path.parts else folder / path
 
 
 def _imagefolder_rows(folder: Path) -> Iterator[_Row | Flaw]:
@@ -163,10 +178,21 @@ def _llava_row(row: object) -> _Row | Flaw:
     return _with_caption(row["image"], turns[0].get("value") if turns else None)
 
 
+def _parquet_rows(config: DataConfig, cache: Path) -> Iterator[_Row | Flaw]:
+    from silo_agent.parquet import read_pairs  # `datasets` takes seconds to load
+
+    for pair in read_pairs(config, cache=cache):
+        yield _Row(pair.name, _plain(pair.caption), pair.picture) if pair.picture else Flaw.NO_PICTURE
+
+
 def _with_caption(name: str, text: object) -> _Row | Flaw:
     if text is not None and not isinstance(text, str):
         return Flaw.BAD_ROW
-    return _Row(name, " ".join((text or "").split()))
+    return _Row(name, _plain(text or ""))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _text(file: Path) -> str:

@@ -1,9 +1,11 @@
 """Pictures of a silo's disk as RGB, never larger than allowed; and the memory of which of them decode."""
 
 import enum
+import io
 import os
 import warnings
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -11,11 +13,19 @@ from PIL import Image, ImageOps
 from isthmus.errors import ConfigInvalid
 
 
+class Picture(Protocol):
+    """Where a picture's bytes lie: a path, or a row of a table."""
+
+    def open(self, mode: Literal["rb"]) -> io.BufferedReader | io.BytesIO:
+        """The bytes as a file."""
+        ...
+
+
 class Flaw(enum.StrEnum):
     """Why a row of the data is no sample; the words are what people read."""
 
     BAD_ROW = "the row is not a JSON object with a file name and a text"
-    NO_PICTURE = "the row names no picture"
+    NO_PICTURE = "the row has no picture"
     OUTSIDE = "the picture's name leads out of the data folder"
     MISSING = "the picture does not exist"
     EMPTY_CAPTION = "the caption is empty"
@@ -23,7 +33,7 @@ class Flaw(enum.StrEnum):
     UNDECODABLE = "the picture does not decode"
 
 
-def read_picture(path: Path, *, max_pixels: int) -> Image.Image | Flaw:
+def read_picture(source: Picture, *, max_pixels: int) -> Image.Image | Flaw:
     """The first frame of the picture, upright, as RGB on white; or why it cannot be had.
 
     The size in the picture's header is judged before anything is decoded: a small file can unfold to gigabytes.
@@ -32,7 +42,7 @@ def read_picture(path: Path, *, max_pixels: int) -> Image.Image | Flaw:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own limit on pixels warns; ours decides
-            with Image.open(path) as picture:
+            with source.open("rb") as file, Image.open(file) as picture:
                 if picture.width * picture.height > max_pixels:
                     return Flaw.TOO_LARGE
                 return _rgb(ImageOps.exif_transpose(picture))
@@ -44,13 +54,13 @@ def read_picture(path: Path, *, max_pixels: int) -> Image.Image | Flaw:
         return Flaw.UNDECODABLE
 
 
-def require_picture(path: Path, *, max_pixels: int) -> Image.Image:
+def require_picture(source: Picture, *, max_pixels: int) -> Image.Image:
     """A picture that was found to decode when the data was read.
 
     Raises:
         ConfigInvalid: It changed since. Does not name it: the text may leave the silo in a log.
     """
-    picture = read_picture(path, max_pixels=max_pixels)
+    picture = read_picture(source, max_pixels=max_pixels)
     if isinstance(picture, Flaw):
         raise ConfigInvalid(
             f"A picture changed after the data folder was read: {picture.value}. Start the agent again."
@@ -80,11 +90,11 @@ class Decodable:
         self._pixels = _parse(file)
         self._fresh: list[str] = []
 
-    def flaw(self, path: Path, digest: str, *, max_pixels: int) -> Flaw | None:
+    def flaw(self, source: Picture, digest: str, *, max_pixels: int) -> Flaw | None:
         """What is wrong with this picture; None: it decodes."""
         if self._pixels.get(digest, max_pixels + 1) <= max_pixels:
             return None
-        picture = read_picture(path, max_pixels=max_pixels)
+        picture = read_picture(source, max_pixels=max_pixels)
         if isinstance(picture, Flaw):
             return picture
         pixels = picture.width * picture.height
