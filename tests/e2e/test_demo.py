@@ -100,7 +100,9 @@ def test_silo_that_dies_ends_the_demo(tmp_path: Path) -> None:
     victims: list[psutil.Process] = []
     while demo.poll() is None and not victims:
         victims = [
-            one for one in psutil.process_iter(["cmdline"]) if is_agent(one, tmp_path / "report/work/silos/food")
+            one
+            for one in psutil.process_iter(["cmdline"])
+            if is_agent(one, tmp_path / "report" / "work" / "silos" / "food")
         ]
         time.sleep(0.1)
     victims[0].kill()

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-AGGREGATOR_EXTRAS = ["grpc_health", "grpc_reflection", "obstore", "pydantic_settings"]
-SILO_EXTRAS = ["datasets", "gguf", "PIL", "transformers", "pydantic_settings"]
+AGGREGATOR_EXTRAS = ["grpc_health", "grpc_reflection", "obstore"]
+SILO_EXTRAS = ["datasets", "gguf", "PIL", "transformers"]
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
