@@ -10,7 +10,6 @@ from pathlib import Path
 
 from aggregator.check import check, is_healthy
 from aggregator.config import AggregatorConfig, host_and_port, load_config
-from aggregator.server import Aggregator
 from aggregator.stores import open_store
 from isthmus.errors import IsthmusError
 from isthmus.logs import configure
@@ -33,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(config: AggregatorConfig) -> int:
+    from aggregator.server import Aggregator  # health probes run every few seconds and need none of it
+
     aggregator = Aggregator(config, open_store(config.store))
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -28,7 +28,7 @@ ENV PATH=/opt/isthmus/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /var/lib/isthmus
 EXPOSE 8443
-HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=20s --start-period=60s --retries=3 \
     CMD ["python", "-m", "aggregator", "health", "--config", "/etc/isthmus/aggregator.toml"]
 ENTRYPOINT ["python", "-m", "aggregator"]
 CMD ["serve", "--config", "/etc/isthmus/aggregator.toml"]

@@ -30,14 +30,20 @@ ENTRYPOINT ["python", "-m", "silo_agent"]
 CMD ["run", "--config", "/etc/isthmus/silo.toml"]
 
 
-# The steps around the demo (docker-compose.yml): the silo's environment, npm for the pictures' packages, empty volumes.
+# The steps around the demo (docker-compose.yml): the silo's environment, the demo's own tools, npm, empty volumes.
 FROM silo AS demo
 USER root
-COPY deploy /opt/demo/deploy
-ENV PYTHONPATH=/opt/demo HOME=/demo/downloads
-RUN pip install --no-cache-dir "$(python -c 'from deploy.demo.packages import NODE; print(NODE)')" \
+WORKDIR /opt/demo
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print('\n'.join(d for d in p['optional-dependencies']['demo'] if not d.startswith('isthmus')))" > requirements.txt \
+    && pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt \
     && for folder in downloads models operator held-out reports silos silos/animals silos/food silos/objects silos/travel; do \
         install -d -o isthmus -g isthmus -m 0700 "/demo/$folder"; done
+COPY deploy deploy
+ENV PYTHONPATH=/opt/demo HOME=/demo/downloads
+RUN python -c "from deploy.demo.packages import NODE; print(NODE)" > npm.txt \
+    && pip install --no-cache-dir --requirement npm.txt
 USER 10001:10001
 WORKDIR /demo
 ENTRYPOINT ["python", "-m", "deploy.compose"]
