@@ -64,19 +64,20 @@ class Judge:
     ) -> Retrieval:
         """Ranks the right caption among others of all topics, for the first `per_topic` pictures of each topic.
 
-        A caption's score is log p(caption | picture) - log p(caption | no picture in particular), the latter given
-        features at the encoder's prior mean: without it, short and common captions would always win.
+        A caption's score is log p(caption | picture) - log p(caption | no picture in particular): without the latter,
+        short and common captions would always win. "No picture in particular" is the mean image token of the held-out
+        pictures that are not asked about (of all, where every one is).
         """
         asked = [index for topic in dict.fromkeys(self._topics) for index in self._of(topic)[:per_topic]]
-        blank = self._image_tokens(projector, self._scaling.mean.expand(1, *self._features.shape[1:]))
         everyone = range(len(self._ids))
-        prior = self._option_losses(blank, everyone)
-        tokens_bte = self._image_tokens(projector, self._features)
+        tokens_nte = self._image_tokens(projector, self._features)
+        others = [index for index in everyone if index not in asked] or list(everyone)
+        prior = self._option_losses(tokens_nte[others].mean(dim=0, keepdim=True), everyone)
         ranks = []
         for index in asked:
-            others = [other for other in everyone if self._ids[other] != self._ids[index]]
-            options = [index, *random.Random(f"{seed} {index}").sample(others, candidates - 1)]
-            losses = self._option_losses(tokens_bte[index : index + 1], options)
+            wrong = [other for other in everyone if self._ids[other] != self._ids[index]]
+            options = [index, *random.Random(f"{seed} {index}").sample(wrong, candidates - 1)]
+            losses = self._option_losses(tokens_nte[index : index + 1], options)
             scores = [prior[option] - loss for option, loss in zip(options, losses, strict=True)]
             ranks.append(sum(score > scores[0] for score in scores))
         shares = [sum(rank < best for rank in ranks) / len(ranks) for best in (1, 5)]

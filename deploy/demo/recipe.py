@@ -31,19 +31,19 @@ class Recipe:
     """
 
     seed: int = 0
-    concepts_per_silo: int = 50
-    held_out_per_topic: int = 30
+    concepts_per_silo: int = 32
+    held_out_per_topic: int = 20
     candidates: int = 20
     retrieval_per_topic: int = 8
     described_per_topic: int = 2
     rounds: int = 4
     local_epochs: int = 1
-    batch_size: int = 16
-    learning_rate: float = 4e-3
+    batch_size: int = 8
+    learning_rate: float = 1.2e-2
     hidden_features: int = 512
     output_gain: float = 0.25
     feature_scaling: str = "encoder_prior"
-    server_optimizer: str = '{ name = "sgd", learning_rate = 1.0 }'
+    server_optimizer: str = '{ name = "sgd", learning_rate = 2.0 }'
     llm_name: str = "SmolLM2-135M-Instruct, frozen"
 
     def federation_toml(self, *, num_silos: int, widths: tuple[int, int]) -> str:
