@@ -9,8 +9,8 @@ PATIENCE = Patience(total_seconds=60.0, first_seconds=1.0, longest_seconds=8.0)
 
 
 def leaves(cls: type[errors.IsthmusError] = errors.IsthmusError) -> list[type[errors.IsthmusError]]:
-    """Every error without further kinds below it."""
-    below = cls.__subclasses__()
+    """Every error of the tree without further kinds below it."""
+    below = [child for child in cls.__subclasses__() if child.__module__ == errors.__name__]
     return [leaf for child in below for leaf in leaves(child)] if below else [cls]
 
 

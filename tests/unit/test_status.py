@@ -18,8 +18,8 @@ def ended_call(code, text, trailers=()):
 
 
 def leaves(error=errors.IsthmusError):
-    """Every error without subclasses, in the tree's order."""
-    below = error.__subclasses__()
+    """Every error of the tree without errors below it, in the tree's order."""
+    below = [child for child in error.__subclasses__() if child.__module__ == errors.__name__]
     return [leaf for child in below for leaf in leaves(child)] if below else [error]
 
 
