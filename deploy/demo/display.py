@@ -21,6 +21,9 @@ PHASE_STYLES = {
     "finished": "green",
     "failed": "bold red",
 }
+AFTER_TRAINING = frozenset({"pushing", "waiting", "finished"})
+"""Any of them may be too short to be seen."""
+
 UNITS = (("MB", 1e6), ("kB", 1e3))
 
 
@@ -67,8 +70,9 @@ class Display:
         with self._lock:
             self._silos = dict(statuses)
         for silo, status in statuses.items():
-            event = (silo, (status["phase"], status.get("round")))
-            if status["phase"] == "pushing" and event not in self._said:
+            event = (silo, status.get("round"))
+            trained = status.get("step") and status["step"] == status["num_steps"]
+            if trained and status["phase"] in AFTER_TRAINING and event not in self._said:
                 self._said.add(event)
                 self.say(f"{silo}: trained round {status['round']}, last loss {status.get('loss', 0.0):.2f}")
 
