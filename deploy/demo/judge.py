@@ -5,10 +5,11 @@ Shapes: N held-out pictures, T image tokens, D encoder features, E width of the 
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from transformers import DynamicCache
 
 from deploy.demo.pictures import Picture
 from deploy.demo.tasks import Loss, Retrieval
@@ -49,8 +50,8 @@ class Judge:
     @torch.no_grad()
     def losses(self, projector: Mapping[str, torch.Tensor]) -> Loss:
         """The loss of every held-out caption given its own picture."""
-        tokens = self._image_tokens(projector, self._features)
-        sums = self._caption_losses(tokens, range(len(self._ids)))
+        everyone = range(len(self._ids))
+        sums = self._caption_losses(self._image_tokens(projector, self._features), [(one, one) for one in everyone])
         totals: dict[str, tuple[float, int]] = {}
         for topic, loss, ids in zip(self._topics, sums, self._ids, strict=True):
             before = totals.get(topic, (0.0, 0))
@@ -72,14 +73,16 @@ class Judge:
         everyone = range(len(self._ids))
         tokens_nte = self._image_tokens(projector, self._features)
         others = [index for index in everyone if index not in asked] or list(everyone)
-        prior = self._option_losses(tokens_nte[others].mean(dim=0, keepdim=True), everyone)
-        ranks = []
+        prior = self._caption_losses(tokens_nte[others].mean(dim=0, keepdim=True), [(0, one) for one in everyone])
+        options: list[tuple[int, int]] = []
         for index in asked:
             wrong = [other for other in everyone if self._ids[other] != self._ids[index]]
-            options = [index, *random.Random(f"{seed} {index}").sample(wrong, candidates - 1)]
-            losses = self._option_losses(tokens_nte[index : index + 1], options)
-            scores = [prior[option] - loss for option, loss in zip(options, losses, strict=True)]
-            ranks.append(sum(score > scores[0] for score in scores))
+            chosen = [index, *random.Random(f"{seed} {index}").sample(wrong, candidates - 1)]
+            options += [(index, option) for option in chosen]
+        losses = self._caption_losses(tokens_nte, options)
+        scores = [prior[option] - loss for (_, option), loss in zip(options, losses, strict=True)]
+        groups = [scores[start : start + candidates] for start in range(0, len(scores), candidates)]
+        ranks = [sum(score > group[0] for score in group) for group in groups]
         shares = [sum(rank < best for rank in ranks) / len(ranks) for best in (1, 5)]
         return Retrieval(top1=shares[0], top5=shares[1], candidates=candidates, num_pictures=len(ranks))
 
@@ -95,25 +98,31 @@ class Judge:
     def _image_tokens(self, projector: Mapping[str, torch.Tensor], features_btd: torch.Tensor) -> torch.Tensor:
         return self._scaling.image_tokens(module_of(projector), features_btd)
 
-    def _caption_losses(self, tokens_bte: torch.Tensor, indices: Sequence[int]) -> list[float]:
-        """Summed loss of each caption `indices[b]` after image tokens [b]; captions of like length go together."""
-        order = sorted(range(len(indices)), key=lambda place: len(self._ids[indices[place]]))
-        losses = [math.nan] * len(indices)
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
-            chosen = [self._ids[indices[place]] for place in places]
-            summed = self._llm.token_losses(tokens_bte[places], chosen).sum(dim=1)
-            for place, loss in zip(places, summed.tolist(), strict=True):
+    def _caption_losses(self, tokens_nte: torch.Tensor, pairs: Sequence[tuple[int, int]]) -> list[float]:
+        """Summed loss of caption `pair[1]` after image tokens `pair[0]`, for each pair.
+
+        The image tokens run through the model once each. Captions of equal length go together, so none is padded.
+        """
+        head = self._llm.model(inputs_embeds=self._llm.prefix(tokens_nte), use_cache=True, logits_to_keep=1)
+        layers = [(layer.keys, layer.values) for layer in head.past_key_values.layers]
+        losses = [math.nan] * len(pairs)
+        for places in _of_equal_length([len(self._ids[caption]) for _, caption in pairs]):
+            rows = [pairs[place][0] for place in places]
+            targets_bl = targets_of([self._ids[pairs[place][1]] for place in places])
+            logits = head.logits[rows]
+            if targets_bl.shape[1] > 1:
+                past = DynamicCache([(keys[rows], values[rows]) for keys, values in layers])
+                fed = self._llm.embeddings[targets_bl[:, :-1]]
+                tail = self._llm.model(inputs_embeds=fed, past_key_values=past, use_cache=True)
+                logits = torch.cat([logits, tail.logits], dim=1)
+            for place, loss in zip(places, token_losses(logits, targets_bl).sum(dim=1).tolist(), strict=True):
                 losses[place] = loss
         return losses
 
-    def _option_losses(self, tokens_1te: torch.Tensor, indices: Sequence[int]) -> list[float]:
-        """Summed loss of each of these captions after the same image tokens, which are run through the model once."""
-        llm, targets_bl = self._llm, targets_of([self._ids[index] for index in indices])
-        head = llm.model(inputs_embeds=llm.prefix(tokens_1te), use_cache=True, logits_to_keep=1)
-        head.past_key_values.batch_repeat_interleave(len(indices))
-        fed = llm.embeddings[targets_bl[:, :-1].clamp_min(0)]
-        tail = llm.model(inputs_embeds=fed, past_key_values=head.past_key_values, use_cache=True)
-        logits = torch.cat([head.logits.expand(len(indices), -1, -1), tail.logits], dim=1)
-        summed: list[float] = token_losses(logits, targets_bl).sum(dim=1).tolist()
-        return summed
+
+def _of_equal_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of equal length, at most BATCH of them at a time."""
+    for length in sorted(set(lengths)):
+        places = [place for place, one in enumerate(lengths) if one == length]
+        for start in range(0, len(places), BATCH):
+            yield places[start : start + BATCH]
