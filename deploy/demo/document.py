@@ -49,7 +49,7 @@ def report_from(
             "silos": {silo: _silo(silo, recipe) for silo in collection.silos},
             "held_out": {
                 "num_pictures": len(collection.held_out),
-                "description": f"the same things as {HELD_OUT_VENDOR.name} drew them, a vendor that no silo has",
+                "description": f"the same things as {HELD_OUT_VENDOR.title} drew them, a vendor that no silo has",
             },
             "models": _models(recipe, llm_width=ingredients.models.llm_width),
             "licences": [_licence(package) for package in ingredients.packages],
@@ -123,7 +123,7 @@ def _traffic(federated: Federated) -> dict[str, object]:
 
 
 def _silo(silo: str, recipe: Recipe) -> dict[str, object]:
-    vendors = " and ".join(vendor.name for vendor in TRAINING_VENDORS)
+    vendors = " and ".join(vendor.title for vendor in TRAINING_VENDORS)
     return {
         "num_pictures": recipe.concepts_per_silo * len(TRAINING_VENDORS),
         "description": f"{silo}, as {vendors} drew them, each with its name as a caption",

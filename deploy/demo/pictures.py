@@ -30,19 +30,20 @@ SINGULAR_ENDINGS = ("ss", "us", "is")
 
 
 class Vendor(NamedTuple):
-    """Whose drawings: the name shown, the package, and where its pictures lie in it."""
+    """Whose drawings: the name in file names, the name shown, the package, and where its pictures lie in it."""
 
     name: str
+    title: str
     package: str
     folder: str
     suffix: str
 
 
 TRAINING_VENDORS = (
-    Vendor("noto", NOTO.name, "package/img/google/64", ".png"),
-    Vendor("fluent", FLUENT.name, "package/assets", ".webp"),
+    Vendor("noto", "Noto", NOTO.name, "package/img/google/64", ".png"),
+    Vendor("fluent", "Fluent 3D", FLUENT.name, "package/assets", ".webp"),
 )
-HELD_OUT_VENDOR = Vendor("twemoji", TWEMOJI.name, "package/img/twitter/64", ".png")
+HELD_OUT_VENDOR = Vendor("twemoji", "Twemoji", TWEMOJI.name, "package/img/twitter/64", ".png")
 
 
 class Concept(NamedTuple):
