@@ -134,7 +134,7 @@ def _models(recipe: Recipe, *, llm_width: int) -> dict[str, str]:
     hidden = recipe.hidden_features
     num_values = FEATURES * hidden + hidden + hidden * llm_width + llm_width
     return {
-        "encoder": "EfficientNet-Lite0, frozen; one mean feature vector per picture",
+        "encoder": "EfficientNet-Lite0; one mean feature vector per picture",
         "llm": recipe.llm_name,
         "projector": f"two-layer MLP {FEATURES}-{hidden}-{llm_width}, {num_values:,} values: all that is trained",
     }

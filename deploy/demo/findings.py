@@ -140,6 +140,18 @@ def retrieval_sentence(report: Report) -> str:
     )
 
 
+def captions_sentence(report: Report) -> str:
+    """How many generated captions share a word with the true one, counted."""
+    hits = sum(any(word.is_hit for word in caption_words(one.after, one.truth)) for one in report.captions)
+    shown = f"{hits} of {len(report.captions)} captions after the federation share a word with the true one."
+    if 2 * hits >= len(report.captions):
+        return shown
+    return (
+        f"{shown} After so few rounds the model mostly learns to speak in captions and seldom names the thing; the "
+        "ranking above measures more finely what it sees."
+    )
+
+
 def caption_words(caption: str, truth: str) -> Iterator[Word]:
     """The words of a generated caption, each with whether the true caption has it."""
     wanted = set(plain_words(truth)) - FILLER_WORDS

@@ -44,7 +44,7 @@ class Recipe:
     output_gain: float = 0.25
     feature_scaling: str = "encoder_prior"
     server_optimizer: str = '{ name = "sgd", learning_rate = 2.0 }'
-    llm_name: str = "SmolLM2-135M-Instruct, frozen"
+    llm_name: str = "SmolLM2-135M-Instruct, from 4-bit weights"
 
     def federation_toml(self, *, num_silos: int, widths: tuple[int, int]) -> str:
         """The federation as its operator writes it.

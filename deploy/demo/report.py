@@ -84,6 +84,7 @@ def render(report: Report, figures: Mapping[str, bytes], pictures: Sequence[str]
         claim=findings.claim(report),
         matrix_sentence=findings.matrix_sentence(report),
         retrieval_sentence=findings.retrieval_sentence(report),
+        captions_sentence=findings.captions_sentence(report),
         perplexity=math.exp(min(report.federated.loss, MAX_EXPONENT)),
         size=size,
         duration=duration,

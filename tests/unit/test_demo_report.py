@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from deploy.demo.findings import caption_words, claim, distinct_losses, matrix_count, matrix_sentence, percent, standing
+from deploy.demo.findings import (
+    caption_words,
+    captions_sentence,
+    claim,
+    distinct_losses,
+    matrix_count,
+    matrix_sentence,
+    percent,
+    standing,
+)
 from deploy.demo.plots import LOOKS, PLOTS, spread
 from deploy.demo.report import duration, file_name, render, size, write_report
 from deploy.demo.report_values import report_of
@@ -315,3 +324,16 @@ def test_amounts_are_written_for_people() -> None:
         "3 min 35 s",
     ]
     assert [percent(0.0), percent(0.005), percent(0.0994), percent(0.235)] == ["0%", "0.5%", "9.9%", "24%"]
+
+
+def test_captions_are_counted_and_not_praised() -> None:
+    """The page counts captions that share a word with the truth, and says so plainly where most share none."""
+    document = sample_report()
+    assert captions_sentence(report_of(document)).startswith("4 of 4 captions after the federation share")
+    for caption in document["captions"]:
+        caption["after"] = "a snail"
+
+    told = captions_sentence(report_of(document))
+
+    assert told.startswith("0 of 4 captions after the federation share a word with the true one.")
+    assert "seldom names the thing" in told
