@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit format proto protocol-baseline golden compose-test clean
+.PHONY: help setup demo test check unit format proto protocol-baseline golden benchmark compose-test clean
 
 help:               ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -48,6 +48,9 @@ protocol-baseline: $(READY)  ## at a release: make the protocol of this tree the
 
 golden: $(READY)    ## rewrite tests/golden after a change of the arithmetic that is meant
 	ISTHMUS_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/golden
+
+benchmark: $(READY) ## does the federation beat each silo alone? the demo's run over three seeds
+	$(BIN)/python -m benchmarks.federation_beats_alone $(ARGS)
 
 compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
 	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code
