@@ -22,6 +22,7 @@ from isthmus.errors import (
     FederationFinished,
     FederationPaused,
     IsthmusError,
+    RefusedDelta,
     RoundMoved,
     UploadBroken,
 )
@@ -91,8 +92,8 @@ class Agent:
         """Takes part until the federation is finished or the data is used up.
 
         Raises:
-            RefusedDelta: Admission refused the delta, or the silo's model does not fit; a refused delta stays in the
-                outbox.
+            RefusedDelta: Admission refused the delta, or the silo's model does not fit; a refused delta is set
+                aside in the outbox, and its round is trained anew when the agent is started again.
             IsthmusError: Anything that waiting does not mend: a credential, a name, a configuration, the disk.
         """
         while True:
@@ -178,6 +179,9 @@ class Agent:
             self._log_delta(Event.DELTA_DROPPED, header, level=logging.WARNING, words=str(error))
             self.outbox.drop(entry)
             return
+        except RefusedDelta as error:
+            words = f"{error} The delta is in {self.outbox.set_aside(entry)}. Start the agent again to train anew."
+            raise type(error)(words, **error.details) from error
         except ContributionConflict as error:
             # This silo's samples of the round are counted, if by another delta: the cursor passes them all the same.
             self._log_delta(Event.DELTA_DROPPED, header, level=logging.WARNING, words=str(error))

@@ -138,7 +138,7 @@ def _picture_in(folder: Path, name: str) -> Path | Flaw:
 
 def _imagefolder_rows(folder: Path) -> Iterator[_Row | Flaw]:
     """Rows of metadata.jsonl: {"file_name": ..., "text": ...}; empty lines are no rows."""
-    for line in _text(folder / "metadata.jsonl").splitlines():
+    for line in _text(folder / "metadata.jsonl").split("\n"):  # JSON allows other line separators in texts
         if line.strip():
             yield _imagefolder_row(line)
 

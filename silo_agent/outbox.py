@@ -10,6 +10,7 @@ Everything is on disk before a method returns; the process or the machine may di
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,20 @@ class Outbox:
             entry.payload.unlink(missing_ok=True)
 
         self._guarded(remove)
+
+    def set_aside(self, entry: Entry) -> Path:
+        """Moves an entry that was refused to the folder returned, to be looked at; its round may be trained again."""
+        folder = self._folder / "refused"
+
+        def move() -> None:
+            folder.mkdir(exist_ok=True)
+            for file in (self._header_file(entry.header), entry.payload):  # the header first: without it, no entry
+                os.replace(file, folder / file.name)
+                sync_folder(self._folder)
+            sync_folder(folder)
+
+        self._guarded(move)
+        return folder
 
     def _entry(self, file: Path) -> Entry:
         try:

@@ -95,7 +95,7 @@ class UploadSession:
             StoreUnavailable: What is staged may be less than what arrived.
         """
         try:
-            self._resume()
+            self._resume(alive)
             for chunk in chunks:
                 alive()
                 self._take(chunk.offset_bytes, chunk.data)
@@ -111,13 +111,14 @@ class UploadSession:
             self._log_broken(getattr(error, "reason", "") or "the caller went away")
             raise
 
-    def _resume(self) -> None:
+    def _resume(self, alive: Callable[[], None]) -> None:
         """Shows the inspection again what earlier streams staged, one segment in memory at a time."""
         staged = self._ledger.committed_segments(self._upload)
         if len(staged) > max_segments(self._size_bytes):
             self._ledger.drop_upload(self._upload)
             return
         for segment in staged:
+            alive()  # reading it all again from a slow store is no idling
             try:
                 data = self._ledger.read_segment(segment)
             except KeyError:  # the round was published, and swept, since the listing; the commit will say so

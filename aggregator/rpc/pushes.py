@@ -123,6 +123,7 @@ class Pushes:
         self._require_running(header.federation, open_round=open_round)
         contribution = self._upload(push, header, open_round=open_round)
         push.require_enrolled()
+        self._require_running(header.federation, open_round=open_round)  # an upload takes time; the operator may act
         standing = self._ledger.commit_contribution(contribution)
         receipt = counted(self._ledger, standing)
         self._ledger.record_admission(standing)

@@ -19,6 +19,8 @@ Reply = TypeVar("Reply")
 TLS_PREFIX = "tls://"
 """Before an address: TLS with the system's authorities."""
 
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
+
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # A fixed window of 4 MiB: with the bandwidth probe on, memory grows with every connection.
     ("grpc.http2.bdp_probe", 0),
@@ -113,7 +115,11 @@ class Connection:
 
 
 def _open(address: str, credentials: Credentials) -> grpc.Channel:
+    target = address.removeprefix(TLS_PREFIX)
+    # gRPC would ask the site's http_proxy even for this very machine, and no proxy can reach that.
+    local = target.startswith(_LOOPBACK)
+    options = (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)) if local else CHANNEL_OPTIONS
     if not credentials.ca_pem and not address.startswith(TLS_PREFIX):
-        return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        return grpc.insecure_channel(target, options=options)
     trust = grpc.ssl_channel_credentials(credentials.ca_pem.encode("ascii") or None)
-    return grpc.secure_channel(address.removeprefix(TLS_PREFIX), trust, options=CHANNEL_OPTIONS)
+    return grpc.secure_channel(target, trust, options=options)

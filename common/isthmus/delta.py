@@ -11,8 +11,11 @@ import torch
 from isthmus.errors import DeltaNormExceeded, DeltaNotFinite
 from isthmus.spec import ProjectorSpec, require_match
 
-_SHRUNK = 0.05
-"""Training that leaves less than this share of a projector's norm is taken for a mix-up, see `difference`."""
+_KEPT = 0.2
+"""Training that leaves less than this share of the base in the result is taken for a mix-up, see `difference`.
+
+The share is <local, base> / <base, base>: 1 for a projector that moved away at right angles however far, 0 for a delta.
+"""
 
 
 def difference(
@@ -28,7 +31,7 @@ def difference(
     Raises:
         SpecMismatch: `local` has other names or shapes than the spec.
         DeltaNotFinite: `local` holds NaN or infinity.
-        DeltaNormExceeded: `local` is itself a delta: it has almost none of the base's norm.
+        DeltaNormExceeded: `local` is itself a delta: almost nothing of the base is in it.
     """
     require_match(local, spec)
     require_match(base, spec)
@@ -66,12 +69,19 @@ def l2_norm(tensors: Mapping[str, torch.Tensor]) -> float:
 
 
 def _require_weights(local: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -> None:
-    base_norm, local_norm = l2_norm(base), l2_norm(local)
-    if local_norm < _SHRUNK * base_norm:
+    base_norm = l2_norm(base)
+    inner = math.fsum(_inner_product(local[name], tensor) for name, tensor in base.items())
+    if inner < _KEPT * base_norm**2:
         raise DeltaNormExceeded(
-            f"The tensors given have L2 norm {local_norm:.4g}, the global projector {base_norm:.4g}: this looks like a "
-            "delta. Give the trained projector itself (local = global + delta); the difference is taken for you.",
+            f"Of the global projector, {inner / base_norm**2:.2g} is in the tensors given, and at least {_KEPT} is in "
+            "any that was trained from it: this looks like a delta. Give the trained projector itself (local = global "
+            "+ delta); the difference is taken for you.",
             check="looks_like_delta",
-            measured=f"{local_norm:.6g}",
-            limit=f"{_SHRUNK * base_norm:.6g}",
+            measured=f"{inner / base_norm**2:.6g}",
+            limit=_KEPT,
         )
+
+
+def _inner_product(trained: torch.Tensor, base: torch.Tensor) -> float:
+    values = trained.detach().to("cpu", torch.float32).flatten()
+    return float(torch.dot(values, base.flatten()))

@@ -180,6 +180,8 @@ def parse_federation(toml: str) -> Federation:
         return Federation.model_validate(tomllib.loads(toml))
     except tomllib.TOMLDecodeError as error:
         raise FederationInvalid(f"The federation's file is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise FederationInvalid("The federation's file nests its values too deeply.") from error
     except ValidationError as error:
         raise FederationInvalid(f"The federation's file is wrong: {explain(error)}") from error
 

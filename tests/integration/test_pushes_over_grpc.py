@@ -1,6 +1,7 @@
 """Pushes over real streams: receipts, refusals, conflicts, and what each leaves behind."""
 
 import hashlib
+import time
 
 import numpy as np
 import pytest
@@ -321,3 +322,19 @@ def test_undecodable_part_is_the_callers_fault(north):
     for parts in ([b"\xff\xff"], [header, b"\xff\xff\xff"]):
         with pytest.raises(RequestInvalid), told():
             call(iter(parts), metadata=north.metadata, timeout=10)
+
+
+def test_pause_during_an_upload_keeps_the_delta_out(operator, address):
+    """Nothing is admitted once the operator paused the federation, not even an upload that began before."""
+    silo = Silo(address, operator.invite("north"))
+    delta = silo.delta()
+
+    def parts():
+        *first, finish = parts_of(delta)
+        yield from first
+        time.sleep(0.5)  # the header was judged while the federation ran
+        operator.set_state(PAUSED)
+        yield finish
+
+    assert FederationPaused is type(refusal(lambda: silo.send(parts())))
+    assert not operator.status().silos[0].HasField("receipt")

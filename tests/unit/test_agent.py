@@ -112,14 +112,16 @@ def test_conflict_keeps_the_first(silo: Silo) -> None:
     assert (silo.trainer.trained, silo.trainer.cursors) == ([1, 2, 3], ["", "3", "6"])
 
 
-def test_refused_delta_stops_the_agent_and_stays(silo: Silo) -> None:
-    """A refused delta ends the agent with the aggregator's words and lies in the outbox to be looked at."""
+def test_refused_delta_stops_the_agent_and_is_set_aside(silo: Silo) -> None:
+    """A refused delta ends the agent with words that say where it lies; started again, the agent trains anew."""
     silo.hub.faults = [("push_payload", DeltaNormExceeded("The norm is 9; the limit is 5."))]
 
-    with pytest.raises(DeltaNormExceeded, match="the limit is 5"):
+    with pytest.raises(DeltaNormExceeded, match=r"the limit is 5\. The delta is in .*refused\. Start the agent again"):
         silo.run()
 
-    assert [entry.header.round for entry in silo.outbox.entries()] == [1]
+    assert silo.outbox.entries() == []
+    silo.run()
+    assert silo.trainer.trained[:2] == [1, 1]
 
 
 @pytest.mark.parametrize("error", [CredentialUnknown("who?"), ConfigInvalid("wrong")])

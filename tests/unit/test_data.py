@@ -42,6 +42,13 @@ def test_good_rows_become_samples(tmp_path: Path) -> None:
     assert samples.summary() == "8 samples, 0 rows skipped."
 
 
+def test_text_may_hold_any_line_separator_of_unicode(folder: Path) -> None:
+    """Only a newline ends a row: JSON allows other separators within a text, unescaped."""
+    text = "a red\u2028square\u0085or\u2029so"
+
+    assert 1 == len(load_rows(folder, [json.dumps({**GOOD, "text": text}, ensure_ascii=False)]).items)
+
+
 @pytest.mark.parametrize(
     ("row", "flaw"),
     [

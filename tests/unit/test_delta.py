@@ -68,6 +68,16 @@ def test_delta_given_for_weights_is_recognised() -> None:
         difference(small, BASE, spec=SPEC)
 
 
+def test_large_delta_given_for_weights_is_recognised() -> None:
+    """A delta as long as the projector, at right angles to it, is recognised too; the projector plus it is trained."""
+    turned = {"a": torch.tensor([[2.0, -1.0], [4.0, -3.0]]), "b": torch.zeros_like(BASE["b"])}
+
+    with pytest.raises(DeltaNormExceeded, match="looks like a delta"):
+        difference(turned, BASE, spec=SPEC)
+    trained = {name: tensor + turned[name] for name, tensor in BASE.items()}
+    assert turned["a"].tolist() == difference(trained, BASE, spec=SPEC)["a"].tolist()
+
+
 def test_projector_that_starts_at_zero_may_be_trained() -> None:
     """A global projector of zeros takes any delta: there is no norm to compare with."""
     zeros = {name: torch.zeros_like(tensor) for name, tensor in BASE.items()}
