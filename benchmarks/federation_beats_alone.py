@@ -43,14 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 recipe = dataclasses.replace(RECIPE, seed=seed)
                 folder = options.out.absolute().parent / "federation_beats_alone"
                 rows.append(row_of(seed, run(ingredients, recipe, folder=folder, root=ROOT, display=display)))
+                write(rows, options.out)  # after each seed: what was measured stays, whatever comes later
     except IsthmusError as error:
         print(f"federation_beats_alone: {error}", file=sys.stderr)
         return 1
-    document = {"recipe": dataclasses.asdict(RECIPE), "seeds": rows, "mean": mean_of(rows)}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    console.print(table_of([*rows, document["mean"]]))
+    console.print(table_of([*rows, mean_of(rows)]))
     return 0 if all(row["federated"] < row["alone_mean"] for row in rows) else 1
+
+
+def write(rows: Sequence[dict[str, float]], file: Path) -> None:
+    """Writes recipe, seeds and means as JSON."""
+    document = {"recipe": dataclasses.asdict(RECIPE), "seeds": rows, "mean": mean_of(rows)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def row_of(seed: int, outcome: Outcome) -> dict[str, float]:

@@ -114,9 +114,9 @@ def _tell(display: Display, worker: str, *, task: Task, answer: Answer) -> None:
     what = {"train": f"training {task.name}", "measure": f"measuring {task.name}", "describe": "writing captions"}
     done = " done" if answer.kind == "done" else ""
     display.worker(worker, f"{what[task.kind]} {answer.words}{done}")
-    if answer.kind == "done" and task.kind == "train":
-        who = "pooled" if task.name == "pooled" else f"{task.name} alone"
-        display.say(f"{who}: held-out loss {answer.losses[-1].all:.2f}")
+    if answer.kind == "done" and answer.losses:
+        alone = " alone" if task.kind == "train" and task.name != "pooled" else ""
+        display.say(f"{task.name}{alone}: held-out loss {answer.losses[-1].all:.2f}")
 
 
 def _peaks(sampled: dict[str, int], federated: Federated) -> dict[str, int]:

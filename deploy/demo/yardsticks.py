@@ -103,7 +103,7 @@ def _tasks(folder: Path, collection: Collection, federated: Federated, *, shown:
         tasks.append(Train(name=silo, data=(data,), initial=initial, cache=cache))
     for number, projector in enumerate(federated.projectors):
         ends = projector in (initial, rounds[-1])
-        tasks.append(Measure(name=f"projector {number}", projector=projector, retrieval=ends))
+        tasks.append(Measure(name=f"global projector {number}", projector=projector, retrieval=ends))
     for projector in (initial, rounds[-1]):
         tasks.append(Describe(name="held-out", projector=projector, indices=shown, max_tokens=CAPTION_TOKENS))
     return tasks
