@@ -208,13 +208,12 @@ def test_refused_delta_stops_the_agent(
     create(operator, "loud", [silo], model=model, more="[admission]\nmax_l2_norm = 1e-6")
     config = load_config(silo.config, environment={})
 
-    with pytest.raises(DeltaNormExceeded, match="1e-06"):
+    with pytest.raises(DeltaNormExceeded, match=r"1e-06.* The delta is in .*refused"):
         run_agent(config)
 
     assert silo.status["phase"] == "failed"
-    assert Finding("state", True, "The outbox holds the delta of round 1; `run` pushes it first.") in list(
-        check(config)
-    )
+    assert sorted(file.suffix for file in silo.state.rglob("refused/*")) == [".json", ".safetensors"]
+    assert Finding("state", True, "Ready.") in list(check(config))
 
 
 @pytest.mark.parametrize(
