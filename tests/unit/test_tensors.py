@@ -9,10 +9,11 @@ import torch
 
 from isthmus.contribution import Encoding
 from isthmus.errors import DeltaNotFinite, HeaderInvalid, NumExamplesOutOfRange, PayloadMalformed, SpecMismatch
-from isthmus.federation import FederationState, TrainingPlan
+from isthmus.federation import FederationState
 from isthmus.round import Round
 from isthmus.spec import spec_of
 from isthmus.tensors import Payload, contribution_of, decode, encode
+from tests.plans import PLAN
 
 TENSORS = {
     "linear.weight": torch.arange(12, dtype=torch.float32).reshape(3, 4) / 7,
@@ -20,20 +21,6 @@ TENSORS = {
     "scale": torch.tensor(0.1),
 }
 SPEC = spec_of(TENSORS)
-PLAN = TrainingPlan(
-    local_epochs=1,
-    local_steps=0,
-    batch_size=1,
-    optimizer="sgd",
-    learning_rate=0.1,
-    final_learning_rate=0.1,
-    weight_decay=0.0,
-    gradient_clip_norm=0.0,
-    fedprox_mu=0.0,
-    one_pass=False,
-    seed=0,
-    settings={},
-)
 
 
 def whole(payload: Payload) -> bytes:
