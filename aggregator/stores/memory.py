@@ -32,7 +32,9 @@ class MemoryStore:
         require_key(key)
         data = _bytes_of(content)
         with self._lock:
-            return self._contents.setdefault(key, data) is data
+            created = key not in self._contents  # not by identity: one object may be put twice
+            self._contents.setdefault(key, data)
+        return created
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """Every key under `prefix`, sorted."""

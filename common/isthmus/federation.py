@@ -131,6 +131,15 @@ class PlanPolicy(_Table):
     )
 
 
+class RetentionPolicy(_Table):
+    """How long what silos sent is kept once its round is over. Digests, norms and all documents are kept for good."""
+
+    deltas_days: float = Field(default=30.0, ge=1.0, le=36_500.0)
+    """Days after its cut for which a round can be recomputed; then its deltas' bytes go: they may reveal data."""
+    abandoned_uploads_hours: float = Field(default=48.0, ge=1.0, le=876_000.0)
+    """Hours after its cut, or the federation's end, when bytes go that no roster counts: broken off, refused, late."""
+
+
 class ProjectorPolicy(_Table):
     """How the initial projector is made when none is given as a file; only read where the federation is created."""
 
@@ -149,6 +158,7 @@ class Federation(_Table):
     participation: ParticipationPolicy
     admission: AdmissionPolicy = AdmissionPolicy()
     strategy: StrategyPolicy = StrategyPolicy()
+    retention: RetentionPolicy = RetentionPolicy()
     plan: PlanPolicy
     projector: ProjectorPolicy | None = None
 

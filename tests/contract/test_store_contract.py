@@ -157,6 +157,13 @@ def test_put_if_absent_changes_nothing_that_is_there(store: Store) -> None:
     assert (b"first", b"first") == (store.get("a/put"), store.get("a/created"))
 
 
+def test_put_if_absent_of_the_same_object_twice_creates_once(store: Store) -> None:
+    """4: the very bytes that stand are not created again either."""
+    content = b"the same object"
+
+    assert [True, False] == [store.put_if_absent("a/b", content), store.put_if_absent("a/b", content)]
+
+
 def test_list_matches_whole_parts_sorted(store: Store) -> None:
     """5: list gives the keys under a prefix of whole parts, sorted as text, with their sizes."""
     for key in ("a/b/c", "a/b/10", "a/b/9", "a/b/d/e", "a/bc", "a-b", "a.b/x", "b"):
