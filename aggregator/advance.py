@@ -184,7 +184,7 @@ def _publish(
     name = roster.federation
     base = ledger.manifest(name, roster.round - 1)
     contributions = ledger.roster_contributions(roster)
-    inputs = _inputs(ledger, record, base, contributions=contributions)
+    inputs = inputs_of(ledger, record, base, contributions=contributions)
     try:
         clear(scratch)
         with aside(scratch) as projector, aside(scratch) as state:
@@ -216,9 +216,10 @@ def _publish(
     return standing
 
 
-def _inputs(
+def inputs_of(
     ledger: Ledger, record: FederationRecord, base: ProjectorManifest, *, contributions: list[Contribution]
 ) -> RoundInputs:
+    """What a round's arithmetic reads: the projector it starts from, and its contributions in roster order."""
     name, state = record.federation.name, base.optimizer_state_digest
     return RoundInputs(
         spec=record.spec,

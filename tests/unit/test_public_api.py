@@ -61,6 +61,7 @@ def test_verbs_of_the_command_line_are_frozen() -> None:
         "resume",
         "finish",
         "operator init",
+        "verify",
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from isthmus.cli import federations, pull, silos
+from isthmus.cli import federations, pull, silos, store
 from isthmus.cli.client import UsageProblem
 from isthmus.cli.text import Answer, plain
 from isthmus.errors import IsthmusError
@@ -93,6 +93,12 @@ VERBS: dict[str, Verb] = {
         defaults={"state": FederationState.FINISHED},
     ),
     "operator init": Verb(silos.init_operator, "make an operator's credentials file", _operator_arguments, calls=False),
+    "verify": Verb(
+        store.command("verify"),
+        "recompute global projectors from the store and compare all digests, bit for bit",
+        store.verify_arguments,
+        calls=False,
+    ),
 }
 """Every verb; a space stands between a group and its verb."""
 
@@ -127,7 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return _show(json.dumps(plain(answer.data), indent=2, sort_keys=True) if arguments.json else answer.text)
+    _show(json.dumps(plain(answer.data), indent=2, sort_keys=True) if arguments.json else answer.text)
+    return answer.exit_code
 
 
 def _common_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str], *, calls: bool) -> None:
@@ -170,12 +177,11 @@ def _projector_number(text: str) -> int | None:
     return int(text)
 
 
-def _show(text: str) -> int:
+def _show(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:  # the reader has seen enough, as in `isthmus lineage | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it exits
-    return 0
 
 
 def _complaint(error: IsthmusError, *, as_json: bool) -> str:

@@ -14,6 +14,8 @@ class Answer(NamedTuple):
     """For --json: anything `plain` understands."""
     text: str
     """For people."""
+    exit_code: int = 0
+    """1: what was asked for was done, and found something wrong."""
 
 
 def plain(value: object) -> object:

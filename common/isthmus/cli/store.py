@@ -1,0 +1,67 @@
+"""The verbs that work on the store itself, beside any aggregator: their options, and where their work stands.
+
+That work is in the aggregator's packages, which the SDK does without: it is loaded when a verb is used.
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from isthmus.cli.text import Answer
+from isthmus.errors import ConfigInvalid
+
+Command = Callable[[Namespace], Answer]
+
+COMMANDS: dict[str, str] = {
+    "verify": "aggregator.commands.verify:verify",
+}
+"""Where each verb's work stands, "module:function": a function from the parsed command line to an answer."""
+
+
+def command(verb: str) -> Command:
+    """The work of a verb, loaded when it is called.
+
+    Raises (when called):
+        ConfigInvalid: The aggregator's packages are not installed; says how to get them.
+    """
+
+    def run(arguments: Namespace) -> Answer:
+        module, _, function = COMMANDS[verb].partition(":")
+        try:
+            work = getattr(import_module(module), function)
+        except ModuleNotFoundError as error:
+            missing = error.name or module
+            if missing.startswith(("isthmus.", "aggregator.")):
+                raise  # a part of ours is gone: no package that one could install
+            raise ConfigInvalid(
+                f"isthmus {verb} works on the store itself and needs the aggregator's packages ({missing} is missing); "
+                "install them with: pip install 'isthmus[aggregator]'"
+            ) from error
+        return cast(Command, work)(arguments)
+
+    return run
+
+
+def place_arguments(parser: ArgumentParser) -> None:
+    """Which federation in which store: the arguments that every verb of this module takes."""
+    parser.add_argument("federation", metavar="FEDERATION", help="the federation's name")
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument(
+        "--store",
+        metavar="URL",
+        help="the store: a folder, or the address of a bucket, as in the aggregator's settings",
+    )
+    place.add_argument("--config", type=Path, metavar="FILE", help="the aggregator's settings, which name the store")
+
+
+def verify_arguments(parser: ArgumentParser) -> None:
+    """The options of `isthmus verify`."""
+    place_arguments(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--round", type=int, metavar="N", help="this round alone")
+    which.add_argument("--all", action="store_true", help="all rounds and every other object, which is the default")
+    parser.add_argument(
+        "--memory-budget", type=int, default=256, metavar="MIB", help="what it may hold in blocks (default: 256 MiB)"
+    )
