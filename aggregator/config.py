@@ -56,6 +56,20 @@ class Limits(_Table):
     memory_budget_bytes: int = Field(default=256 << 20, ge=16 << 20)
     """What an aggregation may hold in blocks, over all silos of the roster."""
 
+    max_staged_bytes_per_silo: int = Field(default=16 << 30, ge=1)
+    """What one silo may stage for one round, refused and abandoned pushes included; told by the store's listing."""
+    max_attempts_per_silo: int = Field(default=64, ge=1, le=4096)
+    """How many deltas one silo may begin in one round; resuming one is no new one."""
+
+    @model_validator(mode="after")
+    def _room_for_one_delta(self) -> "Limits":
+        if self.max_staged_bytes_per_silo < self.max_projector_bytes:
+            raise ValueError(
+                f"max_staged_bytes_per_silo ({self.max_staged_bytes_per_silo}) is below max_projector_bytes "
+                f"({self.max_projector_bytes}), so no delta of the largest projector could be pushed"
+            )
+        return self
+
     @property
     def max_calls(self) -> int:
         """Threads: one for every call that may last, and 16 for those that are answered at once."""

@@ -18,6 +18,7 @@ from aggregator.rpc.admin import AdminService
 from aggregator.rpc.creation import Creation
 from aggregator.rpc.interceptor import StatusInterceptor
 from aggregator.rpc.pushes import Pushes
+from aggregator.rpc.quota import Quota
 from aggregator.rpc.service import AggregatorService
 from aggregator.rpc.slots import Slots
 from aggregator.rpc.watch import RoundWatch
@@ -113,7 +114,9 @@ class Aggregator:
             options=OPTIONS,
             maximum_concurrent_rpcs=config.limits.max_calls,
         )
-        pushes = Pushes(ledger, slots=self._slots, clock=_now, on_admitted=self._advancing.wake)
+        limits = config.limits
+        quota = Quota(max_staged_bytes=limits.max_staged_bytes_per_silo, max_attempts=limits.max_attempts_per_silo)
+        pushes = Pushes(ledger, slots=self._slots, quota=quota, clock=_now, on_admitted=self._advancing.wake)
         silos = AggregatorService(ledger, pushes=pushes, watch=self._watch, slots=self._slots, clock=_now)
         operators = AdminService(
             ledger,

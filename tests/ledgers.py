@@ -78,7 +78,10 @@ def staged(
         metrics={"loss": float(len(name))},
     )
     upload = Upload(
-        federation, round_number, push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest)
+        federation,
+        round_number,
+        silo,
+        push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest),
     )
     segments = tuple(
         ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])

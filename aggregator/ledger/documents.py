@@ -20,11 +20,13 @@ class Upload:
     Attributes:
         federation: Which federation.
         round: Which round it is for: once that round is published, bytes that nothing refers to are swept.
+        silo: Whose push it is, so that one listing tells what a silo has staged for a round.
         push_id: As `isthmus.contribution.push_id` gives it.
     """
 
     federation: str
     round: int
+    silo: str
     push_id: str
 
 
@@ -68,7 +70,7 @@ class Contribution:
         """Names the push that brought it."""
         header = self.header
         identity = push_id(header.federation, header.round, silo=self.silo, payload_digest=header.payload_digest)
-        return Upload(header.federation, header.round, identity)
+        return Upload(header.federation, header.round, self.silo, identity)
 
     @property
     def receipt(self) -> Receipt:

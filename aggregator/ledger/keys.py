@@ -4,6 +4,9 @@ import hashlib
 
 from aggregator.ledger.documents import Upload
 
+DROPPED = "dropped-"
+"""How the marker of an attempt whose bytes were wrong begins."""
+
 
 def catalog(federation: str = "") -> str:
     """Names one federation that may exist, or all of them: lists federations without listing their blobs."""
@@ -55,9 +58,19 @@ def uploads(federation: str, round_number: int) -> str:
     return f"federations/{federation}/uploads/{round_number}"
 
 
+def uploads_of(federation: str, round_number: int, silo_name: str) -> str:
+    """Prefix of everything that one silo staged for a round."""
+    return f"{uploads(federation, round_number)}/{silo_name}"
+
+
+def push(upload: Upload) -> str:
+    """Prefix of everything staged for one push."""
+    return f"{uploads_of(upload.federation, upload.round, upload.silo)}/{upload.push_id}"
+
+
 def staged(upload: Upload, attempt: int) -> str:
     """Prefix of the segments of one attempt at a push; an attempt whose bytes were wrong is followed by the next."""
-    return f"{uploads(upload.federation, upload.round)}/{upload.push_id}/{attempt}"
+    return f"{push(upload)}/{attempt}"
 
 
 def segment(upload: Upload, attempt: int, *, offset_bytes: int, data: bytes) -> str:
@@ -67,7 +80,7 @@ def segment(upload: Upload, attempt: int, *, offset_bytes: int, data: bytes) -> 
 
 def dropped(upload: Upload, attempt: int) -> str:
     """There once an attempt's bytes were found wrong."""
-    return f"{uploads(upload.federation, upload.round)}/{upload.push_id}/dropped-{attempt}"
+    return f"{push(upload)}/{DROPPED}{attempt}"
 
 
 def contributions(federation: str, round_number: int) -> str:

@@ -183,6 +183,10 @@ class Ledger:
         """What is durable of a push, without a gap from 0; it never gets shorter until the upload is dropped."""
         return staging.committed(self._store, upload)
 
+    def staged_total(self, federation: str, round_number: int, silo: str) -> staging.StagedTotal:
+        """What a silo has staged for a round, whatever became of it."""
+        return staging.total(self._store, federation, round_number, silo=silo)
+
     def read_segment(self, segment: Segment) -> bytes:
         """A staged segment's bytes."""
         return self._store.get(segment.key)

@@ -6,11 +6,28 @@ that makes the next attempt start at 0 under another prefix, and the bytes go wh
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from aggregator.ledger import keys
 from aggregator.ledger.documents import Contribution, Segment, Upload
 from aggregator.ledger.segments import longest_chain
 from aggregator.stores import Store, exists
+
+MIN_COUNTED_BYTES = 64 << 10
+"""What the smallest run counts as in a silo's total: every broken stream leaves a run, and each costs a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedTotal:
+    """What one silo has staged for one round, whatever became of it.
+
+    Attributes:
+        size_bytes: Of all runs, each counted as `MIN_COUNTED_BYTES` at least.
+        num_attempts: Payloads that it began, dropped ones included.
+    """
+
+    size_bytes: int
+    num_attempts: int
 
 
 def stage(store: Store, upload: Upload, *, offset_bytes: int, data: bytes) -> Segment:
@@ -27,6 +44,17 @@ def committed(store: Store, upload: Upload) -> list[Segment]:
         Segment(offset_bytes=int(key.rpartition("/")[2].partition("-")[0]), size_bytes=size_bytes, key=key)
         for key, size_bytes in entries
     )
+
+
+def total(store: Store, federation: str, round_number: int, *, silo: str) -> StagedTotal:
+    """What a silo has staged for a round: one listing, so that every replica counts the same."""
+    size_bytes, attempts = 0, set()
+    prefix = keys.uploads_of(federation, round_number, silo)
+    for key, run_bytes in store.list(prefix):
+        push_id, attempt, *run = key.removeprefix(f"{prefix}/").split("/")
+        attempts.add((push_id, attempt.removeprefix(keys.DROPPED)))
+        size_bytes += max(run_bytes, MIN_COUNTED_BYTES) if run else 0
+    return StagedTotal(size_bytes=size_bytes, num_attempts=len(attempts))
 
 
 def drop(store: Store, upload: Upload) -> None:

@@ -112,11 +112,13 @@ class UploadSession:
             raise
 
     def _resume(self, alive: Callable[[], None]) -> None:
-        """Shows the inspection again what earlier streams staged, one segment in memory at a time."""
+        """Shows the inspection again what earlier streams staged, one segment in memory at a time.
+
+        Of too many runs it makes fewer: they are staged once more, joined. The old ones stay, so that what is durable
+        never gets shorter; the longest chain then prefers the new ones.
+        """
         staged = self._ledger.committed_segments(self._upload)
-        if len(staged) > max_segments(self._size_bytes):
-            self._ledger.drop_upload(self._upload)
-            return
+        joining = len(staged) > max_segments(self._size_bytes)
         for segment in staged:
             alive()  # reading it all again from a slow store is no idling
             try:
@@ -124,7 +126,16 @@ class UploadSession:
             except KeyError:  # the round was published, and swept, since the listing; the commit will say so
                 return
             self._inspection.feed(data)
-            self.segments.append(segment)
+            if joining:
+                self._join(data)
+            else:
+                self.segments.append(segment)
+        self._stage()
+
+    def _join(self, data: bytes) -> None:
+        if len(self._tail) + len(data) > SEGMENT_BYTES:
+            self._stage()
+        self._tail += data
 
     def _take(self, offset_bytes: int, data: bytes) -> None:
         position = self.committed_bytes + len(self._tail)
@@ -155,8 +166,8 @@ class UploadSession:
 
 
 def max_segments(size_bytes: int) -> int:
-    """Most segments that one upload may be staged in; a stream that breaks more often than that starts over.
+    """Most runs that one upload is taken from; a stream that broke more often than that has them joined first.
 
-    Otherwise each break would leave a key of its own, and a contribution would list millions of them.
+    Otherwise each break would leave a segment of its own, and a contribution would list millions of them.
     """
     return 64 + size_bytes // 65_536

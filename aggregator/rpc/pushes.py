@@ -14,6 +14,7 @@ from aggregator.advance import counted
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.rpc.incoming import UploadSession
+from aggregator.rpc.quota import Quota, require_quota
 from aggregator.rpc.slots import Cancellable, Slots
 from isthmus.contribution import ContributionHeader, Receipt, push_id
 from isthmus.errors import (
@@ -57,15 +58,23 @@ class Pushes:
     Args:
         ledger: Where everything is stored.
         slots: How many uploads may run at once.
+        quota: What one silo may stage for one round.
         clock: The instant now, UTC.
         on_admitted: Called after each contribution that counts, so that a due cut need not wait for its turn.
     """
 
     def __init__(
-        self, ledger: Ledger, *, slots: Slots, clock: Callable[[], datetime], on_admitted: Callable[[], None]
+        self,
+        ledger: Ledger,
+        *,
+        slots: Slots,
+        quota: Quota,
+        clock: Callable[[], datetime],
+        on_admitted: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._slots = slots
+        self._quota = quota
         self._clock = clock
         self._on_admitted = on_admitted
 
@@ -159,8 +168,9 @@ class Pushes:
             read_base=self._ledger.blob(header.federation, base.digest),
         )
         identity = push_id(header.federation, header.round, silo=push.silo, payload_digest=header.payload_digest)
-        upload = Upload(header.federation, header.round, identity)
+        upload = Upload(header.federation, header.round, push.silo, identity)
         with self._slots.upload(identity, silo=(header.federation, push.silo), call=push.call) as alive:
+            self._require_quota(upload, size_bytes=header.payload_size_bytes)
             session = UploadSession(self._ledger, upload, inspection, size_bytes=header.payload_size_bytes)
             admitted = session.receive(push.chunks, alive=alive)
         return Contribution(
@@ -170,6 +180,15 @@ class Pushes:
             data_start_bytes=admitted.layout.data_start,
             l2_norm=admitted.l2_norm,
             admitted_at=self._clock(),
+        )
+
+    def _require_quota(self, upload: Upload, *, size_bytes: int) -> None:
+        require_quota(
+            self._quota,
+            self._ledger.staged_total(upload.federation, upload.round, upload.silo),
+            silo=upload.silo,
+            committed_bytes=sum(one.size_bytes for one in self._ledger.committed_segments(upload)),
+            size_bytes=size_bytes,
         )
 
     def _require_running(self, federation: str, *, open_round: int) -> None:

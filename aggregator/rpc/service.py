@@ -141,7 +141,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
                 committed_bytes=receipt.payload_size_bytes, receipt=receipt_to_proto(receipt)
             )
         identity = push_id(request.federation, request.round, silo=silo, payload_digest=request.payload_digest)
-        segments = self._ledger.committed_segments(Upload(request.federation, request.round, identity))
+        segments = self._ledger.committed_segments(Upload(request.federation, request.round, silo, identity))
         return aggregator_pb2.GetPushStatusResponse(committed_bytes=sum(one.size_bytes for one in segments))
 
     def _receipt(self, present: Present, silo: str) -> Receipt | None:

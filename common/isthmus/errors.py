@@ -10,6 +10,7 @@ IsthmusError
 |   +-- DeltaNotFinite
 |   +-- DeltaNormExceeded
 |   +-- NumExamplesOutOfRange
+|   +-- QuotaExceeded
 +-- RoundMoved                      pull the current projector and train again
 |   +-- RoundClosed
 |   +-- BaseStale
@@ -117,6 +118,12 @@ class NumExamplesOutOfRange(RefusedDelta):
     """The weight claimed is outside the federation's range."""
 
     reason = "NUM_EXAMPLES_OUT_OF_RANGE"
+
+
+class QuotaExceeded(RefusedDelta):
+    """The silo has staged as much for this round as the aggregator takes from one silo; the next round is free."""
+
+    reason = "QUOTA_EXCEEDED"
 
 
 class RoundMoved(IsthmusError):

@@ -24,6 +24,7 @@ CODES: dict[type[errors.IsthmusError], grpc.StatusCode] = {
     errors.DeltaNotFinite: grpc.StatusCode.INVALID_ARGUMENT,
     errors.DeltaNormExceeded: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NumExamplesOutOfRange: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.RoundClosed: grpc.StatusCode.ABORTED,
     errors.BaseStale: grpc.StatusCode.ABORTED,
     errors.OffsetMismatch: grpc.StatusCode.OUT_OF_RANGE,

@@ -10,7 +10,7 @@ import pytest
 from aggregator.ledger import Ledger
 from aggregator.rpc.incoming import max_segments
 from aggregator.stores import open_store
-from isthmus.errors import FinishMissing, OffsetMismatch, StoreUnavailable
+from isthmus.errors import FinishMissing, OffsetMismatch, QuotaExceeded, StoreUnavailable
 from tests.faulty_store import FaultyStore
 from tests.rosters import TINY
 from tests.serving import (
@@ -179,18 +179,35 @@ def test_newest_stream_takes_an_upload_over(north):
     assert delta.header.payload_digest == north.push(delta, start=MIB).payload_digest
 
 
-def test_broken_upload_starts_over_before_it_fills_the_store(address):
-    """An upload in too many crumbs is dropped and begun anew, and can still be counted."""
+def test_upload_in_too_many_crumbs_is_joined_and_never_gets_shorter(store, address):
+    """However often a stream breaks, each stream goes on where the last one ended, and few segments are counted."""
     north = silo_of(address, TINY)
     payload = delta_of(TINY, "delta")
     delta = north.delta(TINY, payload=payload)
-    for position in range(len(payload) - 1):
+    num_crumbs = max_segments(len(payload)) + 3
+    for position in range(num_crumbs):
         parts = [header_part(delta), chunk_part(position, payload[position : position + 1])]
-        if isinstance(error := refusal(lambda parts=parts: north.send(parts)), OffsetMismatch):
-            break
+        assert isinstance(refusal(lambda parts=parts: north.send(parts)), FinishMissing)
+        assert position + 1 == north.push_status(delta).committed_bytes
 
-    assert ("0", max_segments(len(payload)) + 1) == (error.details["committedBytes"], position)
-    assert delta.header.payload_digest == north.push(delta).payload_digest
+    assert delta.header.payload_digest == north.push(delta, start=num_crumbs).payload_digest
+    assert len(Ledger(store).contribution("harbour", 1, "north").segments) <= 4
+
+
+def test_silo_that_staged_its_quota_is_refused_until_the_next_round(store):
+    """Deltas that were begun and left, or refused, use up a quota that every replica reads from the store."""
+    limits = {"max_attempts_per_silo": 2}
+    with serving(store, limits=limits) as address:
+        north = silo_of(address)
+        begun = [north.delta(LARGE, name=f"delta-{number}") for number in range(3)]
+        for delta in begun[:2]:
+            refusal(lambda delta=delta: north.send(opening_of(delta, MIB)))
+    with serving(store, limits=limits) as elsewhere:
+        north = Silo(elsewhere, north.credentials)
+        error = refusal(lambda: north.push(begun[2]))
+
+        assert (QuotaExceeded, "2", "2") == (type(error), error.details["measured"], error.details["limit"])
+        assert begun[0].header.payload_digest == north.push(begun[0], start=MIB).payload_digest
 
 
 def test_full_store_keeps_what_was_durable(tmp_path):

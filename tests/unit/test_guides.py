@@ -86,7 +86,7 @@ def test_guide_names_every_shared_setting() -> None:
 
 def test_architecture_lists_the_stores_keys() -> None:
     """The keys in docs/architecture.md are those that aggregator/ledger/keys.py makes."""
-    upload = Upload(federation="<f>", round="<n>", push_id="<push_id>")  # type: ignore[arg-type]
+    upload = Upload(federation="<f>", round="<n>", silo="<silo>", push_id="<push_id>")  # type: ignore[arg-type]
     made = {
         keys.catalog("<f>"),
         keys.federation_file("<f>"),

@@ -97,6 +97,7 @@ def test_reasons_are_frozen() -> None:
         "PAYLOAD_MALFORMED",
         "PAYLOAD_TOO_LARGE",
         "PROJECTOR_UNKNOWN",
+        "QUOTA_EXCEEDED",
         "REQUEST_INVALID",
         "ROUND_CLOSED",
         "SILO_EXISTS",

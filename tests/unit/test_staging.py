@@ -6,6 +6,7 @@ import pytest
 
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Upload
+from aggregator.ledger.staging import MIN_COUNTED_BYTES, StagedTotal
 from aggregator.stores.memory import MemoryStore
 from tests.ledgers import NAME, found
 
@@ -26,7 +27,7 @@ def ledger(store: MemoryStore) -> Ledger:
 
 def test_upload_grows_and_starts_anew_when_dropped(ledger: Ledger) -> None:
     """Committed bytes grow by what is staged; after a drop the next attempt starts at 0, and nothing was deleted."""
-    upload = Upload(NAME, 1, "f" * 64)
+    upload = Upload(NAME, 1, "a", "f" * 64)
     first = ledger.stage_segment(upload, offset_bytes=0, data=b"abc")
     gap = ledger.stage_segment(upload, offset_bytes=5, data=b"fg")
     before = ledger.committed_segments(upload)
@@ -43,9 +44,22 @@ def test_upload_grows_and_starts_anew_when_dropped(ledger: Ledger) -> None:
 
 def test_push_of_one_round_is_not_one_of_another(ledger: Ledger) -> None:
     """Staged bytes are told apart by federation, round and push."""
-    upload = Upload(NAME, 1, "f" * 64)
+    upload = Upload(NAME, 1, "a", "f" * 64)
     ledger.stage_segment(upload, offset_bytes=0, data=b"abc")
 
     assert [[], []] == [
         ledger.committed_segments(other) for other in (replace(upload, round=11), replace(upload, push_id="f" * 63))
     ]
+
+
+def test_total_counts_all_that_a_silo_staged_for_a_round(ledger: Ledger) -> None:
+    """Runs of every push and attempt count, each as 64 KiB at least; those of other silos and rounds do not."""
+    upload = Upload(NAME, 1, "a", "f" * 64)
+    ledger.stage_segment(upload, offset_bytes=0, data=b"abc")
+    ledger.drop_upload(upload)
+    ledger.stage_segment(upload, offset_bytes=0, data=bytes(MIN_COUNTED_BYTES + 1))
+    ledger.drop_upload(replace(upload, push_id="e" * 64))
+    for other in (replace(upload, silo="aa"), replace(upload, round=11)):
+        ledger.stage_segment(other, offset_bytes=0, data=b"abc")
+
+    assert StagedTotal(2 * MIN_COUNTED_BYTES + 1, num_attempts=3) == ledger.staged_total(NAME, 1, "a")

@@ -117,6 +117,8 @@ class AggregatorServiceServicer(object):
         INVALID_ARGUMENT HEADER_INVALID, PAYLOAD_MALFORMED, PAYLOAD_TOO_LARGE, PAYLOAD_DIGEST_MISMATCH, SPEC_MISMATCH,
         DELTA_NOT_FINITE, DELTA_NORM_EXCEEDED, NUM_EXAMPLES_OUT_OF_RANGE: the delta is wrong whatever the state. Do
         not resend it; correct it. The staged bytes are dropped, and the silo may push another one to this round.
+        RESOURCE_EXHAUSTED QUOTA_EXCEEDED, without RetryInfo: this silo has staged too much, or begun too many deltas, in
+        this round. Do not repeat it in this round; a push that was begun before may still be resumed.
         FAILED_PRECONDITION FINISH_MISSING, INCOMPLETE: the stream ended before the announced bytes and `finish`. What
         arrived is kept. Resume. FEDERATION_PAUSED, FEDERATION_FINISHED: the operator stopped it.
         ABORTED ROUND_CLOSED, BASE_STALE: the round moved on. Pull the current projector and train again.
