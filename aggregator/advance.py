@@ -184,6 +184,7 @@ def _publish(
     name = roster.federation
     base = ledger.manifest(name, roster.round - 1)
     contributions = ledger.roster_contributions(roster)
+    ledger.record_admissions(contributions)  # what is published is on record, even if every committer died
     inputs = inputs_of(ledger, record, base, contributions=contributions)
     try:
         clear(scratch)

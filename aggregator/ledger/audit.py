@@ -1,22 +1,23 @@
-"""What happened to the pushes of one silo to one round: an append-only chain of records.
+"""What happened to the pushes of one silo to one round: a chain of refusals, and the record of what was admitted.
 
-Record n carries the SHA-256 of record n-1, so a record cannot be changed or taken out without breaking those after it.
+Refusal n carries the SHA-256 of refusal n-1, so none can be changed or taken out without breaking those after it. The
+record of an admission follows from the contribution alone, byte for byte: whoever finds it missing can write it, and
+nobody can write it twice or otherwise. The contribution is named by the roster, the roster by the manifest.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from aggregator.ledger.canonical import Fields, canonical, from_instant
+from aggregator.ledger import keys
+from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
 from aggregator.ledger.documents import Contribution
 from aggregator.stores import Store
 from isthmus.errors import IsthmusError
 
-MAX_RECORDS = 256
-"""Most records of one silo and round; a silo that goes on pushing refused deltas does not fill the store."""
+MAX_REFUSALS = 256
+"""Most refusals on record of one silo and round: a silo that goes on pushing what is refused fills no store."""
 
 ADMITTED = "delta.admitted"
 REFUSED = "delta.refused"
@@ -27,79 +28,126 @@ _MAX_TEXT = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """One record as it is stored; `digest` is what the next record carries as `previous`."""
+class Trail:
+    """Names what is on record of one silo's pushes to one round."""
 
-    sequence: int
-    fields: dict[str, Any]  # whatever JSON holds: the event is the caller's
+    federation: str
+    round: int
+    silo: str
+
+    def to_fields(self) -> Fields:
+        """What every record of it says of itself."""
+        return {"federation": self.federation, "round": self.round, "silo": self.silo}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One record as it is stored; `digest` is what the next refusal carries as `previous`."""
+
+    fields: Fields
     digest: str
 
+    @classmethod
+    def from_json(cls, document: bytes) -> "AuditRecord":
+        """The record of a stored document."""
+        return cls(fields=fields_of(document), digest=hashlib.sha256(document).hexdigest())
 
-def append(store: Store, prefix: str, *, event: Fields, now: datetime) -> bool:
-    """Adds a record behind the last one; False, and nothing added, once there are `MAX_RECORDS`.
+    @property
+    def at(self) -> datetime:
+        """When it happened."""
+        return to_instant(self.fields["at"])
+
+
+def append_refusal(store: Store, trail: Trail, *, refusal: IsthmusError, now: datetime) -> bool:
+    """Adds a refusal behind the last one; False, and nothing added, once there are `MAX_REFUSALS`.
 
     Racing appends of several replicas all end up in the chain, in some order.
     """
     while True:
-        record = last(store, prefix)
-        sequence = record.sequence + 1 if record else 0
-        if sequence >= MAX_RECORDS:
+        chain = _refusal_keys(store, trail)
+        if len(chain) >= MAX_REFUSALS:
             return False
-        previous = record.digest if record else ""
-        document = canonical({"at": from_instant(now), "event": event, "previous": previous, "sequence": sequence})
-        if store.put_if_absent(f"{prefix}/{sequence:03d}.json", document):
+        previous = _read(store, chain[-1]).digest if chain else ""
+        document = refusal_document(trail, refusal, now=now, previous=previous, sequence=len(chain))
+        if store.put_if_absent(keys.refusal(trail.federation, trail.round, trail.silo, sequence=len(chain)), document):
             return True
 
 
-def last(store: Store, prefix: str) -> AuditRecord | None:
-    """The newest record; None where there is none."""
-    keys = [entry.key for entry in store.list(prefix)]
-    return _read(store, keys[-1]) if keys else None
-
-
-def records(store: Store, prefix: str) -> list[AuditRecord]:
-    """All records, oldest first."""
-    return [_read(store, entry.key) for entry in store.list(prefix)]
-
-
-def first_broken_link(chain: Sequence[AuditRecord]) -> int | None:
-    """The sequence at which the chain was tampered with; None when it is whole."""
-    previous = ""
-    for sequence, record in enumerate(chain):
-        if record.sequence != sequence or record.fields["previous"] != previous:
-            return sequence
-        previous = record.digest
-    return None
-
-
-def refused(refusal: IsthmusError) -> Fields:
-    """The event of a push that was refused."""
-    return {
+def refusal_document(trail: Trail, refusal: IsthmusError, *, now: datetime, previous: str, sequence: int) -> bytes:
+    """The record of a push that was refused."""
+    event = {
         "details": {key: value[:_MAX_TEXT] for key, value in refusal.details.items()},
         "event": REFUSED,
         "message": str(refusal)[:_MAX_TEXT],
         "reason": refusal.reason,
     }
+    link = {"at": from_instant(now), "event": event, "previous": previous, "sequence": sequence}
+    return canonical(trail.to_fields() | link)
 
 
-def admitted(contribution: Contribution) -> Fields:
-    """The event of a push that was admitted and counted."""
-    return {
+def admission_document(contribution: Contribution) -> bytes:
+    """The record of a contribution: a function of it, whoever writes it and whenever."""
+    event = {
         "contribution_digest": contribution.digest.hex(),
         "event": ADMITTED,
         "l2_norm": contribution.l2_norm,
         "num_examples": contribution.header.num_examples,
         "payload_digest": contribution.header.payload_digest.hex(),
     }
+    return canonical(
+        trail_of(contribution).to_fields() | {"at": from_instant(contribution.admitted_at), "event": event}
+    )
 
 
-def refusal_of(record: AuditRecord) -> str:
-    """Why the push of this record was refused; empty when it was not."""
-    event = record.fields["event"]
-    return str(event["message"]) if event["event"] == REFUSED else ""
+def trail_of(contribution: Contribution) -> Trail:
+    """Where a contribution is on record."""
+    return Trail(contribution.header.federation, contribution.header.round, contribution.silo)
+
+
+def record_admission(store: Store, contribution: Contribution) -> None:
+    """Puts a contribution that stands on record; once, however often it is asked."""
+    header = contribution.header
+    key = keys.admission(header.federation, header.round, contribution.silo)
+    store.put_if_absent(key, admission_document(contribution))
+
+
+def refusals(store: Store, trail: Trail) -> list[AuditRecord]:
+    """All refusals on record, oldest first."""
+    return [_read(store, key) for key in _refusal_keys(store, trail)]
+
+
+def admission(store: Store, trail: Trail) -> AuditRecord | None:
+    """The record of what was admitted; None where there is none."""
+    try:
+        return _read(store, keys.admission(trail.federation, trail.round, trail.silo))
+    except KeyError:
+        return None
+
+
+def last_refusal(store: Store, trail: Trail) -> str:
+    """Why the last push was refused; empty when it was not, or there was none."""
+    chain = _refusal_keys(store, trail)
+    if not chain:
+        return ""
+    last, admitted = _read(store, chain[-1]), admission(store, trail)
+    return "" if admitted is not None and admitted.at >= last.at else str(last.fields["event"]["message"])
+
+
+def first_broken_link(chain: Sequence[AuditRecord]) -> int | None:
+    """The sequence at which a chain of refusals was tampered with; None when it is whole."""
+    previous = ""
+    for sequence, record in enumerate(chain):
+        if (record.fields["sequence"], record.fields["previous"]) != (sequence, previous):
+            return sequence
+        previous = record.digest
+    return None
+
+
+def _refusal_keys(store: Store, trail: Trail) -> list[str]:
+    entries = store.list(keys.audit(trail.federation, trail.round, trail.silo))
+    admitted = keys.admission(trail.federation, trail.round, trail.silo)
+    return [entry.key for entry in entries if entry.key != admitted]
 
 
 def _read(store: Store, key: str) -> AuditRecord:
-    document = store.get(key)
-    fields: Fields = json.loads(document)
-    return AuditRecord(sequence=fields["sequence"], fields=fields, digest=hashlib.sha256(document).hexdigest())
+    return AuditRecord.from_json(store.get(key))

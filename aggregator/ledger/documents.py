@@ -4,11 +4,10 @@ Knows their fields and their bytes (canonical JSON); knows neither their keys no
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.ledger.canonical import Fields, canonical, from_instant, to_instant
+from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
 from isthmus.contribution import ContributionHeader, Encoding, Receipt, push_id
 from isthmus.manifest import ProjectorManifest
 
@@ -116,7 +115,7 @@ class Contribution:
     @classmethod
     def from_json(cls, document: bytes) -> "Contribution":
         """The contribution that `to_json` wrote."""
-        fields: Fields = json.loads(document)
+        fields: Fields = fields_of(document)
         header = ContributionHeader(
             federation=fields["federation"],
             round=fields["round"],
@@ -159,7 +158,7 @@ class Closing:
     @classmethod
     def from_json(cls, document: bytes) -> "Closing":
         """The marker that `to_json` wrote."""
-        fields: Fields = json.loads(document)
+        fields: Fields = fields_of(document)
         return cls(round=fields["round"], reason=fields["reason"], cut_at=to_instant(fields["cut_at"]))
 
 
@@ -214,7 +213,7 @@ class Roster:
     @classmethod
     def from_json(cls, document: bytes) -> "Roster":
         """The roster that `to_json` wrote."""
-        fields: Fields = json.loads(document)
+        fields: Fields = fields_of(document)
         return cls(
             federation=fields["federation"],
             round=fields["round"],
@@ -236,6 +235,6 @@ def manifest_to_json(manifest: ProjectorManifest) -> bytes:
 
 def manifest_from_json(document: bytes) -> ProjectorManifest:
     """The manifest that `manifest_to_json` wrote."""
-    fields: Fields = json.loads(document)
+    fields: Fields = fields_of(document)
     fields |= {name: bytes.fromhex(fields[name]) for name in _MANIFEST_DIGESTS}
     return ProjectorManifest(**(fields | {"cut_at": to_instant(fields["cut_at"]), "silos": tuple(fields["silos"])}))

@@ -1,10 +1,9 @@
 """Federations as the operator creates, pauses and finishes them. Talks to a store only."""
 
-import json
 from datetime import datetime
 
 from aggregator.ledger import blobs, keys
-from aggregator.ledger.canonical import canonical, from_instant
+from aggregator.ledger.canonical import canonical, fields_of, from_instant
 from aggregator.ledger.documents import manifest_to_json
 from aggregator.ledger.records import FederationRecord
 from aggregator.stores import Content, Store, exists
@@ -60,7 +59,7 @@ def state(store: Store, name: str) -> FederationState:
     if exists(store, keys.finished(name)):
         return FederationState.FINISHED
     try:
-        return FederationState(json.loads(store.get(keys.state(name)))["state"])
+        return FederationState(fields_of(store.get(keys.state(name)))["state"])
     except KeyError:
         return FederationState.RUNNING
 

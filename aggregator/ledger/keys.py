@@ -121,3 +121,13 @@ def audits(federation: str, round_number: int) -> str:
 def audit(federation: str, round_number: int, silo_name: str) -> str:
     """Prefix of what happened to one silo's pushes to a round."""
     return f"{audits(federation, round_number)}/{silo_name}"
+
+
+def refusal(federation: str, round_number: int, silo_name: str, *, sequence: int) -> str:
+    """One push of a silo that was refused; each names the one before by its digest."""
+    return f"{audit(federation, round_number, silo_name)}/{sequence:03d}.json"
+
+
+def admission(federation: str, round_number: int, silo_name: str) -> str:
+    """The push of a silo that was admitted; follows from the contribution."""
+    return f"{audit(federation, round_number, silo_name)}/admitted.json"

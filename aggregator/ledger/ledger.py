@@ -4,6 +4,7 @@ Every document is immutable once it is there, except enrolments and the running 
 overwrites. So what is remembered here (federations, manifests, the newest number seen) is never wrong, only absent.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from aggregator.blocks import Reader
@@ -286,25 +287,29 @@ class Ledger:
     def record_refusal(
         self, federation: str, round_number: int, silo: str, *, refusal: IsthmusError, now: datetime
     ) -> bool:
-        """Puts on record why a push of this silo to this round was refused; see `audit.append`."""
-        prefix = keys.audit(federation, round_number, silo)
-        return audit.append(self._store, prefix, event=audit.refused(refusal), now=now)
+        """Puts on record why a push of this silo to this round was refused; see `audit.append_refusal`."""
+        trail = audit.Trail(federation, round_number, silo)
+        return audit.append_refusal(self._store, trail, refusal=refusal, now=now)
 
-    def record_admission(self, contribution: Contribution) -> bool:
-        """Puts on record that a contribution was admitted and counted; see `audit.append`."""
-        header = contribution.header
-        prefix = keys.audit(header.federation, header.round, contribution.silo)
-        event = audit.admitted(contribution)
-        return audit.append(self._store, prefix, event=event, now=contribution.admitted_at)
+    def record_admission(self, contribution: Contribution) -> None:
+        """Puts on record that a contribution was admitted; the same record however often, and whoever asks."""
+        audit.record_admission(self._store, contribution)
 
-    def audit_records(self, federation: str, round_number: int, silo: str) -> list[audit.AuditRecord]:
-        """What happened to the pushes of this silo to this round, oldest first."""
-        return audit.records(self._store, keys.audit(federation, round_number, silo))
+    def record_admissions(self, contributions: Sequence[Contribution]) -> None:
+        """Puts on record those of these contributions that are not yet: their committers may have died before."""
+        rounds = {(one.header.federation, one.header.round) for one in contributions}
+        recorded = {entry.key for prefix in rounds for entry in self._store.list(keys.audits(*prefix))}
+        for one in contributions:
+            if keys.admission(one.header.federation, one.header.round, one.silo) not in recorded:
+                self.record_admission(one)
+
+    def refusals(self, federation: str, round_number: int, silo: str) -> list[audit.AuditRecord]:
+        """The pushes of this silo to this round that were refused, oldest first."""
+        return audit.refusals(self._store, audit.Trail(federation, round_number, silo))
 
     def last_refusal(self, federation: str, round_number: int, silo: str) -> str:
         """Why the silo's last push to this round was refused; empty when it was not, or there was none."""
-        record = audit.last(self._store, keys.audit(federation, round_number, silo))
-        return audit.refusal_of(record) if record else ""
+        return audit.last_refusal(self._store, audit.Trail(federation, round_number, silo))
 
     def recorded_silos(self, federation: str, round_number: int) -> tuple[str, ...]:
         """Silos with any push to this round on record, sorted; one listing."""

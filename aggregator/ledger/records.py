@@ -1,10 +1,9 @@
 """What the operator's documents in the store say, as values: a federation and the silos enrolled in it."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.ledger.canonical import Fields, canonical, from_instant, to_instant
+from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
 from isthmus.federation import Federation, parse_federation
 from isthmus.manifest import ProjectorManifest
 from isthmus.spec import ProjectorSpec, TensorSpec
@@ -61,7 +60,7 @@ class FederationRecord:
     @classmethod
     def from_json(cls, document: bytes) -> "FederationRecord":
         """The record that `to_json` wrote."""
-        fields: Fields = json.loads(document)
+        fields: Fields = fields_of(document)
         return cls(
             federation=parse_federation(fields["toml"]),
             spec=ProjectorSpec(tuple(TensorSpec(name, dtype, tuple(shape)) for name, dtype, shape in fields["spec"])),
@@ -101,5 +100,5 @@ class SiloRecord:
     @classmethod
     def from_json(cls, document: bytes, *, active: bool) -> "SiloRecord":
         """The enrolment that `to_json` wrote; whether it is active stands under another key."""
-        fields: Fields = json.loads(document)
+        fields: Fields = fields_of(document)
         return cls(**{**fields, "invited_at": to_instant(fields["invited_at"])}, active=active)

@@ -134,8 +134,8 @@ class Pushes:
         push.require_enrolled()
         self._require_running(header.federation, open_round=open_round)  # an upload takes time; the operator may act
         standing = self._ledger.commit_contribution(contribution)
+        self._ledger.record_admission(standing)  # whether it counts or comes too late: the roster tells that
         receipt = counted(self._ledger, standing)
-        self._ledger.record_admission(standing)
         self._on_admitted()
         log_event(
             _LOG,

@@ -1,12 +1,15 @@
 """What is on record about the pushes of a silo to a round."""
 
+from pathlib import Path
+
 import pytest
 
+from aggregator.advance import Published
 from aggregator.ledger import Ledger, keys
-from aggregator.ledger.audit import first_broken_link
+from aggregator.ledger.audit import admission_document, first_broken_link
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import NameInvalid
-from tests.ledgers import NAME, after, contribute, found
+from tests.ledgers import NAME, after, contribute, found, step
 from tests.ledgers import START as NOW
 
 
@@ -24,37 +27,66 @@ def ledger(store: MemoryStore) -> Ledger:
     return ledger
 
 
-def test_audit_is_a_chain_that_shows_tampering(ledger: Ledger, store: MemoryStore) -> None:
-    """Every record carries the digest of the one before, so changing one breaks the chain behind it."""
+def recorded(store: MemoryStore) -> list[str]:
+    """Everything on record of round 1, below its folder."""
+    prefix = keys.audits(NAME, 1)
+    return [entry.key.removeprefix(f"{prefix}/") for entry in store.list(prefix)]
+
+
+def test_refusals_are_a_chain_that_shows_what_is_missing(ledger: Ledger, store: MemoryStore) -> None:
+    """Every refusal carries the digest of the one before, so changing or taking one out breaks the chain behind it."""
     for number in range(5):
         ledger.record_refusal(NAME, 1, "a", refusal=NameInvalid(f"refusal {number}", limit=3), now=after(number))
     ledger.record_admission(contribute(ledger, "a"))
-    chain = ledger.audit_records(NAME, 1, "a")
-    whole = first_broken_link(chain)
-    key = f"{keys.audit(NAME, 1, 'a')}/002.json"
-    store.put(key, store.get(key).replace(b"refusal 2", b"refusal X"))
+    chain = ledger.refusals(NAME, 1, "a")
+    other = ledger.refusals(NAME, 1, "a")[:2] + chain[3:]
 
-    assert (None, 3, [*["delta.refused"] * 5, "delta.admitted"]) == (
-        whole,
-        first_broken_link(ledger.audit_records(NAME, 1, "a")),
-        [record.fields["event"]["event"] for record in chain],
+    assert (None, 2, [f"refusal {number}" for number in range(5)]) == (
+        first_broken_link(chain),
+        first_broken_link(other),
+        [record.fields["event"]["message"] for record in chain],
     )
+    assert [*(f"a/{number:03d}.json" for number in range(5)), "a/admitted.json"] == recorded(store)
 
 
 def test_last_refusal_is_that_of_the_last_push(ledger: Ledger) -> None:
-    """What is told is the last push's refusal, and nothing once it was admitted."""
+    """What is told is the last push's refusal: nothing once a push was admitted, and again what was refused since."""
     told = [ledger.last_refusal(NAME, 1, "a")]
     for text in ("first", "second"):
         ledger.record_refusal(NAME, 1, "a", refusal=NameInvalid(text), now=NOW)
         told.append(ledger.last_refusal(NAME, 1, "a"))
     ledger.record_admission(contribute(ledger, "a"))
+    told.append(ledger.last_refusal(NAME, 1, "a"))
+    ledger.record_refusal(NAME, 1, "a", refusal=NameInvalid("third"), now=after(2))
 
-    assert ["", "first", "second", ""] == [*told, ledger.last_refusal(NAME, 1, "a")]
+    assert ["", "first", "second", "", "third"] == [*told, ledger.last_refusal(NAME, 1, "a")]
     assert (("a",), ()) == (ledger.recorded_silos(NAME, 1), ledger.recorded_silos(NAME, 11))
 
 
-def test_audit_has_an_end(ledger: Ledger) -> None:
-    """A silo that goes on pushing what is refused fills no store: past a limit nothing is recorded."""
+def test_refusals_have_an_end_and_the_admission_has_its_place(ledger: Ledger, store: MemoryStore) -> None:
+    """A silo that goes on pushing what is refused fills no store, and keeps no admission from being recorded."""
     kept = [ledger.record_refusal(NAME, 1, "a", refusal=NameInvalid("x" * 9999), now=NOW) for _ in range(258)]
+    ledger.record_admission(contribute(ledger, "a"))
 
-    assert ([True] * 256 + [False] * 2, 256) == (kept, len(ledger.audit_records(NAME, 1, "a")))
+    assert [True] * 256 + [False] * 2 == kept
+    assert ("a/255.json", "a/admitted.json") == tuple(recorded(store)[-2:])
+
+
+def test_admission_is_recorded_once(ledger: Ledger, store: MemoryStore) -> None:
+    """However often it is asked, there is one record of a contribution, and it follows from the contribution."""
+    contribution = contribute(ledger, "a")
+    ledger.record_admission(contribution)
+    ledger.record_admissions([contribution, contribution])
+
+    assert ["a/admitted.json"] == recorded(store)
+    assert admission_document(contribution) == store.get(keys.admission(NAME, 1, "a"))
+
+
+def test_committers_that_died_leave_nothing_unrecorded(ledger: Ledger, store: MemoryStore, tmp_path: Path) -> None:
+    """Contributions whose committers died before they recorded them are on record once their round is published."""
+    for silo in "abc":
+        contribute(ledger, silo)
+    before = recorded(store)
+
+    assert isinstance(step(ledger, tmp_path), Published)
+    assert ([], [f"{silo}/admitted.json" for silo in "abc"]) == (before, recorded(store))

@@ -102,7 +102,8 @@ def test_architecture_lists_the_stores_keys() -> None:
         keys.roster("<f>", "<n>"),
         keys.projector("<f>", "<n>"),
         keys.blob("<f>", b"").rstrip("/") + "/<sha256>",
-        keys.audit("<f>", "<n>", "<silo>") + "/<seq>",
+        keys.refusal("<f>", "<n>", "<silo>", sequence=0).replace("000", "<seq>"),
+        keys.admission("<f>", "<n>", "<silo>"),
     }
 
     assert set(re.findall(r"^((?:catalog|federations)/\S+)", ARCHITECTURE, flags=re.MULTILINE)) == made
