@@ -62,8 +62,6 @@ def retrieval() -> dict[str, Any]:
         "num_pictures": 200,
         "federated": hits(0.235, 0.52),
         "pooled": hits(0.31, 0.615),
-        "untrained": hits(0.005, 0.03),
-        "alone": {silo: hits(0.08 + 0.01 * place, 0.2 + 0.015 * place) for place, silo in enumerate(SILOS)},
         "chance": hits(0.005, 0.025),
     }
 
@@ -103,7 +101,7 @@ def sample_report() -> dict[str, Any]:
         "retrieval": retrieval(),
         "matrix": matrix(),
         "captions": [
-            {"picture": f"captions/{place:02}.png", "truth": truth, "before": before, "after": after}
+            {"picture": f"captions/{place:02}.png", "truth": truth, "before": before, "after": after, "picked": truth}
             for place, (truth, before, after, _) in enumerate(CAPTIONS)
         ],
         "lineage": [published(number) for number in range(5)],

@@ -66,14 +66,14 @@ def _hits(retrieval: Retrieval) -> dict[str, float]:
 
 
 def _retrieval(measured: Measured) -> dict[str, object]:
-    found = measured.federated.retrieval
+    found, pooled = measured.federated.retrieval, measured.pooled.retrieval
+    assert found is not None  # both were asked for
+    assert pooled is not None
     return {
         "num_candidates": found.candidates,
         "num_pictures": found.num_pictures,
         "federated": _hits(found),
-        "pooled": _hits(measured.pooled.retrieval),
-        "untrained": _hits(measured.untrained.retrieval),
-        "alone": {silo: _hits(course.retrieval) for silo, course in measured.alone.items()},
+        "pooled": _hits(pooled),
         "chance": {"top1": 1 / found.candidates, "top5": min(5 / found.candidates, 1.0)},
     }
 
@@ -92,11 +92,12 @@ def _captions(measured: Measured, collection: Collection, out: Path) -> list[dic
     folder = out / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for index, before, after in zip(measured.shown, measured.before, measured.after, strict=True):
+    found = zip(measured.shown, measured.before, measured.after, measured.picked, strict=True)
+    for index, before, after, picked in found:
         picture = collection.held_out[index]
         shutil.copyfile(picture.path, folder / picture.path.name)
         name = f"pictures/{picture.path.name}"
-        rows.append({"picture": name, "truth": picture.caption, "before": before, "after": after})
+        rows.append({"picture": name, "truth": picture.caption, "before": before, "after": after, "picked": picked})
     return rows
 
 

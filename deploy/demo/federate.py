@@ -15,6 +15,7 @@ from deploy.demo.recipe import FEDERATION
 from isthmus.cli.pull import export_to
 from isthmus.manifest import ProjectorManifest
 from isthmus.operator_client import OperatorClient
+from silo_agent.status_file import Phase
 
 LOOK_SECONDS = 0.2
 """How often the silos' status files are read."""
@@ -150,12 +151,22 @@ threads = 1
 
 
 def _wait_for_silos(folder: Path, silos: list[str], *, children: Children, watch: Watch) -> None:
-    names = [f"silo-{silo}" for silo in silos]
-    while not all(children.ended_well(name) for name in names):
-        children.require_alive(["aggregator", *names])
+    while not all(is_done(folder, silo, children=children) for silo in silos):
+        if children.has_ended("aggregator"):  # also with code 0: it serves until the demo ends it
+            raise children.mourn("aggregator")
         watch({silo: status_of(folder, silo) for silo in silos})
         time.sleep(LOOK_SECONDS)
     watch({silo: status_of(folder, silo) for silo in silos})
+
+
+def is_done(folder: Path, silo: str, *, children: Children) -> bool:
+    """Whether the silo took part to the end; an agent that was stopped from outside ends with code 0, too."""
+    name = f"silo-{silo}"
+    if not children.has_ended(name):
+        return False
+    if status_of(folder, silo)["phase"] != Phase.FINISHED.value:
+        raise children.mourn(name)
+    return True
 
 
 def _export(folder: Path, address: str) -> tuple[tuple[ProjectorManifest, ...], tuple[Path, ...]]:

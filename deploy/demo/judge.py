@@ -42,6 +42,7 @@ class Judge:
         samples = [Sample(str(number), one.path, str(one.path), one.caption) for number, one in enumerate(pictures)]
         self._llm = model.llm
         self._scaling = model.scaling(settings)
+        self._captions = [picture.caption for picture in pictures]
         self._topics = [picture.topic for picture in pictures]
         self._ids = [model.llm.token_ids(one.caption, limit=settings.max_caption_tokens) for one in pictures]
         source = model.source(settings)
@@ -74,17 +75,19 @@ class Judge:
         tokens_nte = self._image_tokens(projector, self._features)
         others = [index for index in everyone if index not in asked] or list(everyone)
         prior = self._caption_losses(tokens_nte[others].mean(dim=0, keepdim=True), [(0, one) for one in everyone])
-        options: list[tuple[int, int]] = []
+        offered: list[list[int]] = []
         for index in asked:
             wrong = [other for other in everyone if self._ids[other] != self._ids[index]]
-            chosen = [index, *random.Random(f"{seed} {index}").sample(wrong, candidates - 1)]
-            options += [(index, option) for option in chosen]
+            offered.append([index, *random.Random(f"{seed} {index}").sample(wrong, candidates - 1)])
+        options = [(index, option) for index, places in zip(asked, offered, strict=True) for option in places]
         losses = self._caption_losses(tokens_nte, options)
         scores = [prior[option] - loss for (_, option), loss in zip(options, losses, strict=True)]
         groups = [scores[start : start + candidates] for start in range(0, len(scores), candidates)]
         ranks = [sum(score > group[0] for score in group) for group in groups]
         shares = [sum(rank < best for rank in ranks) / len(ranks) for best in (1, 5)]
-        return Retrieval(top1=shares[0], top5=shares[1], candidates=candidates, num_pictures=len(ranks))
+        firsts = [places[group.index(max(group))] for group, places in zip(groups, offered, strict=True)]
+        picked = {index: self._captions[first] for index, first in zip(asked, firsts, strict=True)}
+        return Retrieval(top1=shares[0], top5=shares[1], candidates=candidates, num_pictures=len(ranks), picked=picked)
 
     def captions(self, projector: Mapping[str, torch.Tensor], indices: Sequence[int], *, max_tokens: int) -> list[str]:
         """What the language model writes about these pictures."""

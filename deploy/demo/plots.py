@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from deploy.demo.findings import percent
-from deploy.demo.report_values import Hits, Report
+from deploy.demo.report_values import Report
 
 DPI = 200
 FONT_SIZE = 10.5
@@ -155,12 +155,10 @@ def retrieval_plot(report: Report, look: Look) -> bytes:
     found = report.retrieval
     bars = [
         ("chance", found.chance, look.faint),
-        ("untrained", found.untrained, look.faint),
-        ("silo alone\n(mean)", mean_hits(list(found.alone.values())), look.alone),
         ("federation", found.federated, look.federation),
         ("pooled", found.pooled, look.pooled),
     ]
-    figure, axes = blank(look, width=5.6, height=3.3)
+    figure, axes = blank(look, width=4.4, height=3.3)
     lift = 1.5 * max(hits.top5 for _, hits, _ in bars)  # of numbers above their bars, in per cent
     for x, (_, hits, colour) in enumerate(bars):
         for left, share, shade in ((x - 0.21, hits.top1, colour), (x + 0.21, hits.top5, paler(colour, look))):
@@ -177,12 +175,6 @@ def retrieval_plot(report: Report, look: Look) -> bytes:
 def paler(colour: str, look: Look) -> tuple[float, ...]:
     """The colour half-way to the background: not transparent, so that no grid shows through."""
     return tuple((part + ground) / 2 for part, ground in zip(to_rgb(colour), to_rgb(look.background), strict=True))
-
-
-def mean_hits(hits: Sequence[Hits]) -> Hits:
-    """The mean over silos; nothing where there is no silo."""
-    count = max(1, len(hits))
-    return Hits(top1=sum(hit.top1 for hit in hits) / count, top5=sum(hit.top5 for hit in hits) / count)
 
 
 def blank(look: Look, *, width: float, height: float) -> tuple[Figure, Axes]:

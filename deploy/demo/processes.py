@@ -46,6 +46,7 @@ class Children:
         self._lock = threading.Lock()
         self._peaks: dict[str, int] = {}
         self._ended = threading.Event()
+        self._over = False
         self._watch = threading.Thread(target=self._watch_memory, name="memory", daemon=True)
 
     def __enter__(self) -> Self:
@@ -58,15 +59,14 @@ class Children:
     ) -> None:
         self._ended.set()
         self._watch.join()
-        for child in self._running.values():
+        with self._lock:  # a thread of the demo may be starting one more
+            children = list(self._running.values())
+            self._over = True
+        for child in children:
             child.terminate()
         deadline = time.monotonic() + END_SECONDS
-        for child in self._running.values():
-            try:
-                child.wait(max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        for child in children:
+            _wait(child, max(deadline - time.monotonic(), 0.1))
             for stream in (child.stdin, child.stdout):
                 if stream:
                     stream.close()
@@ -85,7 +85,9 @@ class Children:
             arguments: The module and its arguments.
             talks: Whether the demo writes to its standard input and reads its standard output as text.
         """
-        with (self._logs / f"{name}.log").open("w", encoding="utf-8") as log:
+        with self._lock, (self._logs / f"{name}.log").open("w", encoding="utf-8") as log:
+            if self._over:
+                raise ChildFailed(f"{name} was not started: the demo is ending.")
             child = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
@@ -97,7 +99,6 @@ class Children:
                 # Ctrl-C ends the demo, which ends its children in order: they must not each get it, too.
                 start_new_session=True,
             )
-        with self._lock:
             self._running[name] = child
         return child
 
@@ -114,19 +115,13 @@ class Children:
             raise ChildFailed(self._obituary(name))
         return printed
 
-    def require_alive(self, names: Sequence[str]) -> None:
-        """Checks that none of these children has ended with an error.
+    def has_ended(self, name: str) -> bool:
+        """Whether the child has ended, however it did."""
+        return self._running[name].poll() is not None
 
-        Raises:
-            ChildFailed: One has.
-        """
-        for name in names:
-            if self._running[name].poll():
-                raise ChildFailed(self._obituary(name))
-
-    def ended_well(self, name: str) -> bool:
-        """Whether the child ended with code 0."""
-        return self._running[name].poll() == 0
+    def mourn(self, name: str) -> ChildFailed:
+        """The failure of the demo that the child's end is, in its last words."""
+        return ChildFailed(self._obituary(name))
 
     def read_line(self, name: str) -> str:
         """The next line that the child writes to its standard output.
@@ -138,7 +133,7 @@ class Children:
         assert child.stdout is not None  # every child is started with one
         line = child.stdout.readline()
         if not line:
-            child.wait(END_SECONDS)
+            _wait(child, END_SECONDS)
             raise ChildFailed(self._obituary(name))
         return line
 
@@ -146,10 +141,7 @@ class Children:
         """Asks the child to end, and waits for it."""
         child = self._running[name]
         child.terminate()
-        try:
-            child.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
+        _wait(child, END_SECONDS)
 
     def _obituary(self, name: str) -> str:
         log = self._logs / f"{name}.log"
@@ -180,6 +172,15 @@ def environment(root: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
+
+
+def _wait(child: subprocess.Popen[str], seconds: float) -> None:
+    """Waits for the child's end, and brings it about when it takes too long."""
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _words(lines: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ class Recipe:
         held_out_per_topic: Held-out pictures of each topic.
         candidates: Captions that the right one is told from in retrieval.
         retrieval_per_topic: Held-out pictures of each topic that retrieval is measured on.
-        described_per_topic: Held-out pictures of each topic that captions are written of.
+        described_per_topic: Held-out pictures of each topic that captions are written of, among those of retrieval.
         rounds: Of the federation.
         local_epochs: Passes of each silo over its data in a round.
         batch_size: Captions of one optimizer step.

@@ -50,8 +50,6 @@ class Retrieval(Value):
     num_pictures: Count
     federated: Hits
     pooled: Hits
-    untrained: Hits
-    alone: dict[str, Hits]
     chance: Hits
 
 
@@ -84,12 +82,19 @@ class Matrix(Value):
 
 
 class Captioned(Value):
-    """One held-out picture: its path within the report's folder, its true caption, and the two generated ones."""
+    """One held-out picture: its path within the report's folder, its true caption, and what the model says of it.
+
+    Attributes:
+        before: Generated with the initial projector.
+        after: Generated with the federation's.
+        picked: What the federation's picked among `Retrieval.num_candidates` captions.
+    """
 
     picture: str
     truth: str
     before: str
     after: str
+    picked: str
 
 
 class Published(Value):

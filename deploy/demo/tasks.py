@@ -31,7 +31,7 @@ class Setup(_Message):
 
 
 class Train(_Message):
-    """Train without a federation; measure the loss after every round, and retrieval after the last."""
+    """Train without a federation; measure the loss after every round, and retrieval after the last when asked to."""
 
     kind: Literal["train"] = "train"
     name: str
@@ -39,6 +39,7 @@ class Train(_Message):
     initial: Path
     """Safetensors file of the federation's initial projector."""
     cache: Path
+    retrieval: bool = False
 
 
 class Measure(_Message):
@@ -71,12 +72,17 @@ class Loss(_Message):
 
 
 class Retrieval(_Message):
-    """How often the right caption is the likeliest of `candidates`, or among the five likeliest: shares in [0, 1]."""
+    """How often the right caption is the likeliest of `candidates`, or among the five likeliest: shares in [0, 1].
+
+    Attributes:
+        picked: The likeliest caption of each picture asked about, by the picture's index.
+    """
 
     top1: float
     top5: float
     candidates: int
     num_pictures: int
+    picked: dict[int, str]
 
 
 class Answer(_Message):

@@ -67,7 +67,8 @@ class Bench:
             on_round=lambda number, projector: losses.append(self._judge.losses(projector)),
             on_step=on_step,
         )
-        return Answer(kind="done", losses=tuple(losses), retrieval=self._retrieval(trained))
+        retrieval = self._retrieval(trained) if task.retrieval else None
+        return Answer(kind="done", losses=tuple(losses), retrieval=retrieval)
 
     def _retrieval(self, projector: Mapping[str, torch.Tensor]) -> Retrieval:
         setup = self._setup

@@ -18,10 +18,13 @@ CAPTION_TOKENS = 12
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How one way of training went: held-out loss before the first round and after each, and retrieval at the end."""
+    """How one way of training went: held-out loss before the first round and after each.
+
+    Retrieval at the end takes longer to measure than to train for, so a silo alone and the untrained have none.
+    """
 
     losses: tuple[Loss, ...]
-    retrieval: Retrieval
+    retrieval: Retrieval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Measured:
         shown: Indices of the held-out pictures that were described.
         before: Their captions by the initial projector.
         after: Their captions by the last global projector.
+        picked: The caption that it finds likeliest among some.
         peak_rss_bytes: Of the worker that used most memory.
     """
 
@@ -46,6 +50,7 @@ class Measured:
     shown: tuple[int, ...]
     before: tuple[str, ...]
     after: tuple[str, ...]
+    picked: tuple[str, ...]
     peak_rss_bytes: int
 
 
@@ -98,12 +103,14 @@ def _tasks(folder: Path, collection: Collection, federated: Federated, *, shown:
     caches = [feature_cache(folder, silo) for silo in collection.silos]
     _share_features(caches, folder / "pooled-cache")
     pooled = tuple(collection.silos.values())
-    tasks: list[Task] = [Train(name="pooled", data=pooled, initial=initial, cache=folder / "pooled-cache")]
+    tasks: list[Task] = [
+        Train(name="pooled", data=pooled, initial=initial, cache=folder / "pooled-cache", retrieval=True)
+    ]
     for (silo, data), cache in zip(collection.silos.items(), caches, strict=True):
         tasks.append(Train(name=silo, data=(data,), initial=initial, cache=cache))
     for number, projector in enumerate(federated.projectors):
-        ends = projector in (initial, rounds[-1])
-        tasks.append(Measure(name=f"global projector {number}", projector=projector, retrieval=ends))
+        last = projector == rounds[-1]
+        tasks.append(Measure(name=f"global projector {number}", projector=projector, retrieval=last))
     for projector in (initial, rounds[-1]):
         tasks.append(Describe(name="held-out", projector=projector, indices=shown, max_tokens=CAPTION_TOKENS))
     return tasks
@@ -113,26 +120,24 @@ def _gather(tasks: Sequence[Task], done: Sequence[Answer], *, shown: tuple[int, 
     measured = [answer for task, answer in zip(tasks, done, strict=True) if isinstance(task, Measure)]
     start = measured[0].losses
     trained = {
-        task.name: Course(start + answer.losses, _retrieval(answer))
+        task.name: Course(start + answer.losses, answer.retrieval)
         for task, answer in zip(tasks, done, strict=True)
         if isinstance(task, Train)
     }
+    found = measured[-1].retrieval
+    assert found is not None  # it was asked for
     before, after = (answer.captions for answer in done if answer.captions)
     return Measured(
-        untrained=Course(start, _retrieval(measured[0])),
-        federated=Course(tuple(answer.losses[0] for answer in measured), _retrieval(measured[-1])),
+        untrained=Course(start),
+        federated=Course(tuple(answer.losses[0] for answer in measured), found),
         pooled=trained.pop("pooled"),
         alone=trained,
         shown=shown,
         before=before,
         after=after,
+        picked=tuple(found.picked[index] for index in shown),
         peak_rss_bytes=max(answer.peak_rss_bytes for answer in done),
     )
-
-
-def _retrieval(answer: Answer) -> Retrieval:
-    assert answer.retrieval is not None  # it was asked for
-    return answer.retrieval
 
 
 def _shown(collection: Collection, per_topic: int) -> tuple[int, ...]:

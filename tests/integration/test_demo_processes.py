@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.demo import processes
+from deploy.demo import federate, processes
 from deploy.demo.processes import ChildFailed, Children
 
 
@@ -62,14 +62,36 @@ def test_failure_is_told_with_the_last_words(tmp_path: Path, last_words: str, to
 
 
 def test_ended_child_is_noticed(tmp_path: Path) -> None:
-    """A child that dies while it is needed is a failure; one that ended well is none."""
+    """A child that has ended is known to have, and its end can be told as the demo's failure."""
     with Children(tmp_path / "logs", root=tmp_path) as children:
-        children.start("good", child_that(tmp_path, "")).wait()
-        children.require_alive(["good"])
-        assert children.ended_well("good")
-        children.start("bad", child_that(tmp_path, "raise SystemExit(7)")).wait()
-        with pytest.raises(ChildFailed, match="bad ended with code 7: it said nothing"):
-            children.require_alive(["good", "bad"])
+        child = child_that(tmp_path, "import sys, time\nsys.exit(7) if sys.argv[1:] else time.sleep(600)")
+        children.start("good", child)
+        children.start("bad", [*child, "now"]).wait()
+
+        assert [children.has_ended(name) for name in ("good", "bad")] == [False, True]
+        assert "bad ended with code 7: it said nothing" in str(children.mourn("bad"))
+
+
+def test_nothing_is_started_once_the_context_is_over(tmp_path: Path) -> None:
+    """A thread that is late starts no child that nobody would end."""
+    with Children(tmp_path / "logs", root=tmp_path) as children:
+        pass
+    with pytest.raises(ChildFailed, match="late was not started"):
+        children.start("late", child_that(tmp_path, ""))
+
+
+def test_stopped_silo_is_no_finished_one(tmp_path: Path) -> None:
+    """A silo's agent that was stopped from outside ends with code 0, and the demo still takes it for a failure."""
+    status = tmp_path / "silos" / "food" / "state" / "status.json"
+    status.parent.mkdir(parents=True)
+    with Children(tmp_path / "logs", root=tmp_path) as children:
+        children.start("silo-food", child_that(tmp_path, "")).wait()
+
+        status.write_text('{"phase": "finished"}')
+        assert federate.is_done(tmp_path, "food", children=children)
+        status.write_text('{"phase": "stopped"}')
+        with pytest.raises(ChildFailed, match="silo-food ended with code 0"):
+            federate.is_done(tmp_path, "food", children=children)
 
 
 def test_memory_is_watched(tmp_path: Path) -> None:

@@ -76,13 +76,15 @@ def test_losses_are_the_captioners(judge: Judge, model: ComposedModel, case: Cas
     assert found.by_topic["food"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_retrieval_is_a_share_and_repeats_itself(judge: Judge, case: Case) -> None:
+def test_retrieval_is_a_share_and_repeats_itself(judge: Judge, case: Case, pictures: list[Picture]) -> None:
     """Retrieval asks about as many pictures of each topic as told, always among the same captions."""
     found = judge.retrieval(case.projector, per_topic=2, candidates=4, seed=1)
 
     assert (found.candidates, found.num_pictures) == (4, 4)
     assert 0.0 <= found.top1 <= found.top5 == 1.0
     assert judge.retrieval(case.projector, per_topic=2, candidates=4, seed=1) == found
+    right = sum(pictures[index].caption == caption for index, caption in found.picked.items())
+    assert right / found.num_pictures == found.top1
 
 
 def test_captions_are_the_captioners(judge: Judge, model: ComposedModel, case: Case) -> None:

@@ -151,7 +151,13 @@ def test_hostile_text_stays_text() -> None:
     attack = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7 * 7 }}"
     document = sample_report()
     document["captions"] = [
-        {"picture": "captions/00.png", "truth": attack, "before": attack, "after": f"</style>{attack}"}
+        {
+            "picture": "captions/00.png",
+            "truth": attack,
+            "before": attack,
+            "after": f"</style>{attack}",
+            "picked": attack,
+        }
     ]
     document["title"] = f"</title>{attack}"
     document["silos"] = {attack: {"num_pictures": 1, "description": attack}}
@@ -182,8 +188,8 @@ def test_smallest_report_is_a_page(tmp_path: Path) -> None:
         "seconds_by_phase": {},
         "peak_rss_bytes": {},
     }
-    document["retrieval"] = {"num_candidates": 0, "num_pictures": 0, "alone": {}} | dict.fromkeys(
-        ("federated", "pooled", "untrained", "chance"), none
+    document["retrieval"] = {"num_candidates": 0, "num_pictures": 0} | dict.fromkeys(
+        ("federated", "pooled", "chance"), none
     )
 
     assert write_report(document, tmp_path).is_file()
