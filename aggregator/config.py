@@ -96,6 +96,8 @@ class AggregatorConfig(_Table):
     """How often a replica looks whether a round is due."""
     poll_interval_seconds: float = Field(default=1.0, ge=0.05, le=60.0)
     """How often waiting GetRound calls look for what other replicas did; one look serves all of a federation."""
+    housekeeping_interval_seconds: float = Field(default=3600.0, ge=0.0, le=30 * 86_400.0)
+    """How often a replica removes what federations need not keep any longer; 0: never, by itself."""
     drain_seconds: float = Field(default=20.0, ge=0.0, le=600.0)
     """After SIGTERM, how long calls in flight may go on. What they staged is kept in any case."""
     reflection: bool = False

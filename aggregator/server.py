@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from aggregator.advancing import Advancing
 from aggregator.config import AggregatorConfig
+from aggregator.housekeeper import Housekeeper
 from aggregator.ledger import Ledger
 from aggregator.rpc.admin import AdminService
 from aggregator.rpc.creation import Creation
@@ -86,6 +87,7 @@ class Aggregator:
             on_publish=self._watch.wake,
             on_store=self._tell_health,
         )
+        self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
         with ExitStack() as undo:
             undo.callback(self._scratch.close)
@@ -103,6 +105,7 @@ class Aggregator:
         self._watch.close()
         self._server.stop(self._drain_seconds).wait()
         self._advancing.stop(timeout=_STOP_SECONDS)
+        self._housekeeper.stop(timeout=_STOP_SECONDS)
         self._pool.shutdown(wait=True)
         self._scratch.close()
         log_event(_LOG, Event.AGGREGATOR_STOPPED)
@@ -140,6 +143,7 @@ class Aggregator:
         self._tell_health(True)
         self._server.start()
         self._advancing.start()
+        self._housekeeper.start()
         threading.Thread(target=self._cut_idle_uploads, name="idle", daemon=True).start()
         log_event(_LOG, Event.AGGREGATOR_STARTED, port=self.port)
 

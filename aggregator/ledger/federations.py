@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from aggregator.ledger import blobs, keys
-from aggregator.ledger.canonical import canonical, fields_of, from_instant
+from aggregator.ledger.canonical import canonical, fields_of, from_instant, to_instant
 from aggregator.ledger.documents import manifest_to_json
 from aggregator.ledger.records import FederationRecord
 from aggregator.stores import Content, Store, exists
@@ -62,6 +62,14 @@ def state(store: Store, name: str) -> FederationState:
         return FederationState(fields_of(store.get(keys.state(name)))["state"])
     except KeyError:
         return FederationState.RUNNING
+
+
+def finished_at(store: Store, name: str) -> datetime | None:
+    """When the operator finished the federation; None while it goes on."""
+    try:
+        return to_instant(fields_of(store.get(keys.finished(name)))["changed_at"])
+    except KeyError:
+        return None
 
 
 def set_state(store: Store, name: str, state_wanted: FederationState, *, reason: str, now: datetime) -> None:

@@ -103,6 +103,11 @@ def roster(federation: str, round_number: int) -> str:
     return f"federations/{federation}/rounds/{round_number}/roster.json"
 
 
+def removal(federation: str, round_number: int) -> str:
+    """There once the deltas of a round that is over were removed, created once and before they go."""
+    return f"federations/{federation}/rounds/{round_number}/removed.json"
+
+
 def projector(federation: str, number: int) -> str:
     """The manifest of a global projector, created once."""
     return f"federations/{federation}/projectors/{number}.json"

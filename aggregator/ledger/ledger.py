@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from aggregator.blocks import Reader
-from aggregator.ledger import audit, blobs, enrolment, federations, keys, staging
+from aggregator.ledger import audit, blobs, enrolment, federations, keys, removal, staging
 from aggregator.ledger.documents import (
     Closing,
     Contribution,
@@ -45,6 +45,11 @@ class Ledger:
         self._records: dict[str, FederationRecord] = {}
         self._manifests: dict[tuple[str, int], ProjectorManifest] = {}
         self._latest: dict[str, int] = {}
+
+    @property
+    def store(self) -> Store:
+        """The store itself, for what works on keys whatever they hold: housekeeping, and moving a federation."""
+        return self._store
 
     def create_federation(
         self, toml: str, federation: Federation, spec: ProjectorSpec, *, projector: Content, now: datetime
@@ -169,10 +174,17 @@ class Ledger:
         return lambda start, size: self.read_blob(federation, digest, start=start, size=size)
 
     def payload(self, contribution: Contribution) -> Reader:
-        """Reads ranges of a contribution's payload out of its segments."""
+        """Reads ranges of a contribution's payload out of its segments.
+
+        Raises (when it reads):
+            InvariantBroken: A segment is gone; tells when the round's deltas were removed.
+        """
 
         def get(segment: Segment, start: int, size: int) -> bytes:
-            return self._store.get(segment.key, start=start, size=size)
+            try:
+                return self._store.get(segment.key, start=start, size=size)
+            except KeyError:
+                raise InvariantBroken(removal.gone(self._store, contribution)) from None
 
         return lambda start, size: read_range(contribution.segments, get, start=start, size=size)
 

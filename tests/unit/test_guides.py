@@ -100,6 +100,7 @@ def test_architecture_lists_the_stores_keys() -> None:
         keys.contribution("<f>", "<n>", "<silo>"),
         keys.closing("<f>", "<n>"),
         keys.roster("<f>", "<n>"),
+        keys.removal("<f>", "<n>"),
         keys.projector("<f>", "<n>"),
         keys.blob("<f>", b"").rstrip("/") + "/<sha256>",
         keys.refusal("<f>", "<n>", "<silo>", sequence=0).replace("000", "<seq>"),
