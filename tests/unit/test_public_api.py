@@ -62,6 +62,7 @@ def test_verbs_of_the_command_line_are_frozen() -> None:
         "finish",
         "operator init",
         "verify",
+        "housekeeping",
     ]
 
 

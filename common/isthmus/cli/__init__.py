@@ -99,6 +99,12 @@ VERBS: dict[str, Verb] = {
         store.verify_arguments,
         calls=False,
     ),
+    "housekeeping": Verb(
+        store.command("housekeeping"),
+        "remove deltas and abandoned uploads whose time is up, as the federation's [retention] says",
+        store.housekeeping_arguments,
+        calls=False,
+    ),
 }
 """Every verb; a space stands between a group and its verb."""
 

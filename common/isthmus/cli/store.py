@@ -16,6 +16,7 @@ Command = Callable[[Namespace], Answer]
 
 COMMANDS: dict[str, str] = {
     "verify": "aggregator.commands.verify:verify",
+    "housekeeping": "aggregator.commands.housekeeping:housekeeping",
 }
 """Where each verb's work stands, "module:function": a function from the parsed command line to an answer."""
 
@@ -65,3 +66,9 @@ def verify_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--memory-budget", type=int, default=256, metavar="MIB", help="what it may hold in blocks (default: 256 MiB)"
     )
+
+
+def housekeeping_arguments(parser: ArgumentParser) -> None:
+    """The options of `isthmus housekeeping`."""
+    place_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
