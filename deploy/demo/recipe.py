@@ -32,7 +32,7 @@ class Recipe:
 
     seed: int = 0
     concepts_per_silo: int = 32
-    held_out_per_topic: int = 20
+    held_out_per_topic: int = 16
     candidates: int = 20
     retrieval_per_topic: int = 8
     described_per_topic: int = 2
