@@ -1,0 +1,145 @@
+"""How the demo's recipe was found: FedAvg on the demo's own models and pictures, simulated in one process, arm by arm.
+
+    .venv/bin/python -m benchmarks.demo_recipe --arms recipe server-lr-1 --seed 100
+
+The silos' own trainer, batches and loss, and the demo's own judge; no gRPC and no store, whose arithmetic is the same
+weighted mean. Exit code 1: something that an arm needs is missing.
+"""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from deploy.demo.__main__ import real_ingredients
+from deploy.demo.display import Display
+from deploy.demo.judge import Judge
+from deploy.demo.pictures import Collection, lay_out
+from deploy.demo.recipe import FEATURES, RECIPE, Recipe
+from deploy.demo.run import Ingredients
+from isthmus.errors import IsthmusError
+from isthmus.federation import Federation, parse_federation, plan_of_round
+from isthmus.projectors import build_projector
+from silo_agent.composed import ComposedModel, ComposedOptions, ComposedTrainer
+from silo_agent.config import DataConfig
+from silo_agent.data import load_samples
+from silo_agent.trainer import Surroundings
+
+SEARCH_SEED = 100
+"""No reported run uses it."""
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Arm:
+    """One recipe to try; the server optimizer is SGD."""
+
+    recipe: Recipe = RECIPE
+    server_learning_rate: float = 2.0
+    local_steps: int = 0
+    """Of a round; 0: whole epochs, as the recipe says."""
+
+
+def varied(**changes: object) -> Recipe:
+    """The demo's recipe with some numbers changed."""
+    return dataclasses.replace(RECIPE, **changes)  # type: ignore[arg-type]  # the names are the recipe's
+
+
+ARMS: dict[str, Arm] = {
+    "recipe": Arm(),
+    "server-lr-1": Arm(server_learning_rate=1.0),
+    "eight-rounds": Arm(varied(rounds=8), server_learning_rate=1.0, local_steps=4),
+    "eight-rounds-server-lr-1.5": Arm(varied(rounds=8), server_learning_rate=1.5, local_steps=4),
+    "lr-4e-3": Arm(varied(learning_rate=4e-3), server_learning_rate=1.0),
+    "lr-8e-3": Arm(varied(learning_rate=8e-3), server_learning_rate=1.0),
+    "batch-16": Arm(varied(batch_size=16), server_learning_rate=1.0),
+    "gain-1": Arm(varied(output_gain=1.0), server_learning_rate=1.0),
+    "scaling-none": Arm(varied(feature_scaling="none", output_gain=1.0), server_learning_rate=1.0),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the arms and prints held-out loss by round, and retrieval at the end."""
+    parser = argparse.ArgumentParser(description="Tries recipes for the demo.")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["recipe", "server-lr-1"])
+    parser.add_argument("--seed", type=int, default=SEARCH_SEED)
+    options = parser.parse_args(arguments)
+    console = Console(highlight=False)
+    table = Table("arm", "loss after each round", "top-1", "top-5", box=None)
+    try:
+        with Display(console) as display:
+            ingredients = real_ingredients(display)
+            for name in options.arms:
+                display.stage(f"Arm {name}")
+                with tempfile.TemporaryDirectory() as folder:
+                    table.add_row(name, *_measured(ARMS[name], ingredients, Path(folder), seed=options.seed))
+    except IsthmusError as error:
+        print(f"demo_recipe: {error}", file=sys.stderr)
+        return 1
+    console.print(table)
+    return 0
+
+
+def simulate(
+    arm: Arm, federation: Federation, collection: Collection, *, options: ComposedOptions, cache: Path
+) -> Iterator[Tensors]:
+    """The global projectors: the initial one, then one per round."""
+    initial = federation.projector
+    assert initial is not None  # the demo's federation has one
+    projector: Tensors = dict(build_projector(initial.kind, initial.options, seed=initial.seed).state_dict())
+    trainers = [
+        ComposedTrainer(
+            options, Surroundings(silo=silo, samples=load_samples(DataConfig(folder=data), cache=cache), cache=cache)
+        )
+        for silo, data in collection.silos.items()
+    ]
+    yield projector
+    for number in range(1, federation.rounds + 1):
+        plan = plan_of_round(federation, number)
+        trained = [trainer.train(projector, plan, round_number=number).tensors for trainer in trainers]
+        projector = stepped(projector, trained, learning_rate=arm.server_learning_rate)
+        yield projector
+
+
+def stepped(projector: Mapping[str, torch.Tensor], trained: Sequence[Tensors], *, learning_rate: float) -> Tensors:
+    """Server SGD on the mean delta: the demo's silos hold equally many examples."""
+    return {
+        name: tensor + learning_rate * torch.stack([local[name] - tensor for local in trained]).mean(dim=0)
+        for name, tensor in projector.items()
+    }
+
+
+def _measured(arm: Arm, ingredients: Ingredients, folder: Path, *, seed: int) -> tuple[str, str, str]:
+    recipe = dataclasses.replace(arm.recipe, seed=seed)
+    collection = lay_out(
+        ingredients.concepts,
+        folder,
+        concepts_per_silo=recipe.concepts_per_silo,
+        held_out_per_topic=recipe.held_out_per_topic,
+        seed=seed,
+    )
+    federation = _federation(arm, recipe, num_silos=len(collection.silos), llm_width=ingredients.models.llm_width)
+    options = ComposedOptions(encoder_weights=ingredients.models.encoder_weights, llm=ingredients.models.llm)
+    model = ComposedModel(options, cache=folder / "cache")
+    judge = Judge(model, plan_of_round(federation, 1), collection.held_out, cache=folder / "cache")
+    losses, last = [], {}
+    for last in simulate(arm, federation, collection, options=options, cache=folder / "cache"):
+        losses.append(f"{judge.losses(last).all:.2f}")
+    found = judge.retrieval(last, per_topic=recipe.retrieval_per_topic, candidates=recipe.candidates, seed=seed)
+    return ", ".join(losses), f"{found.top1:.0%}", f"{found.top5:.0%}"
+
+
+def _federation(arm: Arm, recipe: Recipe, *, num_silos: int, llm_width: int) -> Federation:
+    found = parse_federation(recipe.federation_toml(num_silos=num_silos, widths=(FEATURES, llm_width)))
+    return found.model_copy(update={"plan": found.plan.model_copy(update={"local_steps": arm.local_steps})})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
