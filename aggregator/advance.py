@@ -17,6 +17,7 @@ from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Closing, Contribution, Roster, RosterEntry
 from aggregator.ledger.records import FederationRecord
 from aggregator.rounds import RoundView, Wait, decide
+from aggregator.rules import RULES
 from aggregator.stores.aside import aside, clear
 from isthmus.contribution import Receipt
 from isthmus.errors import InvariantBroken, RoundClosed, StoreUnavailable
@@ -256,6 +257,7 @@ def manifest_of(
         silos=roster.silos,
         num_examples=sum(one.header.num_examples for one in contributions),
         metrics=mean_metrics(contributions),
+        tolerance=RULES[strategy.rule.name].tolerance,
     )
 
 

@@ -41,4 +41,4 @@ def _holds(ledger: Ledger, arguments: Namespace, number: int, *, scratch: Path) 
         again = recomputed(ledger, roster, contributions, memory_budget_bytes=budget, scratch=scratch)
     except InvariantBroken:
         return False
-    return again == ledger.manifest(name, number)
+    return again.manifest == ledger.manifest(name, number)

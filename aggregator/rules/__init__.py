@@ -21,11 +21,15 @@ class RuleEntry:
         options: The type of its options; every one has a default, so that the contract tests can build it.
         build: The rule with these options.
         least_silos: The fewest deltas for which the rule with these options does what its name promises.
+        tolerance: How far two machines' results may lie apart, as a share of the largest value of a tensor of the
+            projector that they give. 0: not at all, which a rule of elementwise operations in a fixed order keeps.
+            Above 0 only for a rule that uses LAPACK; the manifest then says so.
     """
 
     options: type[Options]
     build: Callable[[Any], Rule]  # Any: each takes its own options
     least_silos: Callable[[Any], int]
+    tolerance: float = 0.0
 
 
 RULES: dict[str, RuleEntry] = {

@@ -193,6 +193,7 @@ def manifest_to_proto(manifest: ProjectorManifest) -> projector_pb2.ProjectorMan
         silos=manifest.silos,
         num_examples=manifest.num_examples,
         metrics=_metrics_to_proto(manifest.metrics),
+        tolerance=manifest.tolerance,
         cut_at=instant_to_proto(manifest.cut_at),
     )
 
@@ -212,6 +213,7 @@ def manifest_from_proto(message: projector_pb2.ProjectorManifest) -> ProjectorMa
         silos=tuple(message.silos),
         num_examples=message.num_examples,
         metrics={metric.name: metric.value for metric in message.metrics},
+        tolerance=message.tolerance,
     )
 
 

@@ -39,6 +39,7 @@ MANIFEST = ProjectorManifest(
     silos=("north", "south"),
     num_examples=5,
     metrics={"train_loss": 1.5},
+    tolerance=0.25,
 )
 PLAN = TrainingPlan(
     local_epochs=2,

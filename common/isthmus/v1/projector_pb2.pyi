@@ -135,7 +135,7 @@ class Receipt(_message.Message):
     def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., silo: _Optional[str] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., l2_norm: _Optional[float] = ..., admitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ProjectorManifest(_message.Message):
-    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at")
+    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,7 @@ class ProjectorManifest(_message.Message):
     NUM_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     CUT_AT_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     number: int
     digest: bytes
     size_bytes: int
@@ -160,4 +161,5 @@ class ProjectorManifest(_message.Message):
     num_examples: int
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
     cut_at: _timestamp_pb2.Timestamp
-    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    tolerance: float
+    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ...) -> None: ...
