@@ -9,8 +9,8 @@ class ProjectorManifest:
     """One global projector; fields as in `protos/isthmus/v1/projector.proto`.
 
     Digests are raw 32-byte SHA-256, empty where there is nothing to name (projector 0 has no parent and no roster).
-    `tolerance` says how far a recomputation may lie from the values, as a share of the largest of their tensor; 0: bit for
-    bit. A manifest is a pure function of stored bytes: `cut_at` is the instant in the roster, not that of publication.
+    `tolerance` is how far a recomputation may lie from the values, as a share of the largest of their tensor.
+    A manifest is a pure function of stored bytes: `cut_at` is the instant in the roster, not that of publication.
     """
 
     number: int
