@@ -1,6 +1,5 @@
 """The aggregator's settings: every key, its default and its range. deploy/config/aggregator.toml explains them all."""
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from isthmus.addresses import is_loopback
 from isthmus.config import FilePath, load_settings
 from isthmus.errors import ConfigInvalid
 
@@ -143,14 +143,3 @@ def host_and_port(listen: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or int(port) > 65_535:
         raise ConfigInvalid(f"listen = {listen!r} is no host:port; write for example 127.0.0.1:8443.")
     return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    bare = host.removeprefix("[").removesuffix("]")
-    if bare == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False

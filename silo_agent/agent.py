@@ -42,6 +42,9 @@ LONG_POLL_SECONDS = 30.0
 PAUSED_SECONDS = 5.0
 """How long the agent waits before it asks a paused federation, or one that lost its connection, again."""
 
+SHORTEST_WAIT_SECONDS = 1.0
+"""How long the agent waits at least, once the client's own patience is over."""
+
 
 class Hub(Protocol):
     """What the agent needs of an aggregator; `isthmus.SiloClient` is one."""
@@ -210,4 +213,5 @@ class Agent:
         if str(error) != self._waited_for:
             log_event(LOG, Event.AGENT_WAITING, logging.WARNING, reason=error.reason, words=str(error))
         self._waited_for = str(error)
-        self.sleep(error.retry_after_seconds if isinstance(error, ComeBack) else PAUSED_SECONDS)
+        asked = error.retry_after_seconds if isinstance(error, ComeBack) else PAUSED_SECONDS
+        self.sleep(max(asked, SHORTEST_WAIT_SECONDS))

@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
+from isthmus.addresses import parse_address
 from isthmus.config import FilePath, load_settings
+from isthmus.errors import ConfigInvalid
 from isthmus.federation import Choice, Name
 
 ENVIRONMENT_PREFIX = "ISTHMUS_SILO"
+
+
+def _address(text: str) -> str:
+    try:
+        return parse_address(text).text
+    except ConfigInvalid as error:
+        raise ValueError(str(error).rstrip(".")) from error
 
 
 class _Table(BaseModel):
@@ -45,8 +54,8 @@ class ComputeConfig(_Table):
 class SiloConfig(_Table):
     """All that an agent is told where it runs; how it trains comes from the federation with each round."""
 
-    aggregator: str = Field(pattern=r"^[^\s/]+:\d{1,5}$")
-    """host:port."""
+    aggregator: Annotated[str, AfterValidator(_address)]
+    """host:port, several of them, or with tls:// before it: see `isthmus.addresses`."""
     federation: Name
     credentials: FilePath
     """The file that `isthmus silo invite` wrote. Who the silo is follows from it alone."""

@@ -136,7 +136,8 @@ def _without_info(call: grpc.RpcError) -> errors.IsthmusError:
     code = call.code() if isinstance(call, grpc.Call) else grpc.StatusCode.UNKNOWN
     text = (call.details() or "no reason given") if isinstance(call, grpc.Call) else str(call)
     if code in _UNREACHABLE:
-        return errors.AggregatorUnreachable(f"{_UNREACHABLE[code]}: {text}.", grpcCode=code.name)
+        # Nobody asked for a delay: the first repetition may come at once, at another replica.
+        return errors.AggregatorUnreachable(f"{_UNREACHABLE[code]}: {text}.", retry_after_seconds=0, grpcCode=code.name)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return errors.Overloaded(f"The aggregator is at a limit: {text}.", grpcCode=code.name)
     if code is grpc.StatusCode.UNAUTHENTICATED:

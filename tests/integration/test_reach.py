@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from isthmus.addresses import parse_address
 from isthmus.errors import ConfigInvalid
 from silo_agent.certificates import read_certificate
 from silo_agent.reach import Finding, reach
@@ -91,7 +92,7 @@ def answering(certificate: Path | None) -> Iterator[str]:
 
 def last_finding(address: str, *, ca: Path | None, now: datetime = NOW) -> Finding:
     """Where reaching the address ended."""
-    *_, last = reach(address, ca_pem=ca.read_text() if ca else "", now=now)
+    *_, last = reach(parse_address(address), ca_pem=ca.read_text() if ca else "", now=now)
     return last
 
 
@@ -131,7 +132,7 @@ def test_unknown_authority_is_told(certificate: Path, tmp_path: Path) -> None:
         finding = last_finding(address, ca=certificate)
 
     assert not finding.ok
-    assert "does not vouch for the aggregator's certificate" in finding.words
+    assert "No authority that is trusted vouches for the aggregator's certificate" in finding.words
 
 
 def test_tls_on_one_side_alone_is_told(certificate: Path) -> None:
@@ -147,14 +148,45 @@ def test_tls_on_one_side_alone_is_told(certificate: Path) -> None:
     assert (plain.ok, "not encrypted" in plain.words) == (True, True)
 
 
+def test_system_authorities_are_asked_where_the_address_says_so(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tls:// the certificate is judged by whom this system trusts, as the client itself will."""
+    with answering(certificate) as address:
+        strange = last_finding(f"tls://{address}", ca=None)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        trusted = last_finding(f"tls://{address}", ca=None)
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+        monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
+        nobody = last_finding(f"tls://{address}", ca=None)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with answering(None) as address:
+        missing = last_finding(f"tls://{address}", ca=None)
+
+    assert (False, True, False, False) == (strange.ok, trusted.ok, nobody.ok, missing.ok)
+    assert "Update this system's authorities" in strange.words
+    assert "SSL_CERT_FILE" in nobody.words
+    assert "does not speak TLS, but `aggregator` begins with tls://" in missing.words
+
+
+def test_every_replica_is_looked_at(certificate: Path) -> None:
+    """Of several hosts each is told by itself: one that is down does not hide that another is well."""
+    with answering(None) as closed:
+        pass
+    with answering(certificate) as address:
+        findings = list(reach(parse_address(f"{closed},{address}"), ca_pem=certificate.read_text(), now=NOW))
+
+    expected = [("dns", True), ("port", False), ("dns", True), ("port", True), ("tls", True)]
+    assert expected == [(finding.name, finding.ok) for finding in findings]
+
+
 def test_closed_port_and_unknown_name_end_it() -> None:
     """A port where nothing answers, and a name without an address, are each the last thing that is looked at."""
     with answering(None) as address:
         pass
 
-    assert [finding.name for finding in reach(address, ca_pem="", now=NOW)] == ["dns", "port"]
-    assert [finding.name for finding in reach("no-such-host.invalid:1", ca_pem="", now=NOW)] == ["dns"]
-    assert [finding.ok for finding in reach("127.0.0.1:99999", ca_pem="", now=NOW)][-1] is False
+    assert [finding.name for finding in reach(parse_address(address), ca_pem="", now=NOW)] == ["dns", "port"]
+    assert [finding.name for finding in reach(parse_address("no-such-host.invalid:1"), ca_pem="", now=NOW)] == ["dns"]
 
 
 def test_certificate_is_read(certificate: Path) -> None:

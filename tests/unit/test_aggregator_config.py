@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.config import host_and_port, is_loopback, load_config
+from aggregator.config import host_and_port, load_config
 from isthmus.errors import ConfigInvalid
 
 DIGEST = "ab" * 32
@@ -31,15 +31,6 @@ def test_plaintext_off_loopback_is_refused_until_it_is_allowed(tmp_path, host):
     with pytest.raises(ConfigInvalid, match="allow_plaintext"):
         load(tmp_path, f'listen = "{host}:1"')
     assert load(tmp_path, f'listen = "{host}:1"\nallow_plaintext = true').allow_plaintext
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("localhost", True), ("[::1]", True), ("10.0.0.1", False), ("x", False)],
-)
-def test_loopback_is_known(host, expected):
-    """Every name of this machine alone, and no other."""
-    assert expected is is_loopback(host)
 
 
 @pytest.mark.parametrize("listen", ["", ":", "1234", "host:", "host:x", ":80", "host:65536", "host:-1"])

@@ -2,7 +2,8 @@
 
 from argparse import Namespace
 
-from isthmus.errors import NotThere
+from isthmus.addresses import parse_address
+from isthmus.errors import ConfigInvalid, NotThere
 from isthmus.operator_client import OperatorClient
 
 
@@ -14,11 +15,15 @@ def connect(arguments: Namespace) -> OperatorClient:
     """A client for the aggregator and credentials that the command line or the environment name.
 
     Raises:
-        UsageProblem: One of the two is named nowhere.
+        UsageProblem: One of the two is named nowhere, or the address is none.
     """
     for option in ("aggregator", "credentials"):
         if not getattr(arguments, option):
             raise UsageProblem(f"Name it with --{option}, or in the environment as ISTHMUS_{option.upper()}.")
+    try:
+        parse_address(arguments.aggregator)
+    except ConfigInvalid as error:
+        raise UsageProblem(f"--aggregator {error}") from error
     return OperatorClient(
         arguments.aggregator, credentials=arguments.credentials, patience_seconds=arguments.patience_seconds
     )
