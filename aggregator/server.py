@@ -17,6 +17,7 @@ from aggregator.housekeeper import Housekeeper
 from aggregator.ledger import Ledger
 from aggregator.rpc.admin import AdminService
 from aggregator.rpc.creation import Creation
+from aggregator.rpc.door import Door
 from aggregator.rpc.interceptor import StatusInterceptor
 from aggregator.rpc.pushes import Pushes
 from aggregator.rpc.quota import Quota
@@ -53,6 +54,9 @@ OPTIONS = (
 _STOP_SECONDS = 5.0
 _SWEEP_SECONDS = 1.0
 
+_MAX_QUEUED_CALLS = 64
+"""Calls that may wait for a thread, above those that have one; more are refused at once."""
+
 
 class Aggregator:
     """A replica, serving from its construction until `stop`.
@@ -88,6 +92,7 @@ class Aggregator:
             on_store=self._tell_health,
         )
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
+        self._door = Door(config.limits.max_uploads)
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
         with ExitStack() as undo:
             undo.callback(self._scratch.close)
@@ -107,15 +112,16 @@ class Aggregator:
         self._advancing.stop(timeout=_STOP_SECONDS)
         self._housekeeper.stop(timeout=_STOP_SECONDS)
         self._pool.shutdown(wait=True)
+        self._door.close()
         self._scratch.close()
         log_event(_LOG, Event.AGGREGATOR_STOPPED)
 
     def _wired(self, ledger: Ledger, config: AggregatorConfig) -> grpc.Server:
         server = grpc.server(
             self._pool,
-            interceptors=[StatusInterceptor()],
+            interceptors=[StatusInterceptor(), self._door],
             options=OPTIONS,
-            maximum_concurrent_rpcs=config.limits.max_calls,
+            maximum_concurrent_rpcs=config.limits.max_calls + _MAX_QUEUED_CALLS,
         )
         limits = config.limits
         quota = Quota(max_staged_bytes=limits.max_staged_bytes_per_silo, max_attempts=limits.max_attempts_per_silo)
@@ -150,6 +156,7 @@ class Aggregator:
     def _cut_idle_uploads(self) -> None:
         while not self._stopped.wait(_SWEEP_SECONDS):
             self._slots.cut_idle()
+            self._door.cut_idle()
 
     def _on_change(self) -> None:
         self._watch.wake()

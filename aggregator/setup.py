@@ -85,6 +85,8 @@ def bind(server: grpc.Server, config: AggregatorConfig) -> int:
         ConfigInvalid: The port is taken or the address is not this machine's; or a certificate is wrong.
     """
     host, port = host_and_port(config.listen)
+    if wrong := _why_not(host, port):  # asked before gRPC, which would log it in its own words first
+        raise ConfigInvalid(f"The aggregator cannot listen on {host} port {port}: {wrong}")
     credentials = _server_credentials(config.tls) if config.tls else None
     try:
         if credentials is None:
@@ -94,7 +96,10 @@ def bind(server: grpc.Server, config: AggregatorConfig) -> int:
     except RuntimeError:
         bound = 0
     if bound == 0:
-        raise ConfigInvalid(f"The aggregator cannot listen on {host} port {port}: {_why_not(host, port)}")
+        raise ConfigInvalid(
+            f"The aggregator cannot listen on {host} port {port}, and the system does not say why. Try it again, "
+            "or set listen to another port."
+        )
     return bound
 
 
@@ -114,14 +119,15 @@ def _no_passphrase() -> bytes:
 
 
 def _why_not(host: str, port: int) -> str:
-    """Why an address cannot be bound, and what to do; asked of the system, since gRPC does not tell."""
+    """Why an address cannot be bound, and what to do; empty when it can."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC: what was closed just now is free
             probe.bind(address)
     except OSError as error:
         advice = "Stop what uses it" if error.errno == errno.EADDRINUSE else "Correct it"
         return f"{error.strerror or error}. {advice}, or set listen to another address (port 0 takes a free one)."
-    return "the system does not say why. Try it again, or set listen to another port."
+    return ""

@@ -22,7 +22,8 @@ def invite(store: Store, federation: str, silo: SiloRecord, *, replace: bool) ->
         )
     store.put_if_absent(keys.credential(federation, silo.credential_sha256), silo.silo.encode())
     key = keys.silo(federation, silo.silo)
-    if not store.put_if_absent(key, silo.to_json()):
+    # A bucket whose answer was lost may deny having created what stands, so what stands is asked.
+    if not store.put_if_absent(key, silo.to_json()) and store.get(key) != silo.to_json():
         if not replace:
             raise SiloExists(
                 f"Silo {silo.silo} is enrolled already. Invite it with replace to void its old credential."

@@ -9,6 +9,7 @@ import grpc
 from aggregator.ledger import Ledger
 from aggregator.rpc.creation import Creation
 from aggregator.rpc.identity import require_operator
+from aggregator.rpc.lineage import projectors_page
 from aggregator.rpc.overview import status_message, summary_message
 from aggregator.rpc.present import present_of
 from aggregator.rpc.pulls import chunks_of, require_offset
@@ -35,7 +36,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         ledger: Where everything is stored.
         operators: Hex SHA-256 of the operators' credentials.
         creation: Takes federations in.
-        slots: How many exports may run at once.
+        slots: How many exports and creations may run at once.
         authority_pem: What invitations carry so that silos trust this aggregator; may be empty.
         clock: The instant now, UTC.
         on_change: Called when a federation's state or silos changed.
@@ -65,10 +66,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.CreateFederationResponse:
         """See admin.proto."""
         require_operator(self._operators, context)
-        first = next(request_iterator, admin_pb2.CreateFederationRequest())
+        first = next(request_iterator)  # the door let no call in without it
         if first.WhichOneof("part") != "definition":
             raise RequestInvalid("The first part of a creation must be the definition.", check="order")
-        record, created = self._creation.receive(first.definition, request_iterator, now=self._clock())
+        with self._slots.creation(context) as alive:
+            record, created = self._creation.receive(first.definition, request_iterator, alive=alive, now=self._clock())
         if created:
             log_event(_LOG, Event.FEDERATION_CREATED, federation=record.federation.name)
             self._on_change()
@@ -142,8 +144,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListProjectorsResponse:
         """See admin.proto."""
         require_operator(self._operators, context)
-        lineage = self._ledger.lineage(request.federation)
-        return admin_pb2.ListProjectorsResponse(projectors=[manifest_to_proto(manifest) for manifest in lineage])
+        return projectors_page(self._ledger, request.federation, first_number=request.first_number)
 
     def ExportProjector(
         self, request: admin_pb2.ExportProjectorRequest, context: grpc.ServicerContext

@@ -4,7 +4,7 @@ Nothing is stored before all of it is right.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -28,13 +28,11 @@ from isthmus.errors import (
     PayloadTooLarge,
     StoreUnavailable,
 )
-from isthmus.federation import Federation, parse_federation
+from isthmus.federation import MAX_TOML_BYTES, Federation, parse_federation
 from isthmus.payload import MAX_HEADER_BYTES, PREFIX_BYTES, layout
 from isthmus.payload_header import parse_header, read_spec
 from isthmus.spec import ProjectorSpec
 from isthmus.v1 import admin_pb2
-
-MAX_TOML_BYTES = 256 << 10
 
 _BLOCK_BYTES = 1 << 20
 
@@ -58,9 +56,16 @@ class Creation:
         definition: admin_pb2.FederationDefinition,
         messages: Iterator[admin_pb2.CreateFederationRequest],
         *,
+        alive: Callable[[], None],
         now: datetime,
     ) -> tuple[FederationRecord, bool]:
         """The federation that stands, and whether this call created it.
+
+        Args:
+            definition: The stream's first part.
+            messages: The rest of it.
+            alive: Called at every chunk.
+            now: When it is created.
 
         Raises:
             FederationInvalid: The TOML is wrong, or its strategy cannot be carried out; see `check_strategy`.
@@ -75,7 +80,7 @@ class Creation:
         self._require_size(definition.projector_size_bytes)
         try:
             with aside(self._scratch) as file:
-                _receive(messages, definition, file=file)
+                _receive(messages, definition, file=file, alive=alive)
                 spec = _judge_projector(file, federation, size_bytes=definition.projector_size_bytes)
                 check_strategy(federation, spec)
                 created = self._ledger.create_federation(toml, federation, spec, projector=Path(file.name), now=now)
@@ -121,11 +126,16 @@ def _text(toml: bytes) -> str:
 
 
 def _receive(
-    messages: Iterator[admin_pb2.CreateFederationRequest], definition: admin_pb2.FederationDefinition, *, file: BinaryIO
+    messages: Iterator[admin_pb2.CreateFederationRequest],
+    definition: admin_pb2.FederationDefinition,
+    *,
+    file: BinaryIO,
+    alive: Callable[[], None],
 ) -> None:
     """Writes the stream's chunks to the file; returns when it holds the announced bytes."""
     size_bytes, digest, position = definition.projector_size_bytes, hashlib.sha256(), 0
     for chunk in chunks_until_finish(messages):
+        alive()
         require_next(chunk.offset_bytes, len(chunk.data), committed_bytes=position, size_bytes=size_bytes)
         file.write(chunk.data)
         digest.update(chunk.data)

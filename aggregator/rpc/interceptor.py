@@ -29,8 +29,7 @@ _LOG = logging.getLogger(__name__)
 Message = Any  # messages of every RPC pass here
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Behaviour = Callable[[Message, grpc.ServicerContext], Message]
-
+Behaviour = Callable[[Iterator[Message], grpc.ServicerContext], Message]
 
 _TOLD_HERE = (NotAllowed, NotThere, BadRequest, ComeBack)
 """What no other module logs: refused deltas and broken uploads have events of their own."""
@@ -44,7 +43,7 @@ _UNDECODABLE = _Undecodable()
 
 
 class StatusInterceptor(grpc.ServerInterceptor):
-    """Translates what servicers raise."""
+    """Translates what servicers and the door raise; stands before the door, which makes every request a stream."""
 
     def intercept_service(
         self,
@@ -63,15 +62,11 @@ def _translating(handler: "grpc.RpcMethodHandler[Any, Any]", *, method: str) -> 
         "request_deserializer": _never_raising(handler.request_deserializer or bytes),
         "response_serializer": handler.response_serializer,
     }
-    if handler.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(_call(handler.unary_unary, method), **codec)
-    if handler.unary_stream:
-        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), **codec)
     if handler.stream_unary:
         return grpc.stream_unary_rpc_method_handler(_call(handler.stream_unary, method), **codec)
     if handler.stream_stream:
         return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), **codec)
-    raise InvariantBroken(f"{method} has a handler without a behaviour.")
+    raise InvariantBroken(f"{method} has a handler that did not pass the door.")
 
 
 def _never_raising(deserialize: Callable[[bytes], Message]) -> Callable[[bytes], Message]:
@@ -85,9 +80,9 @@ def _never_raising(deserialize: Callable[[bytes], Message]) -> Callable[[bytes],
 
 
 def _call(behaviour: Behaviour, method: str) -> Behaviour:
-    def answer(request: Message, context: grpc.ServicerContext) -> Message:
+    def answer(requests: Iterator[Message], context: grpc.ServicerContext) -> Message:
         try:
-            return behaviour(_decodable(request), context)
+            return behaviour(map(_decoded, requests), context)
         except Exception as error:
             _end(error, context, method)
 
@@ -95,20 +90,13 @@ def _call(behaviour: Behaviour, method: str) -> Behaviour:
 
 
 def _stream(behaviour: Behaviour, method: str) -> Behaviour:
-    def answer(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
+    def answer(requests: Iterator[Message], context: grpc.ServicerContext) -> Iterator[Message]:
         try:
-            yield from behaviour(_decodable(request), context)
+            yield from behaviour(map(_decoded, requests), context)
         except Exception as error:
             _end(error, context, method)
 
     return answer
-
-
-def _decodable(request: Message) -> Message:
-    """The message, or the stream that raises when it comes to one that is no protobuf."""
-    if hasattr(request, "__next__"):
-        return (_decoded(message) for message in request)
-    return _decoded(request)
 
 
 def _decoded(message: Message) -> Message:

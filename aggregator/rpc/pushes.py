@@ -14,8 +14,9 @@ from aggregator.advance import counted
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.rpc.incoming import UploadSession
+from aggregator.rpc.openings import Cancellable
 from aggregator.rpc.quota import Quota, require_quota
-from aggregator.rpc.slots import Cancellable, Slots
+from aggregator.rpc.slots import Slots
 from isthmus.contribution import ContributionHeader, Receipt, push_id
 from isthmus.errors import (
     ContributionConflict,

@@ -8,7 +8,7 @@ import grpc
 
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Upload
-from aggregator.rpc.identity import caller_digest, silo_of_call
+from aggregator.rpc.identity import silo_of_call
 from aggregator.rpc.incoming import chunks_until_finish
 from aggregator.rpc.present import Present, present_of
 from aggregator.rpc.pulls import chunks_of, manifest_of, require_offset
@@ -105,9 +105,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self, request_iterator: Iterator[aggregator_pb2.PushDeltaRequest], context: grpc.ServicerContext
     ) -> aggregator_pb2.PushDeltaResponse:
         """See aggregator.proto."""
-        caller_digest(context)  # before its first message, which a stranger need never send
-        with self._slots.opening(context):
-            first = next(request_iterator, aggregator_pb2.PushDeltaRequest())
+        first = next(request_iterator)  # the door let no call in without it
         federation = first.header.federation
         silo = silo_of_call(self._ledger, federation, context).silo
         if first.WhichOneof("part") != "header":

@@ -1,6 +1,6 @@
-"""What one replica takes on at once: uploads, pulls, waiting polls. Over a limit the caller is told when to come back.
+"""What one replica takes on at once: uploads, pulls, creations, waiting polls.
 
-Knows no federation and no store; gRPC only as something to cancel.
+Over a limit the caller is told when to come back. Knows no federation and no store; gRPC only as something to cancel.
 """
 
 import enum
@@ -8,35 +8,27 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from aggregator.config import Limits
+from aggregator.rpc.openings import Cancellable
 from isthmus.errors import Overloaded
-
-OPENING_SECONDS = 10.0
-"""A stream that sends no first message for so long is cut off."""
 
 TAKEOVER_SECONDS = 5.0
 """How long a new stream of a push waits for the older one to stage its tail."""
+
+MAX_CREATIONS = 4
+"""How many federations may be created at once; each holds a file of its projector's size in the scratch folder."""
 
 BUSY_SECONDS = 2.0
 """When a caller that found no room should come back."""
 
 
-class Cancellable(Protocol):
-    """A call that can be cut off from another thread."""
-
-    def cancel(self) -> bool:
-        """Cuts it off; its request stream ends."""
-        ...
-
-
 class Kind(enum.StrEnum):
     """What a call is at."""
 
-    OPENING = "opening streams"
     UPLOAD = "uploads"
     PULL = "pulls"
+    CREATION = "creations of federations"
 
 
 @dataclass(slots=True, eq=False)
@@ -64,16 +56,6 @@ class Slots:
         self._changed = threading.Condition()
         self._held: set[Held] = set()
         self._num_polls = 0
-
-    @contextmanager
-    def opening(self, call: Cancellable) -> Iterator[None]:
-        """Holds a place for a stream that has not sent its first message: whoever it is holds a thread meanwhile.
-
-        Raises:
-            Overloaded: All are taken.
-        """
-        with self._hold(Held(Kind.OPENING, call, ("", ""), "", self._monotonic()), limit=self._limits.max_uploads):
-            yield
 
     @contextmanager
     def upload(self, push_id: str, *, silo: tuple[str, str], call: Cancellable) -> Iterator[Callable[[], None]]:
@@ -108,6 +90,17 @@ class Slots:
             yield alive
 
     @contextmanager
+    def creation(self, call: Cancellable) -> Iterator[Callable[[], None]]:
+        """Holds a slot for one creation of a federation; yields what to call whenever bytes arrive.
+
+        Raises:
+            Overloaded: All are taken.
+        """
+        held = Held(Kind.CREATION, call, ("", ""), "", self._monotonic())
+        with self._hold(held, limit=MAX_CREATIONS) as alive:
+            yield alive
+
+    @contextmanager
     def poll(self) -> Iterator[bool]:
         """Holds a slot for one waiting poll where one is free; yields whether the caller may wait."""
         with self._changed:
@@ -123,11 +116,7 @@ class Slots:
         """Cuts off whatever has moved no byte for too long; an upload stages its tail then."""
         now, limits = self._monotonic(), self._limits
         with self._changed:
-            idle = [
-                held.call
-                for held in self._held
-                if now - held.seen_at > (OPENING_SECONDS if held.kind is Kind.OPENING else limits.idle_seconds)
-            ]
+            idle = [held.call for held in self._held if now - held.seen_at > limits.idle_seconds]
         for call in idle:
             call.cancel()
 

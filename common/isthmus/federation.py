@@ -6,6 +6,7 @@ checks their names and options when the federation is created.
 
 import enum
 import math
+import re
 import tomllib
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,15 @@ from isthmus.contribution import Encoding
 from isthmus.errors import FederationInvalid
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+MAX_TOML_BYTES = 256 << 10
+"""Of a federation's file."""
+
+_MAX_TOLD = 8
+_MAX_TOLD_CHARACTERS = 96
+_LONG_KEY = re.compile(r"""(?<![\w.-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
+"""A dotted key of more than 32 parts: reading one takes time in the square of its length."""
 
 
 class FederationState(enum.StrEnum):
@@ -184,16 +194,31 @@ def parse_federation(toml: str) -> Federation:
     """The federation that this TOML describes.
 
     Raises:
-        FederationInvalid: It is no TOML, a key is unknown or missing, or a value is out of range; names the key.
+        FederationInvalid: It is too large, no TOML, a key is unknown or missing, or a value is out of range; names
+            the key.
     """
+    size_bytes = len(toml.encode("utf-8", "surrogatepass"))
+    if size_bytes > MAX_TOML_BYTES:
+        raise FederationInvalid(f"The federation's file has {size_bytes} bytes; at most {MAX_TOML_BYTES} are taken.")
+    if _LONG_KEY.search(toml):
+        raise FederationInvalid("The federation's file has a key of more than 32 parts; none that exists has over 4.")
     try:
-        return Federation.model_validate(tomllib.loads(toml))
+        return Federation.model_validate(_tables(toml))
     except tomllib.TOMLDecodeError as error:
         raise FederationInvalid(f"The federation's file is not valid TOML: {error}.") from error
     except RecursionError as error:
         raise FederationInvalid("The federation's file nests its values too deeply.") from error
     except ValidationError as error:
         raise FederationInvalid(f"The federation's file is wrong: {explain(error)}") from error
+
+
+def _tables(toml: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(toml)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # tomllib lets Python's limit on the digits of an integer through as it is
+        raise tomllib.TOMLDecodeError("An integer has more digits than anything here may have") from error
 
 
 _PLAIN_WORDS = {
@@ -207,13 +232,16 @@ _PLAIN_WORDS = {
 def explain(error: ValidationError) -> str:
     """Every problem that pydantic found, one sentence each, by dotted key.
 
-    Values are left out: they may be secrets.
+    Values are left out: they may be secrets. Of very many problems, or very long keys, not all is told.
     """
-    return " ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'the file'}: "
+    problems = error.errors(include_url=False, include_input=False)
+    told = [
+        f"{'.'.join(str(part) for part in problem['loc'])[:_MAX_TOLD_CHARACTERS] or 'the file'}: "
         f"{_PLAIN_WORDS.get(problem['type'], problem['msg'].removeprefix('Value error, '))}."
-        for problem in error.errors(include_url=False, include_input=False)
-    )
+        for problem in problems[:_MAX_TOLD]
+    ]
+    more = [f"And {len(problems) - _MAX_TOLD} more."] if len(problems) > _MAX_TOLD else []
+    return " ".join(told + more)
 
 
 def plan_of_round(federation: Federation, round_number: int) -> TrainingPlan:

@@ -145,8 +145,14 @@ class OperatorClient:
         Raises:
             IsthmusError: What the aggregator answered, or AggregatorUnreachable.
         """
-        reply = self._unary(self._stub.ListProjectors, admin_pb2.ListProjectorsRequest(federation=federation))
-        return [manifest_from_proto(manifest) for manifest in reply.projectors]
+        manifests: list[ProjectorManifest] = []
+        first_number = 0
+        while first_number or not manifests:
+            request = admin_pb2.ListProjectorsRequest(federation=federation, first_number=first_number)
+            reply = self._unary(self._stub.ListProjectors, request)
+            manifests += map(manifest_from_proto, reply.projectors)
+            first_number = reply.next_number
+        return manifests
 
     def export(
         self, federation: str, number: int, *, sink: Sink, report: Callable[[int, int], None] | None = None

@@ -3,6 +3,7 @@
 import pytest
 
 from aggregator.ledger import Ledger
+from aggregator.stores import Content
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import NameInvalid, SiloExists, SiloUnknown
 from tests.ledgers import NAME, after, credential, definition, found
@@ -88,3 +89,24 @@ def test_revoked_silo_is_known_by_its_credential(ledger: Ledger) -> None:
         (revoked.silo, revoked.active) if revoked else None,
         ledger.silo_of(NAME, credential("a")),
     )
+
+
+class LosesAnswers(MemoryStore):
+    """A bucket whose every answer to a creation is lost: its client repeats the put, finds the key, and says False."""
+
+    def put_if_absent(self, key: str, content: Content) -> bool:
+        """See Store."""
+        super().put_if_absent(key, content)
+        return False
+
+
+def test_invitation_whose_puts_lost_their_answers_is_valid() -> None:
+    """A credential is not lost because the bucket denies having created what this very call created."""
+    ledger = Ledger(LosesAnswers())
+    found(ledger, silos=())
+
+    invited = ledger.invite(NAME, "a", credential_sha256=credential("a"), now=NOW)
+
+    assert invited == ledger.silo_of(NAME, credential("a"))
+    with pytest.raises(SiloExists):
+        ledger.invite(NAME, "a", credential_sha256=credential("b"), now=after(1))

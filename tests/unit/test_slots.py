@@ -1,11 +1,12 @@
 """What one replica takes on at once."""
 
 import threading
+from contextlib import ExitStack
 
 import pytest
 
 from aggregator.config import Limits
-from aggregator.rpc.slots import Slots
+from aggregator.rpc.slots import MAX_CREATIONS, Slots
 from isthmus.errors import Overloaded
 
 NORTH, SOUTH = ("harbour", "north"), ("harbour", "south")
@@ -43,7 +44,7 @@ def test_slots_are_given_back(slots):
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), slots.upload("a", silo=NORTH, call=Call()):
             raise ZeroDivisionError
-        with slots.pull(Call()), slots.opening(Call()), slots.poll() as free:
+        with slots.pull(Call()), slots.creation(Call()), slots.poll() as free:
             assert free
 
 
@@ -84,16 +85,13 @@ def test_uploads_that_stand_still_are_cut_off(slots, clock):
     assert (False, True) == (moving.cut, still.cut)
 
 
-def test_streams_that_never_begin_are_cut_off(slots, clock):
-    """A stream without a first message is cut off soon, and only so many may be at that at once."""
-    silent = Call()
-    with slots.opening(silent), slots.opening(Call()):
-        with pytest.raises(Overloaded, match="2 opening streams"), slots.opening(Call()):
+def test_creations_over_the_limit_are_refused(slots):
+    """Each creation holds a file of its projector's size, so only so many run at once."""
+    with ExitStack() as stack:
+        for _ in range(MAX_CREATIONS):
+            stack.enter_context(slots.creation(Call()))
+        with pytest.raises(Overloaded, match="4 creations"), slots.creation(Call()):
             pass
-        clock[0] += 11
-        slots.cut_idle()
-
-    assert silent.cut
 
 
 def test_pulls_that_take_nothing_are_cut_off(slots, clock):

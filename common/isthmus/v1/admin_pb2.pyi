@@ -148,16 +148,20 @@ class RevokeSiloResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ListProjectorsRequest(_message.Message):
-    __slots__ = ("federation",)
+    __slots__ = ("federation", "first_number")
     FEDERATION_FIELD_NUMBER: _ClassVar[int]
+    FIRST_NUMBER_FIELD_NUMBER: _ClassVar[int]
     federation: str
-    def __init__(self, federation: _Optional[str] = ...) -> None: ...
+    first_number: int
+    def __init__(self, federation: _Optional[str] = ..., first_number: _Optional[int] = ...) -> None: ...
 
 class ListProjectorsResponse(_message.Message):
-    __slots__ = ("projectors",)
+    __slots__ = ("projectors", "next_number")
     PROJECTORS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     projectors: _containers.RepeatedCompositeFieldContainer[_projector_pb2.ProjectorManifest]
-    def __init__(self, projectors: _Optional[_Iterable[_Union[_projector_pb2.ProjectorManifest, _Mapping]]] = ...) -> None: ...
+    next_number: int
+    def __init__(self, projectors: _Optional[_Iterable[_Union[_projector_pb2.ProjectorManifest, _Mapping]]] = ..., next_number: _Optional[int] = ...) -> None: ...
 
 class ExportProjectorRequest(_message.Message):
     __slots__ = ("federation", "number", "offset_bytes")

@@ -154,10 +154,10 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListProjectors(self, request, context):
-        """Lists the manifests of all global projectors, from the initial one.
+        """Lists the manifests of global projectors in order, as many as one answer holds; ask again from `next_number`.
 
         Repeat: safe; reads only.
-        Errors: those of every RPC.
+        Errors: NOT_FOUND PROJECTOR_UNKNOWN: `first_number` was not published (yet).
         Order: after CreateFederation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
