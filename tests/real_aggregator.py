@@ -65,22 +65,36 @@ class RealAggregator:
 
 @contextmanager
 def real_aggregator(folder: Path, *, operators: Sequence[str] = (), settings: str = "") -> Iterator[RealAggregator]:
-    """A running aggregator over `folder`/store.
+    """A running aggregator over `folder`/store; see `real_replicas`."""
+    with real_replicas(folder, 1, operators=operators, settings=settings) as (aggregator,):
+        yield aggregator
+
+
+@contextmanager
+def real_replicas(
+    folder: Path, count: int, *, store: str = "store", operators: Sequence[str] = (), settings: str = ""
+) -> Iterator[list[RealAggregator]]:
+    """Running aggregators over one store, each a process of its own.
 
     Args:
         folder: Empty; the operator's credentials file is written there.
+        count: How many.
+        store: A folder within `folder`, or the URL of a bucket.
         operators: Hex digests of further operators' credentials.
-        settings: Further TOML of its configuration.
+        settings: Further TOML of their configuration.
     """
-    aggregator = RealAggregator(folder)
-    save_credentials(aggregator.operator, token_pem(new_token()))
-    digests = json.dumps([load_credentials(aggregator.operator).digest, *operators])
+    replicas = [RealAggregator(folder) for _ in range(count)]
+    save_credentials(replicas[0].operator, token_pem(new_token()))
+    digests = json.dumps([load_credentials(replicas[0].operator).digest, *operators])
     (folder / "aggregator.toml").write_text(
-        f'listen = "127.0.0.1:0"\nstore = "store"\noperator_credential_sha256 = {digests}\n'
+        f'listen = "127.0.0.1:0"\nstore = "{store}"\noperator_credential_sha256 = {digests}\n'
         f"advance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\n{settings}"
     )
-    aggregator.start()
     try:
-        yield aggregator
+        for replica in replicas:
+            replica.start()
+        yield replicas
     finally:
-        aggregator.kill()
+        for replica in replicas:
+            if replica.process is not None:
+                replica.kill()
