@@ -13,6 +13,11 @@ def catalog(federation: str = "") -> str:
     return f"catalog/{federation}" if federation else "catalog"
 
 
+def federation_prefix(federation: str) -> str:
+    """Prefix of all that belongs to a federation, but for its place in the catalog."""
+    return f"federations/{federation}"
+
+
 def federation_file(federation: str) -> str:
     """The federation, created once."""
     return f"federations/{federation}/federation.json"
@@ -48,14 +53,24 @@ def revocation(federation: str, name: str) -> str:
     return f"{revocations(federation)}/{name}"
 
 
+def credentials(federation: str) -> str:
+    """Prefix of all credentials that were ever issued."""
+    return f"federations/{federation}/credentials"
+
+
 def credential(federation: str, credential_sha256: str) -> str:
     """Which silo a credential was issued to; the enrolment tells whether it still is that silo's."""
-    return f"federations/{federation}/credentials/{credential_sha256}"
+    return f"{credentials(federation)}/{credential_sha256}"
+
+
+def all_uploads(federation: str) -> str:
+    """Prefix of everything staged."""
+    return f"federations/{federation}/uploads"
 
 
 def uploads(federation: str, round_number: int) -> str:
     """Prefix of everything staged for a round."""
-    return f"federations/{federation}/uploads/{round_number}"
+    return f"{all_uploads(federation)}/{round_number}"
 
 
 def uploads_of(federation: str, round_number: int, silo_name: str) -> str:
@@ -83,9 +98,14 @@ def dropped(upload: Upload, attempt: int) -> str:
     return f"{push(upload)}/{DROPPED}{attempt}"
 
 
+def round_prefix(federation: str, round_number: int) -> str:
+    """Prefix of a round's documents."""
+    return f"federations/{federation}/rounds/{round_number}"
+
+
 def contributions(federation: str, round_number: int) -> str:
     """Prefix of a round's contributions."""
-    return f"federations/{federation}/rounds/{round_number}/contributions"
+    return f"{round_prefix(federation, round_number)}/contributions"
 
 
 def contribution(federation: str, round_number: int, silo_name: str) -> str:
@@ -95,17 +115,17 @@ def contribution(federation: str, round_number: int, silo_name: str) -> str:
 
 def closing(federation: str, round_number: int) -> str:
     """The marker that a round is about to be cut, created once."""
-    return f"federations/{federation}/rounds/{round_number}/closing.json"
+    return f"{round_prefix(federation, round_number)}/closing.json"
 
 
 def roster(federation: str, round_number: int) -> str:
     """What a round aggregates, created once."""
-    return f"federations/{federation}/rounds/{round_number}/roster.json"
+    return f"{round_prefix(federation, round_number)}/roster.json"
 
 
 def removal(federation: str, round_number: int) -> str:
     """There once the deltas of a round that is over were removed, created once and before they go."""
-    return f"federations/{federation}/rounds/{round_number}/removed.json"
+    return f"{round_prefix(federation, round_number)}/removed.json"
 
 
 def projector(federation: str, number: int) -> str:
@@ -113,9 +133,14 @@ def projector(federation: str, number: int) -> str:
     return f"federations/{federation}/projectors/{number}.json"
 
 
+def blobs(federation: str) -> str:
+    """Prefix of all tensors."""
+    return f"federations/{federation}/blobs"
+
+
 def blob(federation: str, digest: bytes) -> str:
     """Tensors, named by the SHA-256 of their bytes."""
-    return f"federations/{federation}/blobs/{digest.hex()}"
+    return f"{blobs(federation)}/{digest.hex()}"
 
 
 def audits(federation: str, round_number: int) -> str:

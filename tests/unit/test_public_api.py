@@ -63,6 +63,8 @@ def test_verbs_of_the_command_line_are_frozen() -> None:
         "operator init",
         "verify",
         "housekeeping",
+        "export",
+        "import",
     ]
 
 

@@ -105,6 +105,18 @@ VERBS: dict[str, Verb] = {
         store.housekeeping_arguments,
         calls=False,
     ),
+    "export": Verb(
+        store.command("export"),
+        "copy a federation out of its store, to a folder or to another bucket",
+        store.export_arguments,
+        calls=False,
+    ),
+    "import": Verb(
+        store.command("import"),
+        "copy a federation into a store, from an export or from another store",
+        store.import_arguments,
+        calls=False,
+    ),
 }
 """Every verb; a space stands between a group and its verb."""
 

@@ -17,6 +17,8 @@ Command = Callable[[Namespace], Answer]
 COMMANDS: dict[str, str] = {
     "verify": "aggregator.commands.verify:verify",
     "housekeeping": "aggregator.commands.housekeeping:housekeeping",
+    "export": "aggregator.commands.moving:export_federation",
+    "import": "aggregator.commands.moving:import_federation",
 }
 """Where each verb's work stands, "module:function": a function from the parsed command line to an answer."""
 
@@ -72,3 +74,17 @@ def housekeeping_arguments(parser: ArgumentParser) -> None:
     """The options of `isthmus housekeeping`."""
     place_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
+
+
+def export_arguments(parser: ArgumentParser) -> None:
+    """The options of `isthmus export`."""
+    place_arguments(parser)
+    parser.add_argument("--out", required=True, metavar="URL", help="where to: a folder, or the address of a bucket")
+
+
+def import_arguments(parser: ArgumentParser) -> None:
+    """The options of `isthmus import`."""
+    place_arguments(parser)
+    parser.add_argument(
+        "--from", dest="source", required=True, metavar="URL", help="where from: an export's folder, or another store"
+    )

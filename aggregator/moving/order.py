@@ -1,0 +1,91 @@
+"""Which keys make up a federation, in the order in which a copy must write them. Only reads the source.
+
+Every document is written after what it refers to: staged bytes, contributions, the markers of the cut, blobs, then the
+manifest that makes a round's projector visible. A copy that ends anywhere holds what a replica that died might have
+left. What a document refers to is listed after the document was, so that nothing is missing that came in between.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aggregator.ledger import Ledger, keys
+from aggregator.stores import Entry, Store, exists
+from isthmus.federation import FederationState
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of a federation is copied.
+
+    Attributes:
+        federation: Its name.
+        latest: The newest global projector of the copy.
+        whole: Whether there is an open round that is copied too; a running federation's changes meanwhile.
+        left_out: The open round of a running federation, which is not copied; None where nothing is left out.
+    """
+
+    federation: str
+    latest: int
+    whole: bool
+    left_out: int | None = None
+
+    @property
+    def rounds(self) -> range:
+        """The rounds whose documents and staged bytes are copied."""
+        return range(1, self.latest + 1 + self.whole)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundKeys:
+    """What the store holds of one round, each part in the order in which it is written.
+
+    Attributes:
+        staged: Segments and markers of uploads.
+        documents: Contributions, then what decided the cut, then the audit records.
+        removed: Whether the round's deltas were removed: then what is still staged of it is not copied.
+    """
+
+    staged: list[Entry]
+    documents: list[Entry]
+    removed: bool
+
+
+def extent_of(source: Ledger, federation: str) -> Extent:
+    """How much of a federation can be copied so that it fits together.
+
+    Raises:
+        FederationUnknown: The source has no such federation.
+    """
+    record = source.federation(federation)
+    runs = source.state(federation) is FederationState.RUNNING
+    latest = source.latest_number(federation)
+    if latest == record.federation.rounds:
+        return Extent(federation, latest, whole=False)
+    return Extent(federation, latest, whole=not runs, left_out=latest + 1 if runs else None)
+
+
+def round_keys(source: Store, federation: str, number: int) -> RoundKeys:
+    """What the source holds of a round."""
+    contributions = f"{keys.contributions(federation, number)}/"
+    deciding = [entry for entry in source.list(keys.round_prefix(federation, number)) if contributions not in entry.key]
+    audits = list(source.list(keys.audits(federation, number)))
+    contributed = list(source.list(contributions.rstrip("/")))
+    removed = exists(source, keys.removal(federation, number))
+    return RoundKeys(
+        staged=[] if removed else list(source.list(keys.uploads(federation, number))),
+        documents=[*contributed, *deciding, *audits],
+        removed=removed,
+    )
+
+
+def blob_digests(source: Ledger, federation: str, number: int) -> list[bytes]:
+    """The blobs that the manifest of a global projector names."""
+    manifest = source.manifest(federation, number)
+    return [digest for digest in (manifest.digest, manifest.optimizer_state_digest) if digest]
+
+
+def operators_keys(source: Store, federation: str) -> Iterator[str]:
+    """Enrolments, credentials, revocations and state, as the operator left them: read once, when they are reached."""
+    for prefix in (keys.credentials(federation), keys.silos(federation), keys.revocations(federation)):
+        yield from (entry.key for entry in source.list(prefix))
+    yield from filter(lambda key: exists(source, key), (keys.state(federation), keys.finished(federation)))

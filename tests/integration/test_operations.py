@@ -1,0 +1,84 @@
+"""docs/operations.md: every command in it, run in its order against a real aggregator and real folders."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from isthmus import SiloClient
+from isthmus.cli import main
+from tests.real_aggregator import ROOT, real_aggregator
+
+DOCUMENT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+TOML = """
+name = "xray-captions"
+rounds = 3
+participation.silos = { min = 1, max = 1 }
+plan.learning_rate = { initial = 0.1 }
+projector = { kind = "mlp", options = { in_features = 4, hidden_features = 5, out_features = 6 } }
+"""
+
+Isthmus = Callable[..., str]
+
+
+def blocks() -> list[list[list[str]]]:
+    """The commands of each shell block, `isthmus` left out."""
+    found = re.findall(r"```sh\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    return [[shlex.split(line)[1:] for line in block.splitlines()] for block in found]
+
+
+@pytest.fixture
+def isthmus(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Isthmus:
+    """Runs a command in a folder of the test's own, expects it to succeed, and gives what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: str) -> str:
+        assert main(argv) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def push_round(address: str, credentials: Path) -> int:
+    """One round of a silo that moves every weight a little; which round it was."""
+    with SiloClient(address, federation="xray-captions", credentials=credentials) as hub:
+        current = hub.round()
+        local = {name: tensor + 0.01 for name, tensor in hub.pull(current).items()}
+        return hub.push(current, local, num_examples=8).round
+
+
+def test_commands_of_operations_do_what_it_says(
+    tmp_path: Path, isthmus: Isthmus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Housekeeping, a backup, a move to another store and an import work as written, and the silo goes on as before."""
+    housekeeping, backup, move, resume, imported = blocks()
+    (tmp_path / "federation.toml").write_text(TOML)
+    with real_aggregator(tmp_path) as aggregator:
+        (tmp_path / "old-store").symlink_to("store")
+        monkeypatch.setenv("ISTHMUS_AGGREGATOR", aggregator.address)
+        monkeypatch.setenv("ISTHMUS_CREDENTIALS", str(aggregator.operator))
+        isthmus("create", "federation.toml")
+        isthmus("silo", "invite", "north", "--federation", "xray-captions")
+        first = push_round(aggregator.address, tmp_path / "north.pem")
+        for command in [*housekeeping, *backup, *move]:
+            isthmus(*command)
+
+        (tmp_path / "old-store").unlink()
+        settings = tmp_path / "aggregator.toml"
+        settings.write_text(settings.read_text().replace('store = "store"', 'store = "new-store"'))
+        aggregator.restart()
+        status = [isthmus(*command) for command in resume][-1]
+        second = push_round(aggregator.address, tmp_path / "north.pem")
+
+    assert ("running" in status, 1, 2) == (True, first, second)
+    isthmus(*imported[0])
+    assert "recomputed" in isthmus("verify", "xray-captions", "--store", "other-store")
+
+
+def test_every_verb_of_the_store_is_explained() -> None:
+    """The page shows every command that works on the store itself."""
+    shown = {command[0] for block in blocks() for command in block}
+
+    assert {"verify", "housekeeping", "export", "import"} <= shown
