@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit format proto protocol-baseline golden benchmark compose-test clean
+.PHONY: help setup demo chaos test check unit format proto protocol-baseline golden benchmark compose-test clean
 
 help:               ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -35,6 +35,10 @@ check: $(READY)     ## format, lint, types, protocol, layering, generated code
 
 unit: $(READY)      ## the quick tests alone: no sockets, no processes that die
 	$(BIN)/python -m pytest -q -n 2 tests/unit tests/contract tests/property tests/hostile $(ARGS)
+
+chaos: export OMP_NUM_THREADS = 1
+chaos: $(READY)     ## 1,000 kills and every other fault at every point, about 15 minutes; reports/chaos (ARGS="--kills 100 --seed 7")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 format: $(READY)    ## rewrite the code in the house's format
 	$(BIN)/ruff format .

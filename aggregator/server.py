@@ -47,6 +47,7 @@ OPTIONS = (
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.keepalive_time_ms", 30_000),  # a silo that lost its power must not hold a call for hours
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),  # gRPC waits 60 s for a ping's answer whatever the line above says
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )

@@ -148,12 +148,22 @@ class LocalStore:
         for _ in range(_MAX_PLACE_TRIES):
             self._require_root()
             with suppress(FileNotFoundError):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folder(path.parent)
                 make()
                 break
         else:
             raise FileNotFoundError(errno.ENOENT, "its folders are removed as fast as they are made")
         self._sync(path.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Makes a folder and those above it, but never the store's own: a disk that went away is not replaced."""
+        if folder == self._root:
+            return
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
 
     def _sync(self, folder: Path) -> None:
         """Makes the entries of the folder and of all above it durable: any of them may have been made just now."""

@@ -192,6 +192,24 @@ def test_vanished_folder_is_not_an_empty_store(store: LocalStore, root: Path) ->
     assert [] == os.listdir(root)
 
 
+def test_disk_that_goes_away_under_a_put_is_not_replaced(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A put whose disk goes away after it looked for it makes no folder in its place, and says that it is gone."""
+    real, looks = LocalStore._require_root, iter((True,))
+
+    def goes_away_after_the_first_look(self: LocalStore) -> None:
+        real(self)
+        if next(looks, False):
+            root.rename(root.with_name("away"))
+
+    monkeypatch.setattr(LocalStore, "_require_root", goes_away_after_the_first_look)
+
+    with pytest.raises(StoreUnavailable, match="is gone"):
+        store.put_if_absent("a/b/c", b"content")
+    assert not root.exists()
+
+
 def test_folder_must_be_where_it_can_be_made(tmp_path: Path) -> None:
     """A store is made in a folder that exists; a path that leads nowhere is a mistake, not a wish."""
     with pytest.raises(ConfigInvalid, match=r"no folder .*nowhere"):

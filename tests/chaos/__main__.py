@@ -1,0 +1,96 @@
+"""Real replicas and agents, killed, stopped, cut off and lied to until every cell of the matrix is run.
+
+    python -m tests.chaos --seconds 900 --kills 1000 --seed 7
+
+Exit codes: 0 every cell was run and every run ended with the projectors of the undisturbed run; 1 not so.
+"""
+
+import argparse
+import os
+import random
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.chaos.cells import CELLS, SHORT_CELLS, Cell, is_possible, orders_for
+from tests.chaos.orders import Order
+from tests.chaos.processes import ROOT, nursery
+from tests.chaos.report import Report
+from tests.chaos.storm import Setting, Storm
+
+EXTRA_ORDERS = 50
+"""Kills are ordered in batches of so many until there are enough."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the storm, prints and writes the matrix; the exit code."""
+    options = _parser().parse_args(arguments)
+    local = not options.store
+    cells = tuple(cell for cell in _chosen(options) if is_possible(cell, local=local))
+    folder = Path(tempfile.mkdtemp(prefix="isthmus-chaos-", dir=options.folder))
+    setting = Setting(folder, options.store, options.rounds, options.seed, say=_say)
+    end = time.monotonic() + options.seconds
+    with nursery() as running:
+        storm = Storm(running, setting)
+        dice = random.Random(options.seed)
+        orders = list(orders_for(cells, times=options.times, dice=dice, start=1))
+        while orders and not storm.findings.problems and time.monotonic() < end:
+            storm.rage(orders, until=end)
+            start = orders[-1].number + 1
+            enough = storm.findings.num_kills >= options.kills
+            orders = [] if enough else _more_kills(cells, dice, start=start)
+    command = shlex.join(["python", "-m", "tests.chaos", *(sys.argv[1:] if arguments is None else arguments)])
+    report = Report(command, cells, storm.findings, options.kills, "local" if local else "bucket")
+    report.write(options.out)
+    sys.stdout.write(report.matrix())
+    for complaint in report.complaints:
+        _say(f"NOT GREEN: {complaint}")
+    if report.complaints:
+        _say(f"Repeat with: python -m tests.chaos --seed {options.seed} (its folders are under {folder})")
+        return 1
+    if options.log:
+        report.log(ROOT / "docs" / "LOG.md", today=datetime.now(UTC).date())
+    os.rmdir(folder)
+    return 0
+
+
+def _more_kills(cells: Sequence[Cell], dice: random.Random, *, start: int) -> list[Order]:
+    """A batch of kills at random points."""
+    deadly = [cell for cell in cells if cell.fault == "kill"]
+    return list(orders_for(dice.choices(deadly, k=EXTRA_ORDERS), times=1, dice=dice, start=start))
+
+
+def _chosen(options: argparse.Namespace) -> Sequence[Cell]:
+    if options.cell:
+        return [cell for cell in CELLS if str(cell) in options.cell]
+    return SHORT_CELLS if options.short else CELLS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=1500.0, help="give up what is not run by then")
+    parser.add_argument("--kills", type=int, default=1000, help="at least so many processes are killed")
+    parser.add_argument("--times", type=int, default=2, help="runs of every cell")
+    parser.add_argument("--seed", type=int, default=1, help="of all that is chosen at random")
+    parser.add_argument("--rounds", type=int, default=6, help="of each federation")
+    parser.add_argument("--store", default="", help="the URL of a bucket; absent: a local store for each run")
+    parser.add_argument("--short", action="store_true", help="only the cells of the default suite")
+    parser.add_argument(
+        "--cell", action="append", metavar="ROLE:POINT:FAULT", help="only this cell; may be given again"
+    )
+    parser.add_argument("--folder", type=Path, default=None, help="where the runs take place; absent: a temporary one")
+    parser.add_argument("--out", type=Path, default=ROOT / "reports" / "chaos", help="where the report is written")
+    parser.add_argument("--log", action="store_true", help="add the numbers to docs/LOG.md when all is green")
+    return parser
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What must be true of every run, whatever happened in it: read from the store, the silos' diaries and the logs."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+
+import isthmus.cli
+from aggregator.ledger import Ledger, keys
+from aggregator.stores import Store, open_store
+from tests.chaos.scene import FEDERATION, PRIVATE_WORDS, SILOS, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a run gave: hex digests of every projector and of every optimizer's state, from projector 0 on."""
+
+    projectors: tuple[str, ...]
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DiaryLine:
+    """What an agent did: "training", "kept", "receipt" or "settled"; in which round; and a receipt's digest."""
+
+    deed: str
+    round: int
+    digest: str = ""
+
+
+def lineage_of(scene: Scene) -> Lineage:
+    """All global projectors that the store has."""
+    manifests = scene.ledger().lineage(FEDERATION)
+    return Lineage(
+        tuple(manifest.digest.hex() for manifest in manifests),
+        tuple(manifest.optimizer_state_digest.hex() for manifest in manifests),
+    )
+
+
+def problems_of(scene: Scene, *, undisturbed: Lineage | None) -> Iterator[str]:
+    """Every way in which a finished run breaks an invariant, in sentences.
+
+    Args:
+        scene: The run.
+        undisturbed: What a run without any trouble gave; None: this is that run.
+    """
+    ledger, lineage = scene.ledger(), lineage_of(scene)
+    if len(lineage.projectors) != scene.rounds + 1:
+        yield f"{len(lineage.projectors) - 1} rounds are published instead of {scene.rounds}."
+        return
+    if undisturbed is not None and lineage != undisturbed:
+        first = next(
+            number
+            for number in range(scene.rounds + 1)
+            if (lineage.projectors[number], lineage.states[number])
+            != (undisturbed.projectors[number], undisturbed.states[number])
+        )
+        yield f"Projector {first} or its optimizer's state is not, bit for bit, that of the undisturbed run."
+    for number in range(1, scene.rounds + 1):
+        yield from _round_problems(ledger, number)
+    yield from verify_problems(scene)
+    yield from _unswept(open_store(scene.store), scene.rounds)
+    for silo in SILOS:
+        yield from diary_problems(silo, read_diary(scene, silo), ledger, rounds=scene.rounds)
+    yield from private_bytes(open_store(scene.store), scene)
+    yield from log_problems(scene)
+
+
+def _round_problems(ledger: Ledger, number: int) -> Iterator[str]:
+    """One roster, of every silo once."""
+    roster = ledger.roster(FEDERATION, number)
+    if roster is None or sorted(roster.silos) != sorted(SILOS):
+        yield f"The roster of round {number} has not every silo once: {roster}."
+    elif ledger.manifest(FEDERATION, number).roster_digest != roster.digest:
+        yield f"Projector {number} names another roster than the one that stands."
+    if ledger.contributors(FEDERATION, number) != tuple(sorted(SILOS)):
+        yield f"Round {number} has contributions of {ledger.contributors(FEDERATION, number)}."
+
+
+def verify_problems(scene: Scene) -> Iterator[str]:
+    """`isthmus verify` recomputes every projector from the store and finds every chain whole."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = isthmus.cli.main(["verify", FEDERATION, "--store", scene.store])
+    if code != 0:
+        yield f"isthmus verify says: {said.getvalue().strip()}"
+
+
+def _unswept(store: Store, rounds: int) -> Iterator[str]:
+    """Staged bytes that nothing refers to are gone, but for the last round: nobody advances after it."""
+    for number in range(1, rounds):
+        left = [entry.key for entry in store.list(keys.uploads(FEDERATION, number)) if "f" * 64 in entry.key]
+        if left:
+            yield f"What was abandoned in round {number} is still there: {left}."
+
+
+def read_diary(scene: Scene, silo: str) -> list[DiaryLine]:
+    """What the agents of a silo did."""
+    lines = (line.split() for line in scene.diary(silo).read_text().splitlines())
+    return [DiaryLine(deed, int(number), *rest) for deed, number, *rest in lines]
+
+
+def diary_problems(silo: str, diary: list[DiaryLine], ledger: Ledger, *, rounds: int) -> Iterator[str]:
+    """Every receipt was counted, none is missing, and no round was trained again once its delta was kept."""
+    for line in diary:
+        if line.deed == "receipt":
+            contribution = ledger.contribution(FEDERATION, line.round, silo)
+            if contribution is None or contribution.header.payload_digest.hex() != line.digest:
+                yield f"Silo {silo} has a receipt for round {line.round} that is not what was counted."
+    settled = Counter(line.round for line in diary if line.deed == "settled")
+    kept: set[int] = set()
+    for line in diary:
+        if line.deed == "training" and line.round in kept:
+            yield f"Silo {silo} trained round {line.round} again although its delta was kept."
+        if line.deed == "kept":
+            kept.add(line.round)
+    if kept != set(range(1, rounds + 1)):
+        yield f"Silo {silo} kept deltas of rounds {sorted(kept)} instead of 1 to {rounds}."
+    if not set(settled) <= kept:
+        yield f"Silo {silo} settled rounds {sorted(set(settled) - kept)} that it never kept."
+
+
+def private_bytes(store: Store, scene: Scene) -> Iterator[str]:
+    """No object and no key of the store holds a silo's path, a picture's name or a caption."""
+    words = tuple(word.encode() for word in (*PRIVATE_WORDS, str(scene.folder / "silos")))
+    for entry in store.list(""):
+        content = entry.key.encode() + store.get(entry.key)
+        for word in words:
+            if word in content:
+                yield f"The store's {entry.key} holds the private {word!r}."
+
+
+def log_problems(scene: Scene) -> Iterator[str]:
+    """No process logged a bug: an error of ours has no traceback, and nothing is logged as an error."""
+    for file in sorted(scene.folder.glob("*.log")):
+        for line in file.read_text(errors="replace").splitlines():
+            if line.startswith("{") and json.loads(line)["level"] in ("ERROR", "CRITICAL"):
+                yield f"{file.name} has an error: {line[:500]}"
+            elif line.startswith("Traceback"):
+                yield f"{file.name} has a traceback."

@@ -1,0 +1,139 @@
+"""Where a run takes place: a federation in a fresh store, silos with private pictures, settings of every process."""
+
+import json
+import random
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aggregator.ledger import Ledger
+from aggregator.ledger.documents import Upload
+from aggregator.stores import open_store
+from isthmus.credentials import load_credentials, new_token, save_credentials, token_pem
+from isthmus.federation import parse_federation
+from isthmus.spec import ProjectorSpec, TensorSpec
+from tests.chaos.silo import NUM_EXAMPLES
+from tests.rosters import payload_bytes, values
+from tests.silo_data import write_imagefolder
+
+FEDERATION = "storm"
+SILOS = tuple(NUM_EXAMPLES)
+NUM_REPLICAS = 3
+SPEC = ProjectorSpec((TensorSpec("bias", "F32", (512,)), TensorSpec("weight", "F32", (24, 1000))))
+"""98 KB: some twenty chunks and seven segments, as `shrunk` makes them."""
+
+PRIVATE_WORDS = ("rebeccapurple", "a caption that nobody may see")
+"""The name of each silo's picture and its caption."""
+
+DISK = "disk"
+"""The folder in which a local store's folder lies: with the disk away, a replica that starts makes no empty store."""
+
+ABANDONED = b"bytes of a push that its silo gave up"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One run's folder.
+
+    Attributes:
+        folder: Holds everything of the run.
+        store: The store's URL.
+        rounds: Of the federation.
+        ports: Of the replicas.
+    """
+
+    folder: Path
+    store: str
+    rounds: int
+    ports: tuple[int, ...]
+
+    @property
+    def orders(self) -> Path:
+        """Where the orders to fail lie."""
+        return self.folder / "orders"
+
+    @property
+    def replica_config(self) -> Path:
+        """The settings of all replicas."""
+        return self.folder / "aggregator.toml"
+
+    def silo(self, name: str) -> Path:
+        """The folder of one silo."""
+        return self.folder / "silos" / name
+
+    def diary(self, name: str) -> Path:
+        """What one silo's agents wrote down."""
+        return self.folder / f"{name}.diary"
+
+    def log(self, name: str) -> Path:
+        """The output of all processes of this name."""
+        return self.folder / f"{name}.log"
+
+    def ledger(self) -> Ledger:
+        """The store as it is now, remembering nothing."""
+        return Ledger(open_store(self.store))
+
+
+def definition(rounds: int) -> str:
+    """The federation's TOML: every silo is in every roster, so the result does not depend on who was slow."""
+    return f"""
+name = "{FEDERATION}"
+rounds = {rounds}
+participation = {{ silos = {{ min = {len(SILOS)}, max = {len(SILOS)} }}, seconds = {{ max = 3600 }} }}
+strategy.rule = {{ name = "mean" }}
+strategy.server_optimizer = {{ name = "nesterov", learning_rate = 0.7, momentum = 0.9 }}
+plan = {{ learning_rate = {{ initial = 0.001 }} }}
+"""
+
+
+def build(folder: Path, *, store: str, rounds: int, proxies: dict[str, int], dice: random.Random) -> Scene:
+    """Creates the federation, enrols the silos and writes all settings.
+
+    Args:
+        folder: Is made.
+        store: The URL of an empty store; "" puts one into the folder.
+        rounds: Of the federation.
+        proxies: Where each silo finds the replicas.
+        dice: Picks ports.
+    """
+    folder.mkdir(parents=True)
+    (folder / DISK).mkdir()
+    scene = Scene(folder, store or str(folder / DISK / "store"), rounds, tuple(free_ports(NUM_REPLICAS, dice)))
+    ledger, now, toml = scene.ledger(), datetime.now(UTC), definition(rounds)
+    initial = payload_bytes(values("initial", SPEC.num_elements), SPEC)
+    ledger.create_federation(toml, parse_federation(toml), SPEC, projector=initial, now=now)
+    for number in range(1, rounds + 1):
+        ledger.stage_segment(Upload(FEDERATION, number, SILOS[0], "f" * 64), offset_bytes=0, data=ABANDONED)
+    for silo in SILOS:
+        _write_silo(scene, silo, port=proxies[silo])
+        credentials = load_credentials(scene.silo(silo) / "silo.pem")
+        ledger.invite(FEDERATION, silo, credential_sha256=credentials.digest, now=now)
+    scene.replica_config.write_text(
+        f'listen = "127.0.0.1:0"\nstore = {json.dumps(scene.store)}\noperator_credential_sha256 = ["{"0" * 64}"]\n'
+        "advance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\ndrain_seconds = 1.0\n"
+        "[limits]\nidle_seconds = 3.0\n"
+    )
+    return scene
+
+
+def _write_silo(scene: Scene, silo: str, *, port: int) -> None:
+    folder, (picture, caption) = scene.silo(silo), PRIVATE_WORDS
+    write_imagefolder(folder / "pictures", {picture: caption})
+    save_credentials(folder / "silo.pem", token_pem(new_token()))
+    (folder / "silo.toml").write_text(
+        f'aggregator = "127.0.0.1:{port}"\nfederation = "{FEDERATION}"\ncredentials = "silo.pem"\nsilo = "{silo}"\n'
+        'state = "state"\n[data]\nfolder = "pictures"\n[trainer]\nname = "chaos"\n[compute]\nthreads = 1\n'
+    )
+
+
+def free_ports(count: int, dice: random.Random) -> list[int]:
+    """Ports that nobody listens on, out of the range from which the system gives ports by itself."""
+    found: list[int] = []
+    while len(found) < count:
+        port = dice.randint(20_000, 31_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if port not in found and probe.connect_ex(("127.0.0.1", port)) != 0:
+                found.append(port)
+    return found
