@@ -63,6 +63,7 @@ class TcpProxy:
 
     Args:
         target: "host:port" of the server; `target` may be changed, for the connections to come.
+        host: Where it listens: any address of loopback.
         port: Its own; 0: a free one.
 
     Attributes:
@@ -72,7 +73,7 @@ class TcpProxy:
         num_connections: Taken so far.
     """
 
-    def __init__(self, target: str, *, port: int = 0) -> None:
+    def __init__(self, target: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.target = target
         self.up = Direction()
         self.down = Direction()
@@ -80,8 +81,8 @@ class TcpProxy:
         self.num_connections = 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((host, port))
+        self.address = f"{host}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
