@@ -22,7 +22,7 @@ A rule that sums over a block (a Gram matrix) sums grain by grain, in order; the
 """
 
 _LONGEST = 2 * 1024 * 1024
-"""Values of the longest block: 8 MiB of float32, as much as one stored segment. Longer ones save nothing."""
+"""Values of the longest block: 8 MiB of float32. Longer ones save nothing."""
 
 _SCRATCH_BYTES = 128
 """Held per value of a block beside the roster's own: bytes just read, projector, optimizer state, intermediates."""

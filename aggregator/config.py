@@ -41,7 +41,7 @@ class Tls(_Table):
 class Limits(_Table):
     """What one replica takes on at once; with these, its memory does not depend on the number of silos.
 
-    An upload holds one 8 MiB segment and gRPC's 4 MiB window; a pull holds one 8 MiB read.
+    An upload holds one 4 MiB segment and gRPC's 2 MiB window; a pull holds one 4 MiB read.
     """
 
     max_uploads: int = Field(default=16, ge=1, le=1024)

@@ -8,7 +8,6 @@ from isthmus.projectors.initial import initial_projector
 from isthmus.uploads import chunks_of_parts
 
 NAME = "large"
-SEGMENT = 8 << 20
 TOML = f"""
 name = "{NAME}"
 rounds = 100

@@ -40,7 +40,7 @@ def require_offset(manifest: ProjectorManifest, offset_bytes: int) -> None:
 def chunks_of(
     ledger: Ledger, federation: str, manifest: ProjectorManifest, *, offset_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
-    """Every (offset, bytes) from the offset to the end; one read of 8 MiB in memory."""
+    """Every (offset, bytes) from the offset to the end; one read of 4 MiB in memory."""
     for start, size in spans(offset_bytes, manifest.size_bytes, step=SEGMENT_BYTES):
         data = ledger.read_blob(federation, manifest.digest, start=start, size=size)
         for offset, chunk in split(data):

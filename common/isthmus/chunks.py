@@ -11,8 +11,8 @@ CHUNK_BYTES = 1 << 20
 MAX_CHUNK_BYTES = 2 << 20
 """What both sides accept in one message."""
 
-SEGMENT_BYTES = 8 << 20
-"""What the aggregator stages at once; a part of an S3 multipart upload has at least 5 MiB."""
+SEGMENT_BYTES = 4 << 20
+"""What the aggregator stages at once. With gRPC's window it bounds what a broken upload sends twice, see ADR 0018."""
 
 MESSAGE_CAP_BYTES = 4 << 20
 """gRPC's own default limit for one message, stated so that it cannot drift."""

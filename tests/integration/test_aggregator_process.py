@@ -115,13 +115,14 @@ def test_killed_process_loses_nothing(config):
         silo = Silo(replica.address, operator.invite("north"))
         delta = silo.delta(LARGE)
         call = silo.start(opening_of(delta, 9 * MIB))
-        committed = eventually(lambda: silo.push_status(delta).committed_bytes)
+        committed = 8 * MIB
+        assert eventually(lambda: silo.push_status(delta).committed_bytes == committed)
         replica.end(signal.SIGKILL)
     with Replica(config) as replica:
         silo = Silo(replica.address, silo.credentials)
 
         assert call.done()
-        assert 8 * MIB == committed == silo.push_status(delta).committed_bytes
+        assert committed == silo.push_status(delta).committed_bytes
         assert delta.header.payload_digest == silo.push(delta, start=committed).payload_digest
         assert 2 == silo.round(after_round=1, wait_seconds=20).round
 

@@ -10,15 +10,14 @@ import pytest
 import torch
 
 from isthmus import SiloClient
-from isthmus.chunks import CHUNK_BYTES
 from isthmus.operator_client import OperatorClient
-from tests.large_federation import NAME, SEGMENT, found_large
+from tests.large_federation import NAME, found_large
 from tests.name_server import NameServer
 from tests.real_aggregator import RealAggregator, real_aggregator
 from tests.tcp_proxy import TcpProxy
 
-WINDOW = 4 << 20
-"""What gRPC has on its way to a replica beyond what that one took: its flow control's window."""
+MOST_RESENT = 8 << 20
+"""Bytes that one interruption may send twice: what a replica holds unstaged, and what is on its way to it."""
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
@@ -101,23 +100,23 @@ class Killing:
 
 @pytest.mark.parametrize("form", ["list", "name"])
 def test_push_goes_on_at_another_replica(replicas: Replicas, form: str) -> None:
-    """A push whose replica is killed gets its receipt elsewhere; no more than a segment and gRPC's window go twice."""
+    """A push whose replica is killed gets its receipt elsewhere, and few bytes go over the wire twice."""
     killing = Killing(replicas, phase="push", at_bytes=15 << 20)
     with SiloClient(
         replicas.address(form), federation=NAME, credentials=replicas.credentials, progress=killing
     ) as client:
         current = client.round()
         local = {name: tensor + 0.001 for name, tensor in client.pull(current).items()}
+        before = sum(proxy.up.num_bytes for proxy in replicas.proxies)
         receipt = client.push(current, local, num_examples=3)
+        resent = sum(proxy.up.num_bytes for proxy in replicas.proxies) - before - receipt.payload_size_bytes
         assert client.push(current, local, num_examples=3) == receipt
         assert client.round(after_round=current.number, wait_seconds=20).number == current.number + 1
     assert killing.killed is not None
     replicas.restart(killing.killed)
 
-    drops = [early - late for early, late in zip(killing.offsets, killing.offsets[1:], strict=False) if late <= early]
-    assert len(drops) == 1
-    assert drops[0] + CHUNK_BYTES <= SEGMENT + WINDOW + CHUNK_BYTES
     assert receipt.round == current.number
+    assert resent <= MOST_RESENT
 
 
 @pytest.mark.parametrize("form", ["list", "name"])
@@ -139,7 +138,7 @@ def test_pull_goes_on_at_another_replica(replicas: Replicas, form: str) -> None:
 
 @pytest.mark.parametrize("form", ["list", "name"])
 def test_one_replica_is_enough(replicas: Replicas, form: str) -> None:
-    """With two of three replicas gone every call of silo and operator still succeeds, without any patience."""
+    """With two of three replicas gone every call of silo and operator still succeeds."""
     for index in (0, 2):
         replicas.processes[index].kill()
     address = replicas.address(form)

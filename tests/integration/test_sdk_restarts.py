@@ -7,27 +7,9 @@ import pytest
 import torch
 
 from isthmus import SiloClient
-from isthmus.federation import parse_federation
-from isthmus.operator_client import OperatorClient
-from isthmus.projectors.initial import initial_projector
-from isthmus.uploads import chunks_of_parts
+from isthmus.chunks import SEGMENT_BYTES
+from tests.large_federation import NAME, found_large
 from tests.real_aggregator import RealAggregator, real_aggregator
-
-TOML = """
-name = "large"
-rounds = 3
-
-[participation]
-silos = { min = 1, max = 1 }
-
-[plan]
-learning_rate = { initial = 0.1 }
-
-[projector]
-kind = "mlp"
-options = { in_features = 1024, hidden_features = 2560, out_features = 1024 }
-"""
-SEGMENT = 8 << 20
 
 
 class Breaking:
@@ -62,11 +44,7 @@ class Breaking:
 def aggregator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAggregator]:
     """An aggregator with a federation of a projector of 21 MB and one silo, whose credentials lie beside its own."""
     with real_aggregator(tmp_path_factory.mktemp("aggregator")) as running:
-        with OperatorClient(running.address, credentials=running.operator) as client:
-            _, payload = initial_projector(parse_federation(TOML))
-            chunks = chunks_of_parts(payload.parts)
-            client.create(TOML, digest=payload.digest, size_bytes=payload.size_bytes, chunks=chunks)
-            (running.folder / "alpha.pem").write_text(client.invite("large", "alpha"))
+        found_large(running.address, operator=running.operator)
         yield running
 
 
@@ -74,7 +52,7 @@ def test_push_goes_on_after_the_aggregator_was_killed(aggregator: RealAggregator
     """A push through a SIGKILL of the aggregator gets its receipt, and durable segments are not sent again."""
     breaking = Breaking(aggregator, phase="push", at_bytes=19 << 20)
     with SiloClient(
-        aggregator.address, federation="large", credentials=aggregator.folder / "alpha.pem", progress=breaking
+        aggregator.address, federation=NAME, credentials=aggregator.folder / "alpha.pem", progress=breaking
     ) as client:
         current = client.round()
         local = {name: tensor + 0.001 for name, tensor in client.pull(current).items()}
@@ -85,7 +63,7 @@ def test_push_goes_on_after_the_aggregator_was_killed(aggregator: RealAggregator
             late for early, late in zip(breaking.offsets, breaking.offsets[1:], strict=False) if late <= early
         )
         assert receipt.num_examples == 3
-        assert after_restart > SEGMENT
+        assert after_restart > SEGMENT_BYTES
         assert client.round(after_round=current.number, wait_seconds=20).number == current.number + 1
         assert client.push(current, local, num_examples=3) == receipt
 
@@ -94,10 +72,10 @@ def test_pull_goes_on_after_the_aggregator_was_killed(aggregator: RealAggregator
     """A pull through a SIGKILL of the aggregator gives the same projector, and no byte comes twice."""
     breaking = Breaking(aggregator, phase="pull", at_bytes=9 << 20)
     credentials = aggregator.folder / "alpha.pem"
-    with SiloClient(aggregator.address, federation="large", credentials=credentials, progress=breaking) as client:
+    with SiloClient(aggregator.address, federation=NAME, credentials=credentials, progress=breaking) as client:
         pulled = client.pull(client.round())
         breaking.wait()
-    with SiloClient(aggregator.address, federation="large", credentials=credentials) as client:
+    with SiloClient(aggregator.address, federation=NAME, credentials=credentials) as client:
         again = client.pull(client.round())
 
     assert breaking.offsets == sorted(set(breaking.offsets))
