@@ -5,29 +5,21 @@ create-only: the closing marker, then the roster, then the manifest. All after t
 bytes, so whoever comes later, or twice, computes the same.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from aggregator.aggregate import Aggregated, RoundInputs, aggregate
-from aggregator.blocks import Payload, open_payload
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Closing, Contribution, Roster, RosterEntry
-from aggregator.ledger.records import FederationRecord
-from aggregator.rounds import RoundView, Wait, decide
-from aggregator.rules import RULES
-from aggregator.stores.aside import aside, clear
+from aggregator.publication import At, publish
+from aggregator.rounds import Cut, RoundView, Wait, decide, reason_of_cut
 from isthmus.contribution import Receipt
-from isthmus.errors import InvariantBroken, RoundClosed, StoreUnavailable
+from isthmus.errors import RoundClosed, StoreUnavailable
 from isthmus.federation import FederationState
 from isthmus.manifest import ProjectorManifest
 
 POINTS = ("decided", "closing", "listed", "roster", "combined", "blobs", "manifest")
 """Where a step may die, in order; `advance` calls `at` with each name when that much is done."""
-
-At = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +29,20 @@ class Waiting:
     round: int
     reason: str
     until: datetime | None
+    overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The round was cut and its global projector is visible, by this step or by a racing one."""
+    """The round was cut and its global projector is visible, by this step or by a racing one.
+
+    `unswept` says why what the round's end makes needless could not be deleted; empty when it was. A later round's end,
+    or housekeeping, deletes it.
+    """
 
     manifest: ProjectorManifest
     roster: Roster
+    unswept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,8 @@ def advance(
 
     Raises:
         FederationUnknown: There is no such federation.
-        StoreUnavailable: The store or the scratch folder failed; call again.
+        StoreUnavailable: The store failed; call again.
+        ScratchUnavailable: The scratch folder failed; call again once somebody has mended it.
         ConfigInvalid: The memory budget is too small for the roster.
         InvariantBroken: Stored bytes contradict each other, or replicas disagree about what they compute.
     """
@@ -115,163 +114,114 @@ def advance(
             return Paused(number) if state is FederationState.PAUSED else Finished(number)
         decision = decide(view_of(ledger, federation, number), record.federation.participation, now=now)
         if isinstance(decision, Wait):
-            return Waiting(number, decision.reason, decision.until)
+            return Waiting(number, decision.reason, decision.until, decision.overdue)
         at("decided")
-        closing = ledger.mark_closing(federation, Closing(round=number, reason=decision.reason, cut_at=now))
+        marker = Closing(round=number, reason=decision.reason, cut_at=now, without=decision.without)
+        closing = ledger.mark_closing(federation, marker)
     at("closing")
     roster = cut(ledger, federation, closing, at=at)
-    manifest = _publish(ledger, record, roster, memory_budget_bytes=memory_budget_bytes, scratch=scratch, at=at)
-    for swept in (number - 1, number):  # the earlier one again: its publisher may have died before it swept
-        ledger.sweep_uploads(federation, swept)
-    return Published(manifest, roster)
+    manifest = publish(ledger, roster, memory_budget_bytes=memory_budget_bytes, scratch=scratch, at=at)
+    return Published(manifest, roster, _sweep(ledger, federation, number))
+
+
+def _sweep(ledger: Ledger, federation: str, published: int) -> str:
+    """Deletes what was staged and is counted nowhere, of every round that this one ends; why not, if it failed."""
+    max_staleness = ledger.federation(federation).federation.participation.max_staleness
+    try:
+        for number in range(published - max_staleness - 1, published + 1):  # from one whose publisher may have died
+            ledger.sweep_uploads(federation, number)
+    except StoreUnavailable as error:
+        return str(error)
+    return ""
 
 
 def view_of(ledger: Ledger, federation: str, number: int) -> RoundView:
     """The open round as `rounds.decide` wants it: four listings, and a record for each silo that was refused."""
-    contributed = ledger.contributors(federation, number)
+    contributed = tuple(silo for silo, _ in pending(ledger, federation, number))
     troubled = set(ledger.recorded_silos(federation, number)) - set(contributed)
     return RoundView(
         number=number,
         opened_at=ledger.manifest(federation, number - 1).cut_at,
         contributed=contributed,
         active_silos=ledger.active_silos(federation),
-        refused=tuple(silo for silo in sorted(troubled) if ledger.last_refusal(federation, number, silo)),
+        refused=tuple(silo for silo in sorted(troubled) if ledger.was_refused(federation, number, silo)),
+        resumed_at=ledger.resumed_at(federation),
     )
+
+
+def pending(ledger: Ledger, federation: str, number: int) -> list[tuple[str, int]]:
+    """What the cut of a round takes as things stand: silo and round trained from, sorted.
+
+    Contributions to that round; in buffered mode also those to rounds up to `max_staleness` before it that no earlier
+    roster counted. Earlier rosters are all fixed, so two listings differ by what came between them alone.
+    """
+    oldest = max(1, number - ledger.federation(federation).federation.participation.max_staleness)
+    rosters = [(earlier, ledger.roster(federation, earlier)) for earlier in range(oldest, number)]
+    counted_already = {
+        (entry.silo, earlier - entry.staleness) for earlier, roster in rosters if roster for entry in roster.entries
+    }
+    rounds = range(oldest, number + 1)
+    listed = {(silo, trained) for trained in rounds for silo in ledger.contributors(federation, trained)}
+    return sorted(listed - counted_already)
 
 
 def cut(ledger: Ledger, federation: str, closing: Closing, *, at: At = lambda point: None) -> Roster:
     """Fixes the roster of a round whose closing marker stands; the roster that stands.
 
-    The listing comes after the marker: who committed a contribution and saw no marker is in it.
+    The listing comes after the marker: who committed a contribution and saw no marker is in it. Whether the quorum was
+    there is told by the listing too, so a round about to be abandoned is cut when the last silo comes in between.
     """
     standing = ledger.roster(federation, closing.round)
     if standing is None:
-        contributions = ledger.contributions(federation, closing.round)
+        listed = pending(ledger, federation, closing.round)
+        found = [ledger.contribution(federation, trained, silo) for silo, trained in listed]
         at("listed")
-        entries = tuple(RosterEntry(one.silo, one.digest) for one in contributions)
-        standing = ledger.fix_roster(Roster(federation, closing.round, entries, closing.reason, closing.cut_at))
+        contributions = [one for one in found if one]
+        standing = ledger.fix_roster(_roster(ledger, federation, closing, contributions=contributions))
     at("roster")
     return standing
 
 
-def counted(ledger: Ledger, contribution: Contribution) -> Receipt:
-    """The receipt of a committed contribution that is, or will be, in its round's roster.
+def _roster(ledger: Ledger, federation: str, closing: Closing, *, contributions: list[Contribution]) -> Roster:
+    quorum = ledger.federation(federation).federation.participation.silos.min
+    silos = [one.silo for one in contributions]
+    decision = Cut(closing.reason, closing.without)
+    return Roster(
+        federation=federation,
+        round=closing.round,
+        entries=tuple(_entry(one, counted_in=closing.round) for one in contributions),
+        reason=reason_of_cut(closing.round, decision, contributed=silos, quorum=quorum),
+        cut_at=closing.cut_at,
+        abandoned=len(contributions) < quorum,
+    )
 
-    No closing marker after the commit: whoever lists later finds the contribution, so it counts. With the marker, the
-    roster answers; where it is not fixed yet, this call fixes it (as any replica may) instead of waiting for one that
-    may have died.
+
+def _entry(contribution: Contribution, *, counted_in: int) -> RosterEntry:
+    return RosterEntry(contribution.silo, contribution.digest, counted_in - contribution.header.round)
+
+
+def counted(ledger: Ledger, contribution: Contribution) -> Receipt:
+    """The receipt of a committed contribution that is, or will be, in a roster.
+
+    Looked for in its own round; in buffered mode then in the later ones that its staleness allows. No closing marker
+    after the commit: whoever lists later finds the contribution, and no earlier roster has it, so that round counts
+    it. With the marker, the roster answers; where it is not fixed yet, this call fixes it (as any replica may) instead
+    of waiting for one that may have died.
 
     Raises:
-        RoundClosed: The roster left it out; details["currentRound"] is the round to go on with.
+        RoundClosed: No roster that may hold it does; details["currentRound"] is the round to go on with.
     """
-    federation, number = contribution.header.federation, contribution.header.round
-    closing = ledger.closing(federation, number)
-    if closing is None:
-        return contribution.receipt
-    roster = cut(ledger, federation, closing)
-    if RosterEntry(contribution.silo, contribution.digest) not in roster.entries:
-        raise RoundClosed(
-            f"Round {number} of federation {federation} was cut before the delta of silo {contribution.silo} was "
-            "counted. Pull the current projector and train again.",
-            currentRound=max(number + 1, round_of(ledger, federation)),
-        )
-    return contribution.receipt
-
-
-def _publish(
-    ledger: Ledger, record: FederationRecord, roster: Roster, *, memory_budget_bytes: int, scratch: Path, at: At
-) -> ProjectorManifest:
-    """Combines the roster, stores what comes out, then makes it visible; the manifest that stands."""
-    name = roster.federation
-    base = ledger.manifest(name, roster.round - 1)
-    contributions = ledger.roster_contributions(roster)
-    ledger.record_admissions(contributions)  # what is published is on record, even if every committer died
-    inputs = inputs_of(ledger, record, base, contributions=contributions)
-    try:
-        clear(scratch)
-        with aside(scratch) as projector, aside(scratch) as state:
-            aggregated = aggregate(
-                inputs,
-                record.federation.strategy,
-                memory_budget_bytes=memory_budget_bytes,
-                projector_out=projector,
-                state_out=state,
-            )
-            at("combined")
-            ledger.put_blob(name, Path(projector.name))
-            if aggregated.state is not None:
-                ledger.put_blob(name, Path(state.name))
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The scratch folder {scratch} failed ({error.strerror}). Make room in it, or name another one.",
-            retry_after_seconds=5.0,
-        ) from error
-    at("blobs")
-    manifest = manifest_of(record, base, roster, aggregated=aggregated, contributions=contributions)
-    standing = ledger.publish(name, manifest)
-    at("manifest")
-    if standing != manifest:
-        raise InvariantBroken(
-            f"Federation {name}, round {roster.round}: this replica computed projector {manifest.digest.hex()} and "
-            f"{standing.digest.hex()} stands. Replicas must run the same version on the same kind of machine."
-        )
-    return standing
-
-
-def inputs_of(
-    ledger: Ledger, record: FederationRecord, base: ProjectorManifest, *, contributions: list[Contribution]
-) -> RoundInputs:
-    """What a round's arithmetic reads: the projector it starts from, and its contributions in roster order."""
-    name, state = record.federation.name, base.optimizer_state_digest
-    return RoundInputs(
-        spec=record.spec,
-        encoding=record.federation.encoding,
-        projector=open_payload(ledger.blob(name, base.digest)),
-        state=open_payload(ledger.blob(name, state)) if state else None,
-        deltas=tuple(Payload(ledger.payload(one), one.data_start_bytes) for one in contributions),
-        num_examples=tuple(one.header.num_examples for one in contributions),
+    federation, trained = contribution.header.federation, contribution.header.round
+    definition = ledger.federation(federation).federation
+    last = max(trained, min(trained + definition.participation.max_staleness, definition.rounds))
+    for number in range(trained, last + 1):
+        closing = ledger.closing(federation, number)
+        if closing is None:
+            return replace(contribution.receipt, counted_in=number)
+        if _entry(contribution, counted_in=number) in cut(ledger, federation, closing).entries:
+            return replace(contribution.receipt, counted_in=number)
+    raise RoundClosed(
+        f"Round {last} of federation {federation} was cut before the delta of silo {contribution.silo} was counted. "
+        "Pull the current projector and train again.",
+        currentRound=max(last + 1, round_of(ledger, federation)),
     )
-
-
-def manifest_of(
-    record: FederationRecord,
-    base: ProjectorManifest,
-    roster: Roster,
-    *,
-    aggregated: Aggregated,
-    contributions: list[Contribution],
-) -> ProjectorManifest:
-    """What is known of the projector that a roster gave: a function of its arguments, whoever computes it."""
-    strategy = record.federation.strategy
-    return ProjectorManifest(
-        number=roster.round,
-        digest=aggregated.projector.digest,
-        size_bytes=aggregated.projector.size_bytes,
-        cut_at=roster.cut_at,
-        parent_digest=base.digest,
-        roster_digest=roster.digest,
-        rule=strategy.rule.name,
-        server_optimizer=strategy.server_optimizer.name,
-        optimizer_state_digest=aggregated.state.digest if aggregated.state else b"",
-        optimizer_state_size_bytes=aggregated.state.size_bytes if aggregated.state else 0,
-        silos=roster.silos,
-        num_examples=sum(one.header.num_examples for one in contributions),
-        metrics=mean_metrics(contributions),
-        tolerance=RULES[strategy.rule.name].tolerance,
-    )
-
-
-def mean_metrics(contributions: list[Contribution]) -> dict[str, float]:
-    """Means weighted by num_examples of the metrics that every contribution reports, summed in the order given.
-
-    A mean that is out of a float's range is left out: a silo's report must not keep a round from being published.
-    """
-    reported = [set(one.header.metrics) for one in contributions]
-    weights = [one.header.num_examples for one in contributions]
-    means = {}
-    for name in sorted(set.intersection(*reported) if reported else ()):
-        shares = (weight / sum(weights) for weight in weights)
-        mean = sum(share * one.header.metrics[name] for share, one in zip(shares, contributions, strict=True))
-        if math.isfinite(mean):
-            means[name] = mean
-    return means

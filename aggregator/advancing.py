@@ -18,7 +18,7 @@ class Advancing:
     """Advances all federations in turn, every `interval_seconds` or when woken.
 
     One federation's failure never stops another's rounds. What is logged is what changed: a reason to wait is told
-    once, not at every turn.
+    once, not at every turn; that a round's deadline passed without the quorum is told once more, as a warning.
 
     Args:
         ledger: Where everything stands.
@@ -50,6 +50,8 @@ class Advancing:
         self._on_store = on_store
         self._store_answers = True
         self._told: dict[str, str] = {}
+        self._overdue: dict[str, int] = {}
+        self._troubles: dict[str, str] = {}
         self._finished: set[str] = set()
         self._woken = threading.Event()
         self._stopped = False
@@ -68,6 +70,10 @@ class Advancing:
         self._stopped = True
         self._woken.set()
         self._thread.join(timeout)
+
+    def trouble(self, federation: str) -> str:
+        """Why the last step of a federation failed here; empty when it did not."""
+        return self._troubles.get(federation, "")
 
     def turn(self) -> None:
         """Advances every federation as far as it goes now."""
@@ -100,33 +106,63 @@ class Advancing:
                 memory_budget_bytes=self._memory_budget_bytes,
                 scratch=self._scratch,
             )
-        except StoreUnavailable as error:
-            self._tell_store(error)
-            return False
         except IsthmusError as error:
-            self._tell(name, str(error), Event.ADVANCE_FAILED, level=logging.ERROR)
+            self._troubles[name] = str(error)
+            if isinstance(error, StoreUnavailable):
+                self._tell_store(error)
+            else:
+                self._tell(name, str(error), Event.ADVANCE_FAILED, level=logging.ERROR)
             return False
+        self._troubles.pop(name, None)
         return self._tell_outcome(name, outcome)
 
     def _tell_outcome(self, name: str, outcome: Outcome) -> bool:
         match outcome:
-            case Waiting(reason=reason):
-                self._tell(name, reason, Event.ROUND_WAITING, round=outcome.round)
-            case Published(manifest=manifest, roster=roster):
-                log_event(
-                    _LOG,
-                    Event.PROJECTOR_PUBLISHED,
-                    federation=name,
-                    round=manifest.number,
-                    sha256=manifest.digest,
-                    silos=list(manifest.silos),
-                    num_examples=manifest.num_examples,
-                    reason=roster.reason,
-                )
-                self._on_publish()
+            case Waiting():
+                self._tell_waiting(name, outcome)
+            case Published():
+                self._tell_published(name, outcome)
             case Finished():
                 self._finished.add(name)
         return isinstance(outcome, Published)
+
+    def _tell_waiting(self, name: str, waiting: Waiting) -> None:
+        overdue = waiting.round if waiting.overdue else 0
+        if overdue and self._overdue.get(name) != overdue:
+            log_event(
+                _LOG,
+                Event.ROUND_OVERDUE,
+                logging.WARNING,
+                federation=name,
+                round=waiting.round,
+                reason=waiting.reason,
+            )
+        self._overdue[name] = overdue
+        self._tell(name, waiting.reason, Event.ROUND_WAITING, round=waiting.round)
+
+    def _tell_published(self, name: str, published: Published) -> None:
+        manifest, roster = published.manifest, published.roster
+        log_event(
+            _LOG,
+            Event.ROUND_ABANDONED if roster.abandoned else Event.PROJECTOR_PUBLISHED,
+            logging.WARNING if roster.abandoned else logging.INFO,
+            federation=name,
+            round=manifest.number,
+            sha256=manifest.digest,
+            silos=list(manifest.silos),
+            num_examples=manifest.num_examples,
+            reason=roster.reason,
+        )
+        if published.unswept:
+            log_event(
+                _LOG,
+                Event.SWEEP_FAILED,
+                logging.WARNING,
+                federation=name,
+                round=manifest.number,
+                reason=published.unswept,
+            )
+        self._on_publish()
 
     def _tell(self, name: str, text: str, event: Event, *, level: int = logging.INFO, **facts: object) -> None:
         if self._told.get(name) != text:

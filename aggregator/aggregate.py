@@ -12,6 +12,7 @@ from aggregator.blocks import Block, CombinedBlock, Payload, Reader, RosterBlock
 from aggregator.payload_writer import PayloadWriter, Written
 from aggregator.rules import build_rule, check_rule
 from aggregator.server_optimizers import ServerOptimizer, State, build_server_optimizer
+from aggregator.staleness import discounted
 from isthmus.codec import F32, encode
 from isthmus.contribution import Encoding
 from isthmus.errors import FederationInvalid, InvariantBroken, SpecMismatch
@@ -31,6 +32,7 @@ class RoundInputs:
         state: The server optimizer's state published with it; None before its first step.
         deltas: The roster's payloads, in roster order; at least one.
         num_examples: Aggregation weight of each, at least 1.
+        staleness: Rounds between the projector that each was trained from and this one; empty: all 0.
     """
 
     spec: ProjectorSpec
@@ -39,6 +41,7 @@ class RoundInputs:
     state: Payload | None
     deltas: tuple[Payload, ...]
     num_examples: tuple[int, ...]
+    staleness: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ def aggregate(
         inputs.num_examples,
         lambda: walk_payloads(inputs.spec, inputs.deltas, encoding=inputs.encoding, length=length),
     )
+    roster = discounted(roster, inputs.staleness, exponent=strategy.staleness_discount)
     owned = walk_payloads(inputs.spec, _owned(inputs, optimizer), encoding=Encoding.FP32, length=length)
     projector = PayloadWriter(projector_out, inputs.spec)
     state = PayloadWriter(state_out, state_spec(inputs.spec, optimizer.slots)) if optimizer.slots else None

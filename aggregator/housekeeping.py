@@ -129,13 +129,14 @@ def further(since: Tidied, done: Due) -> Tidied:
 def over(ledger: Ledger, record: FederationRecord, number: int) -> datetime | None:
     """When the round was over, so that nothing of it can be counted any more; None while something can.
 
-    That is when its global projector was published, or when the operator finished the federation, unless a cut had
-    begun: a cut that has begun is brought to its end.
+    That is when the last round that may count it was published, or when the operator finished the federation, unless a
+    cut had begun: a cut that has begun is brought to its end.
     """
     name = record.federation.name
     latest = ledger.latest_number(name)
-    if number <= latest:
-        return ledger.manifest(name, number).cut_at
+    last = min(number + record.federation.participation.max_staleness, record.federation.rounds)
+    if last <= latest:
+        return ledger.manifest(name, max(number, last)).cut_at
     finished_at = federations.finished_at(ledger.store, name)
     if finished_at is None or ledger.closing(name, latest + 1) is not None:
         return None

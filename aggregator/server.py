@@ -138,6 +138,7 @@ class Aggregator:
             authority_pem=read_pem(config.tls.authority) if config.tls and config.tls.authority else "",
             clock=_now,
             on_change=self._on_change,
+            trouble=self._advancing.trouble,
         )
         aggregator_pb2_grpc.add_AggregatorServiceServicer_to_server(silos, server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(operators, server)

@@ -87,7 +87,9 @@ class FakeHub:
         if file.exists() and json.loads(file.read_text()) != document:
             raise ContributionConflict("This silo contributed other bytes to this round.")
         self._count(file, document)
-        return Receipt("f", header.round, "s", header.payload_digest, len(content), header.num_examples, 1.0, NOW)
+        return Receipt(
+            "f", header.round, "s", header.payload_digest, len(content), header.num_examples, 1.0, NOW, header.round
+        )
 
     def count_another(self, round_number: int) -> None:
         """Counts other bytes of this silo, as if pushed by another agent with the same credentials."""

@@ -143,6 +143,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
             num_examples=self.header.num_examples,
             l2_norm=1.0,
             admitted_at=datetime(2026, 1, 1, tzinfo=UTC),
+            counted_in=self.header.round,
         )
         self.round += 1
 

@@ -42,11 +42,12 @@ def judge_header(
         federation: The one it contributes to.
         spec: That federation's.
         round_number: The open round.
-        base_digest: SHA-256 of the global projector that the open round starts from.
+        base_digest: SHA-256 of the global projector that the header's round starts from, if that round is still taken;
+            else of the open round's.
 
     Raises:
         HeaderInvalid: A field is missing or out of range.
-        RoundClosed: It is for an earlier round.
+        RoundClosed: It is for an earlier round than the federation's `max_staleness` allows.
         BaseStale: It is for a later round, or trained from another projector.
         SpecMismatch: It was trained against another spec.
         PayloadTooLarge: It announces more bytes than the spec's payload can have.
@@ -54,7 +55,8 @@ def judge_header(
         NumExamplesOutOfRange: The weight is not in 1..`max_num_examples`.
     """
     _require_fields(header, federation)
-    _require_round(header, round_number, base_digest)
+    _require_round(header, round_number, max_staleness=federation.participation.max_staleness)
+    _require_start(header, base_digest, open_round=round_number)
     _require_spec(header, spec)
     _require_size(header, spec)
     _require_num_examples(header.num_examples, federation.admission.max_num_examples)
@@ -89,15 +91,21 @@ def _invalid(field: str, *, check: str, measured: object, limit: object) -> Head
     )
 
 
-def _require_round(header: ContributionHeader, round_number: int, base_digest: bytes) -> None:
-    if header.round < round_number:
+def oldest_round(open_round: int, federation: Federation) -> int:
+    """The earliest round that deltas are still taken for."""
+    return max(1, open_round - federation.participation.max_staleness)
+
+
+def _require_round(header: ContributionHeader, round_number: int, *, max_staleness: int) -> None:
+    if header.round < round_number - max_staleness:
+        allowed = f", and deltas may be {max_staleness} behind" if max_staleness else ""
         raise RoundClosed(
-            f"Round {header.round} was cut before this delta was counted; round {round_number} is open. Pull the "
-            "current projector and train again.",
+            f"Round {header.round} was cut before this delta was counted; round {round_number} is open{allowed}. Pull "
+            "the current projector and train again.",
             currentRound=round_number,
             check="ROUND",
             measured=header.round,
-            limit=round_number,
+            limit=round_number - max_staleness,
         )
     if header.round > round_number:
         raise BaseStale(
@@ -108,11 +116,14 @@ def _require_round(header: ContributionHeader, round_number: int, base_digest: b
             measured=header.round,
             limit=round_number,
         )
+
+
+def _require_start(header: ContributionHeader, base_digest: bytes, *, open_round: int) -> None:
     if header.base_digest != base_digest:
         raise BaseStale(
-            f"The delta was trained from projector {header.base_digest.hex()[:12]}, but round {round_number} starts "
+            f"The delta was trained from projector {header.base_digest.hex()[:12]}, but round {header.round} starts "
             f"from {base_digest.hex()[:12]}. Pull the current projector and train again.",
-            currentRound=round_number,
+            currentRound=open_round,
             check="BASE",
             measured=header.base_digest.hex(),
             limit=base_digest.hex(),

@@ -14,7 +14,7 @@ from aggregator.ledger import keys
 from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
 from aggregator.ledger.documents import Contribution
 from aggregator.stores import Store
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, RefusedDelta
 
 MAX_REFUSALS = 256
 """Most refusals on record of one silo and round: a silo that goes on pushing what is refused fills no store."""
@@ -22,6 +22,9 @@ MAX_REFUSALS = 256
 ADMITTED = "delta.admitted"
 REFUSED = "delta.refused"
 """The values of an event's key "event", the same as in the log."""
+
+_REFUSED_DELTAS = frozenset(error.reason for error in RefusedDelta.__subclasses__())
+"""Reasons of refusals that are an answer to the round; a delta that came too late, or twice, is none."""
 
 _MAX_TEXT = 2000
 """Characters kept of a refusal's text: some of it is what a silo sent."""
@@ -126,11 +129,21 @@ def admission(store: Store, trail: Trail) -> AuditRecord | None:
 
 def last_refusal(store: Store, trail: Trail) -> str:
     """Why the last push was refused; empty when it was not, or there was none."""
+    return str(_last_refused(store, trail).get("message", ""))
+
+
+def was_refused(store: Store, trail: Trail) -> bool:
+    """Whether the last push brought a delta that admission refused; one of a round that is over tells nothing."""
+    return _last_refused(store, trail).get("reason", "") in _REFUSED_DELTAS
+
+
+def _last_refused(store: Store, trail: Trail) -> Fields:
+    """The event of the last push if it was refused, else nothing."""
     chain = _refusal_keys(store, trail)
     if not chain:
-        return ""
+        return {}
     last, admitted = _read(store, chain[-1]), admission(store, trail)
-    return "" if admitted is not None and admitted.at >= last.at else str(last.fields["event"]["message"])
+    return {} if admitted is not None and admitted.at >= last.at else dict(last.fields["event"])
 
 
 def first_broken_link(chain: Sequence[AuditRecord]) -> int | None:

@@ -73,7 +73,7 @@ class Contribution:
 
     @property
     def receipt(self) -> Receipt:
-        """What the silo is told; the same for every repeat of the push."""
+        """What the silo is told when its own round counts it; the same for every repeat of the push."""
         return Receipt(
             federation=self.header.federation,
             round=self.header.round,
@@ -83,6 +83,7 @@ class Contribution:
             num_examples=self.header.num_examples,
             l2_norm=self.l2_norm,
             admitted_at=self.admitted_at,
+            counted_in=self.header.round,
         )
 
     @property
@@ -143,43 +144,60 @@ class Closing:
 
     Attributes:
         round: Which round.
-        reason: Why it is cut, in one sentence.
+        reason: Why, as a clause: what follows "because".
         cut_at: When that was decided; the roster and the manifest carry the same instant.
+        without: Whom it was decided without, sorted; one who comes before the listing is in the roster nevertheless.
     """
 
     round: int
     reason: str
     cut_at: datetime
+    without: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         """The document `closing.json`."""
-        return canonical({"cut_at": from_instant(self.cut_at), "reason": self.reason, "round": self.round})
+        return canonical(
+            {
+                "cut_at": from_instant(self.cut_at),
+                "reason": self.reason,
+                "round": self.round,
+                "without": list(self.without),
+            }
+        )
 
     @classmethod
     def from_json(cls, document: bytes) -> "Closing":
         """The marker that `to_json` wrote."""
         fields: Fields = fields_of(document)
-        return cls(round=fields["round"], reason=fields["reason"], cut_at=to_instant(fields["cut_at"]))
+        return cls(**(fields | {"cut_at": to_instant(fields["cut_at"]), "without": tuple(fields["without"])}))
 
 
 @dataclass(frozen=True, slots=True)
 class RosterEntry:
-    """One contribution of a roster, by silo and by the digest of its document."""
+    """One contribution of a roster.
+
+    Attributes:
+        silo: Whose it is.
+        contribution_digest: SHA-256 of its document.
+        staleness: The roster's round minus the round that it was trained from; above 0 in buffered mode alone.
+    """
 
     silo: str
     contribution_digest: bytes
+    staleness: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The contributions that a round aggregates, in aggregation order (by silo); fixed once.
+    """The contributions that a round aggregates, in aggregation order; fixed once.
 
     Attributes:
         federation: Which federation.
         round: Which round.
-        entries: Sorted by silo.
-        reason: Why the round was cut, in one sentence.
+        entries: Sorted by silo, then by the round that they were trained from.
+        reason: Why the round was cut or abandoned, in one sentence.
         cut_at: When.
+        abandoned: The quorum was not there: these contributions were received and are not aggregated.
     """
 
     federation: str
@@ -187,6 +205,7 @@ class Roster:
     entries: tuple[RosterEntry, ...]
     reason: str
     cut_at: datetime
+    abandoned: bool = False
 
     @property
     def silos(self) -> tuple[str, ...]:
@@ -202,8 +221,9 @@ class Roster:
         """The document `roster.json`."""
         return canonical(
             {
+                "abandoned": self.abandoned,
                 "cut_at": from_instant(self.cut_at),
-                "entries": [[entry.silo, entry.contribution_digest.hex()] for entry in self.entries],
+                "entries": [[entry.silo, entry.contribution_digest.hex(), entry.staleness] for entry in self.entries],
                 "federation": self.federation,
                 "reason": self.reason,
                 "round": self.round,
@@ -217,9 +237,12 @@ class Roster:
         return cls(
             federation=fields["federation"],
             round=fields["round"],
-            entries=tuple(RosterEntry(silo, bytes.fromhex(digest)) for silo, digest in fields["entries"]),
+            entries=tuple(
+                RosterEntry(silo, bytes.fromhex(digest), staleness) for silo, digest, staleness in fields["entries"]
+            ),
             reason=fields["reason"],
             cut_at=to_instant(fields["cut_at"]),
+            abandoned=fields["abandoned"],
         )
 
 

@@ -72,12 +72,23 @@ def finished_at(store: Store, name: str) -> datetime | None:
         return None
 
 
+def resumed_at(store: Store, name: str) -> datetime | None:
+    """When the operator last resumed it; None when it was never paused, or is."""
+    try:
+        fields = fields_of(store.get(keys.state(name)))
+    except KeyError:
+        return None
+    return to_instant(fields["changed_at"]) if fields["state"] == FederationState.RUNNING else None
+
+
 def set_state(store: Store, name: str, state_wanted: FederationState, *, reason: str, now: datetime) -> None:
     """Pauses, resumes or finishes a federation; see `Ledger.set_state`."""
     document = canonical({"changed_at": from_instant(now), "reason": reason, "state": state_wanted.value})
     if state_wanted is FederationState.FINISHED:
         store.put_if_absent(keys.finished(name), document)
-    elif state(store, name) is FederationState.FINISHED:
+        return
+    standing = state(store, name)
+    if standing is FederationState.FINISHED:
         raise FederationFinished(f"Federation {name} is finished, and that is final. Create another one.")
-    else:
+    if standing is not state_wanted:  # a repeat must not look like another pause, or begin the round's time anew
         store.put(keys.state(name), document)

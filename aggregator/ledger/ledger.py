@@ -85,6 +85,10 @@ class Ledger:
         self.federation(name)
         return federations.state(self._store, name)
 
+    def resumed_at(self, name: str) -> datetime | None:
+        """When the operator last resumed the federation; None when it was never paused, or is."""
+        return federations.resumed_at(self._store, name)
+
     def set_state(self, name: str, state: FederationState, *, reason: str, now: datetime) -> None:
         """Pauses, resumes or finishes a federation; the same state twice is no error.
 
@@ -209,12 +213,15 @@ class Ledger:
         staging.drop(self._store, upload)
 
     def sweep_uploads(self, federation: str, round_number: int) -> int:
-        """Deletes what was staged for a published round and is in no contribution of its roster; how many keys."""
-        roster = self.roster(federation, round_number)
-        if roster is None or round_number > self.latest_number(federation):
+        """Deletes what was staged for a round, once it can be counted no more and no roster did; how many keys."""
+        definition = self.federation(federation).federation
+        last = min(round_number + definition.participation.max_staleness, definition.rounds)
+        if not 1 <= round_number <= last <= self.latest_number(federation):
             return 0
-        prefix = keys.uploads(federation, round_number)
-        return staging.sweep(self._store, prefix, kept=self.roster_contributions(roster))
+        rosters = [self.roster(federation, number) for number in range(round_number, last + 1)]
+        counted = [one for roster in rosters if roster for one in self.roster_contributions(roster)]
+        kept = [one for one in counted if one.header.round == round_number]
+        return staging.sweep(self._store, keys.uploads(federation, round_number), kept=kept)
 
     def commit_contribution(self, contribution: Contribution) -> Contribution:
         """Makes a contribution durable; the one that stands, which is an earlier one of the same payload if any.
@@ -281,7 +288,7 @@ class Ledger:
         """
         found = []
         for entry in roster.entries:
-            contribution = self.contribution(roster.federation, roster.round, entry.silo)
+            contribution = self.contribution(roster.federation, roster.round - entry.staleness, entry.silo)
             if contribution is None or contribution.digest != entry.contribution_digest:
                 raise InvariantBroken(
                     f"Federation {roster.federation}, round {roster.round}: the store's contribution of silo "
@@ -322,6 +329,10 @@ class Ledger:
     def last_refusal(self, federation: str, round_number: int, silo: str) -> str:
         """Why the silo's last push to this round was refused; empty when it was not, or there was none."""
         return audit.last_refusal(self._store, audit.Trail(federation, round_number, silo))
+
+    def was_refused(self, federation: str, round_number: int, silo: str) -> bool:
+        """Whether admission refused the silo's last delta for this round; see `audit.was_refused`."""
+        return audit.was_refused(self._store, audit.Trail(federation, round_number, silo))
 
     def recorded_silos(self, federation: str, round_number: int) -> tuple[str, ...]:
         """Silos with any push to this round on record, sorted; one listing."""

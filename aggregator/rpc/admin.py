@@ -40,6 +40,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         authority_pem: What invitations carry so that silos trust this aggregator; may be empty.
         clock: The instant now, UTC.
         on_change: Called when a federation's state or silos changed.
+        trouble: Why this replica's last step of a federation failed; empty when it did not.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         authority_pem: str,
         clock: Callable[[], datetime],
         on_change: Callable[[], None],
+        trouble: Callable[[str], str],
     ) -> None:
         self._ledger = ledger
         self._operators = operators
@@ -60,6 +62,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._authority_pem = authority_pem
         self._clock = clock
         self._on_change = on_change
+        self._trouble = trouble
 
     def CreateFederation(
         self, request_iterator: Iterator[admin_pb2.CreateFederationRequest], context: grpc.ServicerContext
@@ -110,7 +113,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """See admin.proto."""
         require_operator(self._operators, context)
         present = present_of(self._ledger, request.federation, now=self._clock())
-        return status_message(self._ledger, present)
+        return status_message(self._ledger, present, trouble=self._trouble(request.federation))
 
     def InviteSilo(
         self, request: admin_pb2.InviteSiloRequest, context: grpc.ServicerContext

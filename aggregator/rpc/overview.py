@@ -1,12 +1,18 @@
 """A federation's present as messages: what GetStatus and ListFederations tell an operator."""
 
 from collections import Counter
+from dataclasses import replace
 
+from aggregator.advance import pending
 from aggregator.ledger import Ledger
 from aggregator.ledger.records import SiloRecord
 from aggregator.rpc.present import Present
+from isthmus.federation import FederationState
 from isthmus.v1 import admin_pb2
 from isthmus.wire import instant_to_proto, manifest_to_proto, receipt_to_proto, spec_to_proto, state_to_proto
+
+MAX_ABANDONED_ROUNDS = 20
+"""Abandoned rounds that a status names; more are counted."""
 
 
 def summary_message(present: Present) -> admin_pb2.FederationSummary:
@@ -21,32 +27,70 @@ def summary_message(present: Present) -> admin_pb2.FederationSummary:
     )
 
 
-def status_message(ledger: Ledger, present: Present) -> admin_pb2.GetStatusResponse:
-    """Everything about a federation's present. Reads the ledger for what the present leaves out: the silos' pasts."""
-    name = present.record.federation.name
-    past = Counter(silo for manifest in ledger.lineage(name) for silo in manifest.silos)
+def status_message(ledger: Ledger, present: Present, *, trouble: str) -> admin_pb2.GetStatusResponse:
+    """Everything about a federation's present. Reads the ledger for what the present leaves out: the silos' pasts.
+
+    `trouble` is why this replica's last step of the federation failed; empty when it did not.
+    """
+    federation, closing = present.record.federation, present.closing
+    lineage = ledger.lineage(federation.name)
+    abandoned = [manifest.number for manifest in lineage if manifest.abandoned]
     return admin_pb2.GetStatusResponse(
         summary=summary_message(present),
         waiting_for=present.waiting_for,
-        opened_at=instant_to_proto(present.view.opened_at),
+        opened_at=instant_to_proto(present.view.starts_at),
         deadline=instant_to_proto(present.deadline) if present.deadline else None,
-        silos=[_silo_message(ledger, present, silo, num_contributions=past[silo.silo]) for silo in ledger.silos(name)],
+        silos=_silo_messages(ledger, present, Counter(silo for manifest in lineage for silo in manifest.silos)),
         spec=spec_to_proto(present.record.spec),
         latest=manifest_to_proto(present.base),
+        num_contributions=len(present.view.contributed),
+        quorum=federation.participation.silos.min,
+        max_staleness=federation.participation.max_staleness,
+        overdue=present.overdue,
+        abandoned_rounds=abandoned[-MAX_ABANDONED_ROUNDS:],
+        num_abandoned_rounds=len(abandoned),
+        cut_began_at=instant_to_proto(closing.cut_at) if closing else None,
+        trouble=trouble,
     )
 
 
-def _silo_message(
-    ledger: Ledger, present: Present, silo: SiloRecord, *, num_contributions: int
-) -> admin_pb2.SiloStatus:
+def _silo_messages(ledger: Ledger, present: Present, past: Counter[str]) -> list[admin_pb2.SiloStatus]:
     name = present.record.federation.name
-    contributed = silo.silo in present.view.contributed
-    contribution = ledger.contribution(name, present.round, silo.silo) if contributed else None
-    refused = silo.silo in present.view.refused
+    contributed = pending(ledger, name, present.round)
+    newest = dict(contributed)  # sorted by round within a silo, so the last one stands
+    past.update(silo for silo, _ in contributed)
+    recorded = ledger.recorded_silos(name, present.round)
+    return [
+        _silo_message(
+            ledger,
+            present,
+            silo,
+            trained=newest.get(silo.silo),
+            num_contributions=past[silo.silo],
+            last_refusal=ledger.last_refusal(name, present.round, silo.silo) if silo.silo in recorded else "",
+        )
+        for silo in ledger.silos(name)
+    ]
+
+
+def _silo_message(
+    ledger: Ledger,
+    present: Present,
+    silo: SiloRecord,
+    *,
+    trained: int | None,
+    num_contributions: int,
+    last_refusal: str,
+) -> admin_pb2.SiloStatus:
+    contribution = ledger.contribution(present.record.federation.name, trained, silo.silo) if trained else None
+    receipt = replace(contribution.receipt, counted_in=present.round) if contribution else None
+    waited_for = present.state is FederationState.RUNNING and silo.silo in present.view.waited_for
+    since = max(present.view.starts_at, silo.invited_at)
     return admin_pb2.SiloStatus(
         silo=silo.silo,
         active=silo.active,
-        receipt=receipt_to_proto(contribution.receipt) if contribution else None,
-        last_refusal=ledger.last_refusal(name, present.round, silo.silo) if refused else "",
-        num_contributions=num_contributions + contributed,
+        receipt=receipt_to_proto(receipt) if receipt else None,
+        last_refusal=last_refusal if receipt is None else "",
+        num_contributions=num_contributions,
+        waited_for_since=instant_to_proto(since) if waited_for else None,
     )

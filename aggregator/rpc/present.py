@@ -5,8 +5,9 @@ from datetime import datetime
 
 from aggregator.advance import round_of, state_of, view_of
 from aggregator.ledger import Ledger
+from aggregator.ledger.documents import Closing
 from aggregator.ledger.records import FederationRecord
-from aggregator.rounds import RoundView, deadline, decide
+from aggregator.rounds import Cut, RoundView, Wait, clock, deadline, decide
 from isthmus.federation import FederationState
 from isthmus.manifest import ProjectorManifest
 
@@ -21,7 +22,9 @@ class Present:
         round: The open one; after the last, the number of rounds + 1.
         base: Manifest of the projector that the round starts from.
         view: The open round; after the last one, empty.
-        waiting_for: What the round waits for, in one sentence.
+        closing: The marker that the round is being cut; None while it is open.
+        waiting_for: What the round waits for, in words.
+        overdue: Its deadline has passed without the quorum.
     """
 
     record: FederationRecord
@@ -29,14 +32,16 @@ class Present:
     round: int
     base: ProjectorManifest
     view: RoundView
+    closing: Closing | None
     waiting_for: str
+    overdue: bool
 
     @property
     def deadline(self) -> datetime | None:
         """When the open round may be cut with the quorum; None when none is running."""
         if self.state is not FederationState.RUNNING:
             return None
-        return deadline(self.view.opened_at, self.record.federation.participation)
+        return deadline(self.view, self.record.federation.participation)
 
 
 def present_of(ledger: Ledger, federation: str, *, now: datetime) -> Present:
@@ -49,21 +54,37 @@ def present_of(ledger: Ledger, federation: str, *, now: datetime) -> Present:
     number = round_of(ledger, federation)
     state = state_of(ledger, federation)
     view = view_of(ledger, federation, number)
+    closing = ledger.closing(federation, number)
+    decision = decide(view, record.federation.participation, now=now)
+    waits = state is FederationState.RUNNING and closing is None
     return Present(
         record=record,
         state=state,
         round=number,
         base=ledger.manifest(federation, number - 1),
         view=view,
-        waiting_for=_waiting_for(record, view, state=state, now=now),
+        closing=closing,
+        waiting_for=_waiting_for(record, view, closing, state=state, decision=decision),
+        overdue=waits and isinstance(decision, Wait) and decision.overdue,
     )
 
 
-def _waiting_for(record: FederationRecord, view: RoundView, *, state: FederationState, now: datetime) -> str:
+def _waiting_for(
+    record: FederationRecord,
+    view: RoundView,
+    closing: Closing | None,
+    *,
+    state: FederationState,
+    decision: Wait | Cut,
+) -> str:
+    if closing is not None:  # a cut that began is brought to its end, whatever the operator asked for since
+        return f"Round {view.number} is being cut since {clock(closing.cut_at)} because {closing.reason}."
     if state is FederationState.FINISHED:
         return f"Federation {record.federation.name} is finished."
     if state is FederationState.PAUSED:
         return (
             f"The operator paused federation {record.federation.name}; round {view.number} goes on when it is resumed."
         )
-    return decide(view, record.federation.participation, now=now).reason
+    if isinstance(decision, Wait):
+        return decision.reason
+    return f"Round {view.number} is about to be cut because {decision.reason}."

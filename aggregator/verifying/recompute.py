@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from aggregator.advance import inputs_of, manifest_of
 from aggregator.aggregate import aggregate
 from aggregator.blocks import GRAIN, Payload, Reader, open_payload, walk_payloads
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Roster
+from aggregator.publication import inputs_of, manifest_of
 from isthmus.contribution import Encoding
 from isthmus.manifest import ProjectorManifest
 from isthmus.payload import MAX_HEADER_BYTES, PREFIX_BYTES
@@ -55,6 +55,8 @@ def recomputed(
     name = roster.federation
     record, published = ledger.federation(name), ledger.manifest(name, roster.round)
     base = ledger.manifest(name, roster.round - 1)
+    if roster.abandoned:
+        return Recomputed(manifest_of(record, base, roster, aggregated=None, contributions=contributions))
     with tempfile.TemporaryFile(dir=scratch) as projector, tempfile.TemporaryFile(dir=scratch) as state:
         aggregated = aggregate(
             inputs_of(ledger, record, base, contributions=contributions),

@@ -63,6 +63,14 @@ def overview_from_proto(message: admin_pb2.GetStatusResponse) -> FederationOverv
         silos=tuple(_silo_from_proto(silo) for silo in message.silos),
         spec=spec_from_proto(message.spec),
         latest=manifest_from_proto(message.latest),
+        num_contributions=message.num_contributions,
+        quorum=message.quorum,
+        max_staleness=message.max_staleness,
+        overdue=message.overdue,
+        abandoned_rounds=tuple(message.abandoned_rounds),
+        num_abandoned_rounds=message.num_abandoned_rounds,
+        cut_began_at=instant_from_proto(message.cut_began_at) if message.HasField("cut_began_at") else None,
+        trouble=message.trouble,
     )
 
 
@@ -73,4 +81,5 @@ def _silo_from_proto(message: admin_pb2.SiloStatus) -> SiloStatus:
         receipt=receipt_from_proto(message.receipt) if message.HasField("receipt") else None,
         last_refusal=message.last_refusal,
         num_contributions=message.num_contributions,
+        waited_for_since=instant_from_proto(message.waited_for_since) if message.HasField("waited_for_since") else None,
     )

@@ -34,7 +34,11 @@ class ContributionHeader:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The aggregator's word that a contribution is durable and counted in its round."""
+    """The aggregator's word that a contribution is durable and counted.
+
+    `round` is the round that it was trained from. `counted_in` is the round whose roster holds, or will hold, it: the
+    same, or in buffered mode a later one.
+    """
 
     federation: str
     round: int
@@ -44,6 +48,7 @@ class Receipt:
     num_examples: int
     l2_norm: float
     admitted_at: datetime
+    counted_in: int
 
 
 def push_id(federation: str, round_number: int, *, silo: str, payload_digest: bytes) -> str:

@@ -42,6 +42,7 @@ IsthmusError
 +-- ComeBack                        transient: repeat the same call after `retry_after_seconds`
 |   +-- Overloaded
 |   +-- StoreUnavailable
+|   +-- ScratchUnavailable
 |   +-- AggregatorUnreachable
 +-- ConfigInvalid                   a configuration file or a folder named in it is wrong
 +-- InvariantBroken                 our bug
@@ -298,6 +299,12 @@ class StoreUnavailable(ComeBack):
     """The aggregator cannot reach its store, or the store cannot write."""
 
     reason = "STORE_UNAVAILABLE"
+
+
+class ScratchUnavailable(ComeBack):
+    """An aggregator's scratch folder is full or gone; raised and told there, never sent."""
+
+    reason = "SCRATCH_UNAVAILABLE"
 
 
 class AggregatorUnreachable(ComeBack):

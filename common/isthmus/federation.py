@@ -70,11 +70,31 @@ class SecondsRange(_Table):
 class ParticipationPolicy(_Table):
     """When a round is cut: at `silos.max` contributions, or at `seconds.max` with at least `silos.min`.
 
-    Never before `seconds.min`. A deadline without the quorum (`silos.min`) extends the round until the quorum is there.
+    Never before `seconds.min`. `silos.max` is what is enough, not a cap: contributions that come in before the cut are
+    counted too.
     """
 
     silos: CountRange
     seconds: SecondsRange = SecondsRange()
+    without_quorum: Literal["extend", "abandon"] = "extend"
+    """What `seconds.max` does to a round without its quorum (`silos.min`): it stays open until the quorum is there, or
+    it ends, and the next round starts from the same projector."""
+    max_staleness: int = Field(default=0, ge=0, le=100)
+    """Rounds that a delta may be behind the open one. Above 0, rounds are buffers (FedBuff, Nguyen et al. 2022,
+    Algorithm 1): cut at `silos.max` contributions, whatever projectors they were trained from."""
+
+    @model_validator(mode="after")
+    def _buffered(self) -> "ParticipationPolicy":
+        if self.max_staleness and self.silos.min != self.silos.max:
+            raise ValueError(
+                f"silos.min ({self.silos.min}) and silos.max ({self.silos.max}) must be equal when max_staleness is "
+                "above 0: a buffered round is cut at that many contributions"
+            )
+        if self.max_staleness and self.without_quorum != "extend":
+            raise ValueError(
+                'without_quorum must be "extend" when max_staleness is above 0: a buffer fills, however long it takes'
+            )
+        return self
 
 
 class AdmissionPolicy(_Table):
@@ -105,6 +125,8 @@ class StrategyPolicy(_Table):
 
     rule: Choice = Choice(name="mean")
     server_optimizer: Choice = Choice(name="sgd")
+    staleness_discount: float = Field(default=0.5, ge=0.0, le=10.0)
+    """A delta of staleness s is scaled by (1 + s) ** -staleness_discount before the rule; 0: not at all."""
 
 
 class LearningRate(_Table):

@@ -52,7 +52,9 @@ CODES: dict[type[errors.IsthmusError], grpc.StatusCode] = {
 }
 """Every error that travels. A test fails when one of `isthmus.errors` is neither here nor in LOCAL."""
 
-LOCAL: frozenset[type[errors.IsthmusError]] = frozenset({errors.AggregatorUnreachable, errors.ConfigInvalid})
+LOCAL: frozenset[type[errors.IsthmusError]] = frozenset(
+    {errors.AggregatorUnreachable, errors.ConfigInvalid, errors.ScratchUnavailable}
+)
 """Errors that are raised where they are caught and never sent."""
 
 # Trailers are capped (8 KiB by default) and the text travels twice, percent-encoded once: over these limits the

@@ -162,6 +162,7 @@ def receipt_to_proto(receipt: Receipt) -> projector_pb2.Receipt:
         num_examples=receipt.num_examples,
         l2_norm=receipt.l2_norm,
         admitted_at=instant_to_proto(receipt.admitted_at),
+        counted_in=receipt.counted_in,
     )
 
 
@@ -176,6 +177,7 @@ def receipt_from_proto(message: projector_pb2.Receipt) -> Receipt:
         num_examples=message.num_examples,
         l2_norm=message.l2_norm,
         admitted_at=instant_from_proto(message.admitted_at),
+        counted_in=message.counted_in,
     )
 
 
@@ -195,6 +197,7 @@ def manifest_to_proto(manifest: ProjectorManifest) -> projector_pb2.ProjectorMan
         metrics=_metrics_to_proto(manifest.metrics),
         tolerance=manifest.tolerance,
         cut_at=instant_to_proto(manifest.cut_at),
+        abandoned=manifest.abandoned,
     )
 
 
@@ -214,6 +217,7 @@ def manifest_from_proto(message: projector_pb2.ProjectorManifest) -> ProjectorMa
         num_examples=message.num_examples,
         metrics={metric.name: metric.value for metric in message.metrics},
         tolerance=message.tolerance,
+        abandoned=message.abandoned,
     )
 
 

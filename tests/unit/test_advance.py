@@ -13,14 +13,14 @@ from aggregator.advance import (
     Waiting,
     counted,
     cut,
-    mean_metrics,
     round_of,
     state_of,
 )
 from aggregator.ledger import Ledger, keys
 from aggregator.ledger.documents import Closing, RosterEntry
+from aggregator.publication import mean_metrics
 from aggregator.stores.memory import MemoryStore
-from isthmus.errors import InvariantBroken, NameInvalid, RoundClosed, StoreUnavailable
+from isthmus.errors import DeltaNotFinite, InvariantBroken, RoundClosed, ScratchUnavailable
 from isthmus.federation import FederationState
 from tests.ledgers import NAME, after, contribute, definition, found, staged, step
 from tests.rosters import TINY, payload_bytes, run_round, values
@@ -43,11 +43,12 @@ def ledger(store: MemoryStore) -> Ledger:
 def test_round_waits_for_its_quorum(ledger: Ledger, tmp_path: Path) -> None:
     """Below the quorum nothing is written, and the reason names who is waited for and who was refused."""
     contribute(ledger, "a")
-    ledger.record_refusal(NAME, 1, "c", refusal=NameInvalid("too wild"), now=after(1))
+    ledger.record_refusal(NAME, 1, "c", refusal=DeltaNotFinite("too wild"), now=after(1))
 
     outcome = step(ledger, tmp_path, now=after(5))
 
-    reason = "Round 1 has 1 contribution of the 2 that its quorum needs; it waits for b and c (last push refused: c)."
+    there = "Round 1 has 1 contribution of the 2 that its quorum needs"
+    reason = f"{there}; it waits for any 1 of b and c (last push refused: c)."
     assert (Waiting(1, reason, None), None, 1) == (outcome, ledger.closing(NAME, 1), round_of(ledger, NAME))
 
 
@@ -146,7 +147,8 @@ def test_cut_that_began_is_brought_to_its_end(ledger: Ledger, tmp_path: Path, st
     outcome = step(ledger, tmp_path, now=after(5))
 
     assert isinstance(outcome, Published)
-    assert (("a", "b"), "why", after(3)) == (outcome.roster.silos, outcome.roster.reason, outcome.manifest.cut_at)
+    reason = "Round 1 was cut with 2 contributions because why."
+    assert (("a", "b"), reason, after(3)) == (outcome.roster.silos, outcome.roster.reason, outcome.manifest.cut_at)
 
 
 def test_contribution_before_the_marker_counts(ledger: Ledger) -> None:
@@ -264,7 +266,7 @@ def test_scratch_folder_that_fails_is_told(ledger: Ledger, tmp_path: Path) -> No
         contribute(ledger, silo)
     scratch = tmp_path / "scratch"
 
-    with pytest.raises(StoreUnavailable, match="scratch"):
+    with pytest.raises(ScratchUnavailable, match="scratch"):
         step(ledger, scratch)
     scratch.mkdir()
 

@@ -58,8 +58,9 @@ def test_event_names_are_frozen():
     expected = """
         advance.failed agent.started agent.stopped agent.waiting aggregator.draining aggregator.started
         aggregator.stopped call.failed call.refused data.read delta.admitted delta.counted delta.dropped delta.refused
-        federation.created federation.state_set projector.published projector.pulled round.trained round.waiting
-        silo.invited silo.revoked store.back store.lost upload.broken
+        deltas.removed federation.created federation.state_set housekeeping.failed projector.published projector.pulled
+        round.abandoned round.overdue round.trained round.waiting silo.invited silo.revoked store.back store.lost
+        sweep.failed upload.broken uploads.removed
     """
 
     assert expected.split() == sorted(Event)

@@ -25,7 +25,7 @@ HEADER = ContributionHeader(
     encoding=Encoding.BF16,
     metrics={"train_loss": 2.5, "accuracy": 0.1},
 )
-RECEIPT = Receipt("xray", 7, "north", b"p" * 32, 2**40, 12, 0.1, NOON)
+RECEIPT = Receipt("xray", 7, "north", b"p" * 32, 2**40, 12, 0.1, NOON, 9)
 MANIFEST = ProjectorManifest(
     number=3,
     digest=b"d" * 32,

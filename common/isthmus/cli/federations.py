@@ -100,13 +100,14 @@ def silo_table(silos: tuple[SiloStatus, ...]) -> str:
             silo.silo,
             "active" if silo.active else "revoked",
             silo.num_contributions,
+            silo.waited_for_since,
             silo.receipt and silo.receipt.admitted_at,
             silo.receipt and silo.receipt.num_examples,
             silo.receipt and silo.receipt.l2_norm,
         )
         for silo in silos
     ]
-    lines = [table(("SILO", "STATE", "ROUNDS", "CONTRIBUTED AT", "EXAMPLES", "L2 NORM"), rows)]
+    lines = [table(("SILO", "STATE", "ROUNDS", "WAITED FOR SINCE", "CONTRIBUTED AT", "EXAMPLES", "L2 NORM"), rows)]
     lines += [f"\nThe last push of {silo.silo} was refused: {silo.last_refusal}" for silo in silos if silo.last_refusal]
     return "\n".join(lines)
 
@@ -132,13 +133,38 @@ def _present(overview: FederationOverview) -> list[tuple[str, str]]:
     rows = [
         ("federation", f"{summary.federation}, {summary.state.value}"),
         ("round", f"{min(summary.round, summary.num_rounds)} of {summary.num_rounds}{opened}"),
-        ("deadline", instant(overview.deadline) if overview.deadline else "none"),
+        ("deadline", _deadline(overview)),
+        ("contributions", _contributions(overview)),
         ("waiting for", overview.waiting_for or "nothing"),
+        ("trouble", overview.trouble),
+        ("abandoned", _abandoned(overview)),
         ("projector", f"{latest.number}, sha256 {cell(latest.digest)}, {size(latest.size_bytes)}"),
         ("spec", f"{counted(len(overview.spec.tensors), 'tensor')}, {counted(overview.spec.num_elements, 'value')}"),
         ("silos", f"{summary.num_silos} active"),
     ]
-    return [row for row in rows if not (finished and row[0] == "deadline")]
+    hidden = {"deadline", "contributions"} if finished else set()
+    return [(name, text) for name, text in rows if text and name not in hidden]
+
+
+def _deadline(overview: FederationOverview) -> str:
+    if overview.deadline is None:
+        return "none"
+    return instant(overview.deadline) + (" (passed; the quorum is not there)" if overview.overdue else "")
+
+
+def _contributions(overview: FederationOverview) -> str:
+    if overview.max_staleness:
+        behind = counted(overview.max_staleness, "round")
+        return f"{overview.num_contributions} of the {overview.quorum} that fill the buffer, up to {behind} behind"
+    return f"{overview.num_contributions}, quorum {overview.quorum}"
+
+
+def _abandoned(overview: FederationOverview) -> str:
+    """Which rounds were abandoned; empty when none was."""
+    newest = ", ".join(map(str, overview.abandoned_rounds))
+    if overview.num_abandoned_rounds > len(overview.abandoned_rounds):
+        return f"{counted(overview.num_abandoned_rounds, 'round')}, the newest {newest}"
+    return f"{'rounds' if len(overview.abandoned_rounds) > 1 else 'round'} {newest}" if newest else ""
 
 
 def _fields(overview: FederationOverview) -> dict[str, object]:
@@ -150,6 +176,14 @@ def _fields(overview: FederationOverview) -> dict[str, object]:
         "silos": overview.silos,
         "spec": overview.spec,
         "latest": overview.latest,
+        "num_contributions": overview.num_contributions,
+        "quorum": overview.quorum,
+        "max_staleness": overview.max_staleness,
+        "overdue": overview.overdue,
+        "abandoned_rounds": overview.abandoned_rounds,
+        "num_abandoned_rounds": overview.num_abandoned_rounds,
+        "cut_began_at": overview.cut_began_at,
+        "trouble": overview.trouble,
     }
 
 
@@ -159,7 +193,7 @@ def _lineage_row(manifest: ProjectorManifest, metrics: list[str]) -> tuple[objec
         manifest.digest,
         manifest.parent_digest,
         manifest.cut_at,
-        manifest.rule,
+        "abandoned" if manifest.abandoned else manifest.rule,
         manifest.server_optimizer,
         manifest.num_examples or None,
         *(manifest.metrics.get(metric) for metric in metrics),

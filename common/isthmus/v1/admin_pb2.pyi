@@ -88,7 +88,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self, federation: _Optional[str] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("summary", "waiting_for", "opened_at", "deadline", "silos", "spec", "latest")
+    __slots__ = ("summary", "waiting_for", "opened_at", "deadline", "silos", "spec", "latest", "num_contributions", "quorum", "max_staleness", "overdue", "abandoned_rounds", "num_abandoned_rounds", "cut_began_at", "trouble")
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
     OPENED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,14 @@ class GetStatusResponse(_message.Message):
     SILOS_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     LATEST_FIELD_NUMBER: _ClassVar[int]
+    NUM_CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    QUORUM_FIELD_NUMBER: _ClassVar[int]
+    MAX_STALENESS_FIELD_NUMBER: _ClassVar[int]
+    OVERDUE_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    NUM_ABANDONED_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    CUT_BEGAN_AT_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
     summary: FederationSummary
     waiting_for: str
     opened_at: _timestamp_pb2.Timestamp
@@ -103,21 +111,31 @@ class GetStatusResponse(_message.Message):
     silos: _containers.RepeatedCompositeFieldContainer[SiloStatus]
     spec: _projector_pb2.ProjectorSpec
     latest: _projector_pb2.ProjectorManifest
-    def __init__(self, summary: _Optional[_Union[FederationSummary, _Mapping]] = ..., waiting_for: _Optional[str] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., silos: _Optional[_Iterable[_Union[SiloStatus, _Mapping]]] = ..., spec: _Optional[_Union[_projector_pb2.ProjectorSpec, _Mapping]] = ..., latest: _Optional[_Union[_projector_pb2.ProjectorManifest, _Mapping]] = ...) -> None: ...
+    num_contributions: int
+    quorum: int
+    max_staleness: int
+    overdue: bool
+    abandoned_rounds: _containers.RepeatedScalarFieldContainer[int]
+    num_abandoned_rounds: int
+    cut_began_at: _timestamp_pb2.Timestamp
+    trouble: str
+    def __init__(self, summary: _Optional[_Union[FederationSummary, _Mapping]] = ..., waiting_for: _Optional[str] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., silos: _Optional[_Iterable[_Union[SiloStatus, _Mapping]]] = ..., spec: _Optional[_Union[_projector_pb2.ProjectorSpec, _Mapping]] = ..., latest: _Optional[_Union[_projector_pb2.ProjectorManifest, _Mapping]] = ..., num_contributions: _Optional[int] = ..., quorum: _Optional[int] = ..., max_staleness: _Optional[int] = ..., overdue: bool = ..., abandoned_rounds: _Optional[_Iterable[int]] = ..., num_abandoned_rounds: _Optional[int] = ..., cut_began_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class SiloStatus(_message.Message):
-    __slots__ = ("silo", "active", "receipt", "last_refusal", "num_contributions")
+    __slots__ = ("silo", "active", "receipt", "last_refusal", "num_contributions", "waited_for_since")
     SILO_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     LAST_REFUSAL_FIELD_NUMBER: _ClassVar[int]
     NUM_CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    WAITED_FOR_SINCE_FIELD_NUMBER: _ClassVar[int]
     silo: str
     active: bool
     receipt: _projector_pb2.Receipt
     last_refusal: str
     num_contributions: int
-    def __init__(self, silo: _Optional[str] = ..., active: bool = ..., receipt: _Optional[_Union[_projector_pb2.Receipt, _Mapping]] = ..., last_refusal: _Optional[str] = ..., num_contributions: _Optional[int] = ...) -> None: ...
+    waited_for_since: _timestamp_pb2.Timestamp
+    def __init__(self, silo: _Optional[str] = ..., active: bool = ..., receipt: _Optional[_Union[_projector_pb2.Receipt, _Mapping]] = ..., last_refusal: _Optional[str] = ..., num_contributions: _Optional[int] = ..., waited_for_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class InviteSiloRequest(_message.Message):
     __slots__ = ("federation", "silo", "replace")

@@ -124,7 +124,8 @@ class AggregatorServiceServicer(object):
         ABORTED ROUND_CLOSED, BASE_STALE: the round moved on. Pull the current projector and train again.
         OUT_OF_RANGE OFFSET_MISMATCH: a chunk does not start at `committedBytes` (metadata). Resume there.
         ALREADY_EXISTS CONTRIBUTION_CONFLICT: this silo already contributed other bytes to this round. The first stands.
-        Order: after PullProjector of the round's base.
+        Order: after PullProjector of the round's base. In buffered mode (`participation.max_staleness` above 0) a delta
+        is taken until that many rounds after its own were cut; the receipt says which one counts it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -115,7 +115,7 @@ class Chunk(_message.Message):
     def __init__(self, offset_bytes: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("federation", "round", "silo", "payload_digest", "payload_size_bytes", "num_examples", "l2_norm", "admitted_at")
+    __slots__ = ("federation", "round", "silo", "payload_digest", "payload_size_bytes", "num_examples", "l2_norm", "admitted_at", "counted_in")
     FEDERATION_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     SILO_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +124,7 @@ class Receipt(_message.Message):
     NUM_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     L2_NORM_FIELD_NUMBER: _ClassVar[int]
     ADMITTED_AT_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_IN_FIELD_NUMBER: _ClassVar[int]
     federation: str
     round: int
     silo: str
@@ -132,10 +133,11 @@ class Receipt(_message.Message):
     num_examples: int
     l2_norm: float
     admitted_at: _timestamp_pb2.Timestamp
-    def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., silo: _Optional[str] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., l2_norm: _Optional[float] = ..., admitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    counted_in: int
+    def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., silo: _Optional[str] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., l2_norm: _Optional[float] = ..., admitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., counted_in: _Optional[int] = ...) -> None: ...
 
 class ProjectorManifest(_message.Message):
-    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance")
+    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance", "abandoned")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +151,7 @@ class ProjectorManifest(_message.Message):
     METRICS_FIELD_NUMBER: _ClassVar[int]
     CUT_AT_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_FIELD_NUMBER: _ClassVar[int]
     number: int
     digest: bytes
     size_bytes: int
@@ -162,4 +165,5 @@ class ProjectorManifest(_message.Message):
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
     cut_at: _timestamp_pb2.Timestamp
     tolerance: float
-    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ...) -> None: ...
+    abandoned: bool
+    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ..., abandoned: bool = ...) -> None: ...

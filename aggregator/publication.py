@@ -1,0 +1,149 @@
+"""From a roster to a visible global projector: what is read, what is stored, what the manifest says.
+
+Everything here is a function of stored bytes, so replicas that race write the same.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from aggregator.aggregate import Aggregated, RoundInputs, aggregate
+from aggregator.blocks import Payload, open_payload
+from aggregator.ledger import Ledger
+from aggregator.ledger.documents import Contribution, Roster
+from aggregator.ledger.records import FederationRecord
+from aggregator.rules import RULES
+from aggregator.stores.aside import aside, clear
+from isthmus.errors import InvariantBroken, ScratchUnavailable
+from isthmus.manifest import ProjectorManifest
+
+At = Callable[[str], None]
+"""Told of each point that a step reached."""
+
+
+def publish(ledger: Ledger, roster: Roster, *, memory_budget_bytes: int, scratch: Path, at: At) -> ProjectorManifest:
+    """Combines the roster, stores what comes out, then makes it visible; the manifest that stands.
+
+    An abandoned roster is not combined: its projector is the one before it, under the next number.
+
+    Raises:
+        StoreUnavailable, ScratchUnavailable, ConfigInvalid, InvariantBroken: As `aggregator.advance.advance`.
+    """
+    name = roster.federation
+    record, base = ledger.federation(name), ledger.manifest(name, roster.round - 1)
+    contributions = ledger.roster_contributions(roster)
+    ledger.record_admissions(contributions)  # what is published is on record, even if every committer died
+    aggregated = None
+    if not roster.abandoned:
+        inputs = inputs_of(ledger, record, base, contributions=contributions)
+        aggregated = _combine(ledger, record, inputs, memory_budget_bytes=memory_budget_bytes, scratch=scratch, at=at)
+    at("blobs")
+    manifest = manifest_of(record, base, roster, aggregated=aggregated, contributions=contributions)
+    standing = ledger.publish(name, manifest)
+    at("manifest")
+    if standing != manifest:
+        raise InvariantBroken(
+            f"Federation {name}, round {roster.round}: this replica computed projector {manifest.digest.hex()} and "
+            f"{standing.digest.hex()} stands. Replicas must run the same version on the same kind of machine."
+        )
+    return standing
+
+
+def _combine(
+    ledger: Ledger, record: FederationRecord, inputs: RoundInputs, *, memory_budget_bytes: int, scratch: Path, at: At
+) -> Aggregated:
+    """The arithmetic, through files in the scratch folder into blobs."""
+    name = record.federation.name
+    try:
+        clear(scratch)
+        with aside(scratch) as projector, aside(scratch) as state:
+            aggregated = aggregate(
+                inputs,
+                record.federation.strategy,
+                memory_budget_bytes=memory_budget_bytes,
+                projector_out=projector,
+                state_out=state,
+            )
+            at("combined")
+            ledger.put_blob(name, Path(projector.name))
+            if aggregated.state is not None:
+                ledger.put_blob(name, Path(state.name))
+    except OSError as error:
+        raise ScratchUnavailable(
+            f"The scratch folder {scratch} failed ({error.strerror}). Make room in it, or name another one in "
+            "`scratch`; until then no round is published by this replica.",
+            retry_after_seconds=5.0,
+        ) from error
+    return aggregated
+
+
+def inputs_of(
+    ledger: Ledger, record: FederationRecord, base: ProjectorManifest, *, contributions: list[Contribution]
+) -> RoundInputs:
+    """What a round's arithmetic reads: the projector it starts from, and its contributions in roster order."""
+    name, state = record.federation.name, base.optimizer_state_digest
+    return RoundInputs(
+        spec=record.spec,
+        encoding=record.federation.encoding,
+        projector=open_payload(ledger.blob(name, base.digest)),
+        state=open_payload(ledger.blob(name, state)) if state else None,
+        deltas=tuple(Payload(ledger.payload(one), one.data_start_bytes) for one in contributions),
+        num_examples=tuple(one.header.num_examples for one in contributions),
+        staleness=tuple(base.number + 1 - one.header.round for one in contributions),
+    )
+
+
+def manifest_of(
+    record: FederationRecord,
+    base: ProjectorManifest,
+    roster: Roster,
+    *,
+    aggregated: Aggregated | None,
+    contributions: list[Contribution],
+) -> ProjectorManifest:
+    """What is known of the projector that a roster gave: a function of its arguments, whoever computes it.
+
+    `aggregated` is None for an abandoned roster: then it is the projector before, and nothing of its content changes.
+    """
+    strategy = record.federation.strategy
+    content = replace(base, rule="", server_optimizer="", tolerance=0.0)
+    if aggregated is not None:
+        state = aggregated.state
+        content = replace(
+            base,
+            digest=aggregated.projector.digest,
+            size_bytes=aggregated.projector.size_bytes,
+            rule=strategy.rule.name,
+            server_optimizer=strategy.server_optimizer.name,
+            optimizer_state_digest=state.digest if state else b"",
+            optimizer_state_size_bytes=state.size_bytes if state else 0,
+            tolerance=RULES[strategy.rule.name].tolerance,
+        )
+    return replace(
+        content,
+        number=roster.round,
+        cut_at=roster.cut_at,
+        parent_digest=base.digest,
+        roster_digest=roster.digest,
+        silos=roster.silos,
+        num_examples=sum(one.header.num_examples for one in contributions),
+        metrics=mean_metrics(contributions),
+        abandoned=roster.abandoned,
+    )
+
+
+def mean_metrics(contributions: list[Contribution]) -> dict[str, float]:
+    """Means weighted by num_examples of the metrics that every contribution reports, summed in the order given.
+
+    A mean that is out of a float's range is left out: a silo's report must not keep a round from being published.
+    """
+    reported = [set(one.header.metrics) for one in contributions]
+    weights = [one.header.num_examples for one in contributions]
+    means = {}
+    for name in sorted(set.intersection(*reported) if reported else ()):
+        shares = (weight / sum(weights) for weight in weights)
+        mean = sum(share * one.header.metrics[name] for share, one in zip(shares, contributions, strict=True))
+        if math.isfinite(mean):
+            means[name] = mean
+    return means
