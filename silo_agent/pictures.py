@@ -12,6 +12,10 @@ from PIL import Image, ImageOps
 
 from isthmus.errors import ConfigInvalid
 
+GREY_BITS = (8, 10, 12, 14, 16)
+"""What a grey of a 16-bit file may use: scanners of 12 bits write such files, and no header says so. The fewest that
+hold a picture's largest value are taken, as its upper 8 of 16 would leave it nearly black."""
+
 
 class Picture(Protocol):
     """Where a picture's bytes lie: a path, or a row of a table."""
@@ -37,7 +41,7 @@ def read_picture(source: Picture, *, max_pixels: int) -> Image.Image | Flaw:
     """The first frame of the picture, upright, as RGB on white; or why it cannot be had.
 
     The size in the picture's header is judged before anything is decoded: a small file can unfold to gigabytes.
-    16-bit greys, usual in medicine, keep their upper 8 bits.
+    Greys of more than 8 bits, usual in medicine, keep the upper 8 of the bits that they use, see `GREY_BITS`.
     """
     try:
         with warnings.catch_warnings():
@@ -70,8 +74,9 @@ def require_picture(source: Picture, *, max_pixels: int) -> Image.Image:
 
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):
-        grey = np.asarray(picture).astype(np.int64) >> 8
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+        grey = np.asarray(picture).astype(np.int64)
+        bits = next((bits for bits in GREY_BITS if grey.max() < 1 << bits), GREY_BITS[-1])
+        return Image.fromarray((grey >> (bits - 8)).clip(0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGB", "L") and "transparency" not in picture.info:
         return picture.convert("RGB")
     opaque = Image.new("RGBA", picture.size, "white")

@@ -16,7 +16,7 @@ from isthmus.channel import Connection
 from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.credentials import load_credentials
 from isthmus.downloads import Download, IntoMemory
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, PayloadMalformed
 from isthmus.federation import FederationState
 from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
@@ -161,13 +161,14 @@ class SiloClient:
         )
         return self.push_payload(header, payload)
 
-    def push_payload(self, header: ContributionHeader, payload: Payload | Path | bytes) -> Receipt:
+    def push_payload(self, header: ContributionHeader, payload: Payload | Path | str | bytes) -> Receipt:
         """Pushes an encoded delta, for example a file of an outbox; continues where an earlier push of it broke.
 
         Repeating it with the same payload is safe and gives the same receipt.
 
         Raises:
             ConfigInvalid: The file cannot be read or is not as long as the header says.
+            PayloadMalformed: It is neither a file nor bytes.
             IsthmusError: As `push`.
         """
         chunks = _chunks_of(payload, size_bytes=header.payload_size_bytes)
@@ -236,14 +237,20 @@ class SiloClient:
         return decode(self._base[1], round.spec)
 
 
-def _chunks_of(payload: Payload | Path | bytes, *, size_bytes: int) -> Chunks:
+def _chunks_of(payload: Payload | Path | str | bytes, *, size_bytes: int) -> Chunks:
     match payload:
-        case Path():
-            return chunks_of_file(payload, size_bytes=size_bytes)
+        case Path() | str():
+            return chunks_of_file(Path(payload), size_bytes=size_bytes)
         case bytes():
             return chunks_of_parts((memoryview(payload),))
         case Payload():
             return chunks_of_parts(payload.parts)
+    raise PayloadMalformed(
+        f"A payload is a file's path, bytes or an isthmus.Payload, not {type(payload).__qualname__}; `push` takes "
+        "tensors.",
+        check="type",
+        measured=type(payload).__qualname__,
+    )
 
 
 def _silent(phase: str, done: int, size: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import torch
 
-from isthmus.errors import DeltaNormExceeded, DeltaNotFinite
+from isthmus.errors import DeltaNormExceeded, DeltaNotFinite, SpecMismatch
 from isthmus.spec import ProjectorSpec, require_match
 
 _KEPT = 0.2
@@ -29,10 +29,11 @@ def difference(
         spec: Of the federation.
 
     Raises:
-        SpecMismatch: `local` has other names or shapes than the spec.
+        SpecMismatch: `local` has other names or shapes than the spec, or is no mapping of floating-point tensors.
         DeltaNotFinite: `local` holds NaN or infinity.
         DeltaNormExceeded: `local` is itself a delta: almost nothing of the base is in it.
     """
+    _require_tensors(local)
     require_match(local, spec)
     require_match(base, spec)
     delta: dict[str, torch.Tensor] = {}
@@ -61,6 +62,41 @@ def require_finite(name: str, values: torch.Tensor, *, what: str) -> None:
             measured=num_bad,
             limit=0,
         )
+
+
+def _require_tensors(local: object) -> None:
+    if not isinstance(local, Mapping):
+        raise SpecMismatch(
+            f"The trained projector is given as {_kind(local)}; give its tensors by name, as "
+            "`module.state_dict()` does.",
+            check="type",
+            measured=_kind(local),
+            limit="Mapping",
+        )
+    for name, tensor in local.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise SpecMismatch(
+                f"Tensor {name} of the trained projector is {_kind(tensor)}; give torch tensors, for an array "
+                "`torch.as_tensor(array)`.",
+                tensor=name,
+                check="type",
+                measured=_kind(tensor),
+                limit="torch.Tensor",
+            )
+        if not tensor.is_floating_point():
+            raise SpecMismatch(
+                f"Tensor {name} of the trained projector holds {tensor.dtype}; weights are floating-point numbers. "
+                "Give the projector as it was trained, not quantized.",
+                tensor=name,
+                check="dtype",
+                measured=tensor.dtype,
+                limit="floating point",
+            )
+
+
+def _kind(value: object) -> str:
+    """A value's type as people write it, with the package that it comes from."""
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def l2_norm(tensors: Mapping[str, torch.Tensor]) -> float:

@@ -102,7 +102,7 @@ def contribution_of(
     Raises:
         RefusedDelta: What the aggregator would refuse; see `isthmus.delta.difference` and `isthmus.errors`.
     """
-    _require_num_examples(num_examples, round.max_num_examples)
+    weight = _whole_number(num_examples, round.max_num_examples)
     payload = encode(difference(local, base, spec=round.spec), round.spec, round.encoding)
     header = ContributionHeader(
         federation=round.federation,
@@ -111,35 +111,47 @@ def contribution_of(
         spec_fingerprint=round.spec.fingerprint,
         payload_digest=payload.digest,
         payload_size_bytes=payload.size_bytes,
-        num_examples=int(num_examples),
+        num_examples=weight,
         encoding=round.encoding,
         metrics=_checked_metrics(metrics or {}),
     )
     return header, payload
 
 
-def _require_num_examples(num_examples: int, limit: int) -> None:
-    if isinstance(num_examples, bool) or int(num_examples) != num_examples or not 1 <= num_examples <= limit:
+def _whole_number(num_examples: object, limit: int) -> int:
+    """The weight as an int, whatever kind of number says it."""
+    number = _number(num_examples)
+    if isinstance(num_examples, bool | str) or not number.is_integer() or not 1 <= number <= limit:
         raise NumExamplesOutOfRange(
-            f"num_examples is {num_examples}; this federation takes whole numbers from 1 to {limit}.",
+            f"num_examples is {num_examples!r}; this federation takes whole numbers from 1 to {limit}.",
             check="num_examples",
             measured=num_examples,
             limit=limit,
         )
+    return num_examples if isinstance(num_examples, int) else int(number)
 
 
 def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     if len(metrics) > MAX_METRICS:
         raise HeaderInvalid(f"There are {len(metrics)} metrics; at most {MAX_METRICS} travel.", check="metrics")
-    checked = {name: float(value) for name, value in metrics.items()}
+    checked = {name: _number(value) for name, value in metrics.items()}
     for name, value in checked.items():
-        if not METRIC_NAME.fullmatch(name) or not math.isfinite(value):
+        if not isinstance(name, str) or not METRIC_NAME.fullmatch(name) or not math.isfinite(value):
             raise HeaderInvalid(
-                f"Metric {name!r} = {value} cannot travel: names match {METRIC_NAME.pattern} and values are finite.",
+                f"Metric {name!r} = {metrics[name]!r} cannot travel: names match {METRIC_NAME.pattern} and values are "
+                "finite numbers.",
                 check="metrics",
-                measured=value,
+                measured=metrics[name],
             )
     return checked
+
+
+def _number(value: object) -> float:
+    """A number of any library as a float; NaN: it is none."""
+    try:
+        return float(value)  # type: ignore[arg-type]  # whatever Python can make a number of
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last: a tensor of several values
+        return math.nan
 
 
 def _header_end(data: bytearray) -> int:

@@ -19,6 +19,7 @@ from isthmus.errors import (
     InvariantBroken,
     Overloaded,
     PayloadDigestMismatch,
+    PayloadMalformed,
     RoundClosed,
     StoreUnavailable,
 )
@@ -173,6 +174,17 @@ def test_honest_mistakes_never_reach_the_aggregator(silo: SiloClient, hub: Scrip
     with pytest.raises(DeltaNotFinite, match="in tensor bias"):
         silo.push(current, {**trained(), "bias": TENSORS["bias"] / 0}, num_examples=5)
 
+    assert len(hub.calls) == num_calls
+
+
+def test_payload_of_no_known_kind_is_told(silo: SiloClient, hub: ScriptedHub) -> None:
+    """Tensors given where a payload belongs are refused in words, and nothing is sent."""
+    current = silo.round()
+    header, _ = contribution_of(current, local=trained(), base=silo.pull(current), num_examples=5)
+    num_calls = len(hub.calls)
+
+    with pytest.raises(PayloadMalformed, match="not dict; `push` takes tensors"):
+        silo.push_payload(header, trained())
     assert len(hub.calls) == num_calls
 
 

@@ -17,6 +17,7 @@ from isthmus.operator_client import OperatorClient
 from isthmus.projectors.initial import initial_projector
 from isthmus.uploads import chunks_of_parts
 from silo_agent.__main__ import main
+from silo_agent.agent import Ending
 from silo_agent.check import check
 from silo_agent.config import load_config
 from silo_agent.reach import Finding
@@ -174,20 +175,21 @@ def test_no_private_name_leaves_the_process(finished: Finished, aggregator: Real
 def test_killed_agent_goes_on(
     aggregator: RealAggregator, operator: OperatorClient, model: Path, tmp_path: Path
 ) -> None:
-    """Stopped politely at its start, and killed while it trains, an agent started again finishes every round."""
+    """Killed while it trains, then stopped politely while it trains, an agent started again finishes every round."""
     silo = silo_in(tmp_path / "mortal", aggregator, model=model, federation="mortal")
     create(operator, "mortal", [silo], model=model, more="local_epochs = 12")
-    stopped = silo.start()
-    silo.wait_for(silo="mortal")
-    stopped.send_signal(signal.SIGTERM)
-    assert silo.finish(stopped)[0] == 0
-    assert silo.status["phase"] == "stopped"
     killed = silo.start()
     silo.wait_for(phase="training", round=2)
     killed.kill()
     assert silo.finish(killed)[0] == -signal.SIGKILL
+    (silo.state / "status.json").unlink()
+    stopped = silo.start()
+    silo.wait_for(phase="training")
+    stopped.send_signal(signal.SIGTERM)
+    assert silo.finish(stopped)[0] == 0
+    assert silo.status["phase"] == "stopped"
 
-    assert silo.finish(silo.start())[0] == 0
+    assert run_agent(load_config(silo.config, environment={})) is Ending.FINISHED
     assert [manifest.number for manifest in operator.lineage("mortal")] == [0, 1, 2]
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ BASE = {"a": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "b": torch.tensor([0.5])}
 SPEC = spec_of(BASE)
 
 
-def changed(**tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+def changed(**tensors: object) -> dict[str, object]:
     """The base with some tensors replaced."""
     return {**BASE, **tensors}
 
@@ -56,6 +57,24 @@ def test_values_that_are_not_finite_are_named(bad: float) -> None:
 )
 def test_other_tensors_than_the_spec_are_refused(local: dict[str, torch.Tensor], claim: str) -> None:
     """A projector of another architecture is refused with the first difference."""
+    with pytest.raises(SpecMismatch, match=claim):
+        difference(local, BASE, spec=SPEC)
+
+
+@pytest.mark.parametrize(
+    ("local", "claim"),
+    [
+        (changed(b=np.zeros(1, np.float32)), r"Tensor b of the trained projector is numpy\.ndarray; .*as_tensor"),
+        (changed(b=[0.5]), "Tensor b of the trained projector is list"),
+        (changed(b=0.5), "Tensor b of the trained projector is float"),
+        (changed(b=torch.tensor([1])), r"Tensor b of the trained projector holds torch\.int64"),
+        ([torch.zeros(1)], "given as list; .*state_dict"),
+        (torch.nn.Linear(1, 1), r"given as torch\.nn\.modules\.linear\.Linear"),
+        (None, "given as NoneType"),
+    ],
+)
+def test_what_is_no_mapping_of_tensors_is_told(local: object, claim: str) -> None:
+    """Arrays, numbers, integers and modules in place of tensors get the error of a wrong delta and what to give."""
     with pytest.raises(SpecMismatch, match=claim):
         difference(local, BASE, spec=SPEC)
 

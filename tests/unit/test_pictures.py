@@ -45,6 +45,17 @@ def test_sixteen_bit_greys_keep_their_upper_bits(tmp_path: Path) -> None:
     assert colour_of(tmp_path / "grey.png") == (0x40, 0x40, 0x40)
 
 
+@pytest.mark.parametrize(("bits", "most"), [(8, 255), (10, 1023), (12, 4095), (14, 16383), (16, 65535)])
+def test_greys_of_fewer_bits_are_as_bright_as_others(tmp_path: Path, bits: int, most: int) -> None:
+    """White is white and a quarter of it a quarter, whichever bit depth a scanner wrote into its 16-bit file."""
+    Image.fromarray(np.array([[most // 4, most]], dtype=np.uint16)).save(tmp_path / "grey.png")
+
+    picture = read_picture(tmp_path / "grey.png", max_pixels=10)
+
+    assert isinstance(picture, Image.Image)
+    assert [(63,) * 3, (255,) * 3] == [picture.getpixel((0, 0)), picture.getpixel((1, 0))]
+
+
 def test_pictures_are_upright(tmp_path: Path) -> None:
     """A photograph that says it lies on its side is turned."""
     exif = Image.Exif()

@@ -3,6 +3,7 @@
 import hashlib
 import math
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -131,14 +132,33 @@ def test_contribution_holds_the_encoded_delta() -> None:
     assert {0.5} == set(safetensors.torch.load(whole(payload))["linear.weight"].flatten().tolist())
 
 
-@pytest.mark.parametrize("num_examples", [0, -1, 1001, 1.5, True])
-def test_weight_out_of_range_is_refused_here(num_examples: float) -> None:
-    """A weight that the federation does not take is refused before anything is encoded."""
+@pytest.mark.parametrize("num_examples", [0, -1, 1001, 1.5, True, math.nan, math.inf, "5", "many", None, [5]])
+def test_weight_out_of_range_is_refused_here(num_examples: object) -> None:
+    """A weight that the federation does not take, or that is none, is refused before anything is encoded."""
     with pytest.raises(NumExamplesOutOfRange, match="from 1 to 1000"):
         contribution_of(open_round(), local=TENSORS, base=TENSORS, num_examples=num_examples)
 
 
-@pytest.mark.parametrize("metrics", [{"Loss": 1.0}, {"": 1.0}, {"loss": math.nan}, {f"m{i}": 0.0 for i in range(65)}])
+@pytest.mark.parametrize("num_examples", [7.0, np.int64(7), np.float32(7), torch.tensor(7)])
+def test_weight_of_any_kind_of_number_is_taken(num_examples: object) -> None:
+    """A whole number is a weight whichever library made it, and travels as a plain int."""
+    header, _ = contribution_of(open_round(), local=TENSORS, base=TENSORS, num_examples=num_examples)
+
+    assert (int, 7) == (type(header.num_examples), header.num_examples)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"Loss": 1.0},
+        {"": 1.0},
+        {"loss": math.nan},
+        {f"m{i}": 0.0 for i in range(65)},
+        {"loss": "low"},
+        {"loss": None},
+        {5: 1.0},
+    ],
+)
 def test_metrics_that_cannot_travel_are_refused_here(metrics: dict[str, float]) -> None:
     """A metric with a name or value that the protocol has no room for is refused before anything is sent."""
     with pytest.raises(HeaderInvalid, match=r"metric|Metric"):
