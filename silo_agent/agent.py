@@ -2,7 +2,7 @@
 
 Knows the order of these steps and what each error means for them; knows no model, no data and no gRPC. The process may
 die at any line: a round whose delta is in the outbox is never trained again, and no delta leaves the outbox before its
-receipt, unless the federation went on without it.
+receipt, unless the federation went on without it: then it is set aside.
 """
 
 import enum
@@ -22,6 +22,7 @@ from isthmus.errors import (
     FederationFinished,
     FederationPaused,
     IsthmusError,
+    QuotaExceeded,
     RefusedDelta,
     RoundMoved,
     UploadBroken,
@@ -30,7 +31,7 @@ from isthmus.federation import FederationState
 from isthmus.logs import Event, log_event
 from isthmus.round import Round
 from isthmus.tensors import contribution_of
-from silo_agent.outbox import Entry, Outbox
+from silo_agent.outbox import Aside, Entry, Outbox
 from silo_agent.status_file import Phase, StatusFile
 from silo_agent.trainer import LocalResult, Step, Trainer
 
@@ -179,22 +180,30 @@ class Agent:
         try:
             receipt = self.hub.push_payload(header, entry.payload)
         except (RoundMoved, FederationFinished) as error:
-            self._log_delta(Event.DELTA_DROPPED, header, level=logging.WARNING, words=str(error))
-            self.outbox.drop(entry)
+            self._give_up(entry, Aside.LATE, error)
+            return
+        except QuotaExceeded as error:  # nothing is wrong with the delta, but this round takes no more of this silo
+            self._give_up(entry, Aside.REFUSED, error)
+            self._seen = max(self._seen, header.round)
             return
         except RefusedDelta as error:
-            words = f"{error} The delta is in {self.outbox.set_aside(entry)}. Start the agent again to train anew."
+            folder = self.outbox.set_aside(entry, Aside.REFUSED)
+            words = f"{error} The delta is in {folder}. Start the agent again to train anew."
             raise type(error)(words, **error.details) from error
         except ContributionConflict as error:
             # This silo's samples of the round are counted, if by another delta: the cursor passes them all the same.
-            self._log_delta(Event.DELTA_DROPPED, header, level=logging.WARNING, words=str(error))
-            self.outbox.settle(entry)
+            self._give_up(entry, Aside.LATE, error, samples_used=True)
             self._seen = max(self._seen, header.round)
             return
         self.outbox.settle(entry)
         self._seen = max(self._seen, header.round)
         self._log_delta(Event.DELTA_COUNTED, header, silo=receipt.silo, l2_norm=receipt.l2_norm)
         self.status.enter(Phase.WAITING)
+
+    def _give_up(self, entry: Entry, why: Aside, error: IsthmusError, *, samples_used: bool = False) -> None:
+        folder = self.outbox.set_aside(entry, why, samples_used=samples_used)
+        words = f"{error} The delta is kept in the folder {folder.name} of the outbox."
+        self._log_delta(Event.DELTA_DROPPED, entry.header, level=logging.WARNING, words=words)
 
     def _log_delta(
         self, event: Event, header: ContributionHeader, *, level: int = logging.INFO, **facts: object

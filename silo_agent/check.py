@@ -13,7 +13,7 @@ from isthmus.errors import AggregatorUnreachable, ConfigInvalid, CredentialUnkno
 from isthmus.round import Round
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
-from silo_agent.outbox import Outbox
+from silo_agent.outbox import Aside, Outbox
 from silo_agent.reach import Finding, reach
 from silo_agent.run import StateFolder, trainer_of
 from silo_agent.trainer import Trainer
@@ -65,13 +65,16 @@ def _state(config: SiloConfig) -> tuple[str, None]:
         with state.held() as held:
             if not held:
                 return "An agent is running here.", None
-            entries = Outbox(state.outbox_of(config.federation)).entries()
+            outbox = Outbox(state.outbox_of(config.federation))
+            entries = outbox.entries()
             with tempfile.TemporaryFile(dir=config.state) as file:
                 file.write(b"0")
     except OSError as error:
         raise ConfigInvalid(f"The state folder {config.state} cannot be written: {error.strerror}.") from error
     rounds = ", ".join(str(entry.header.round) for entry in entries)
-    return (f"The outbox holds the delta of round {rounds}; `run` pushes it first." if rounds else "Ready."), None
+    waiting = f"The outbox holds the delta of round {rounds}; `run` pushes it first." if rounds else "Ready."
+    aside = [f"{outbox.num_aside(why)} {why}" for why in Aside if outbox.num_aside(why)]
+    return waiting + (f" Deltas set aside: {', '.join(aside)}; delete them when you like." if aside else ""), None
 
 
 def _data(config: SiloConfig) -> tuple[str, Samples]:

@@ -5,9 +5,13 @@ header is written last, in one step: with it the entry exists, without it the pa
 one-pass order travels in the header and becomes the silo's when the delta is counted, so samples whose delta the
 federation never used are used again.
 
+A delta that will never be counted is set aside in a folder beside the entries, and nothing here deletes it: it may have
+cost a night of training.
+
 Everything is on disk before a method returns; the process or the machine may die at any line.
 """
 
+import enum
 import hashlib
 import json
 import os
@@ -20,6 +24,15 @@ from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.errors import ConfigInvalid
 from isthmus.tensors import Payload
 from silo_agent.durable import sync_folder, write_durably
+
+
+class Aside(enum.StrEnum):
+    """Why a delta will never be counted; the value is the folder that it is set aside in."""
+
+    REFUSED = "refused"
+    """Admission refused it."""
+    LATE = "late"
+    """Its round was over, or another delta of this silo came first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,7 @@ class Outbox:
         return [self._entry(file) for file in headers]
 
     def put(self, header: ContributionHeader, payload: Payload, *, cursor: str) -> Entry:
-        """Keeps a delta until it is settled or dropped.
+        """Keeps a delta until it is settled or set aside.
 
         Raises:
             ConfigInvalid: The folder cannot be written; then there is no entry.
@@ -80,13 +93,7 @@ class Outbox:
 
     def settle(self, entry: Entry) -> None:
         """Forgets an entry that is counted, and moves the cursor behind its samples."""
-        if entry.cursor:
-            content = json.dumps({"cursor": entry.cursor}).encode()
-            self._guarded(lambda: write_durably(self._cursor_file, [content]))
-        self.drop(entry)
-
-    def drop(self, entry: Entry) -> None:
-        """Forgets an entry that will never be counted; the cursor stays."""
+        self._pass_samples(entry)
 
         def remove() -> None:
             self._header_file(entry.header).unlink(missing_ok=True)
@@ -95,19 +102,39 @@ class Outbox:
 
         self._guarded(remove)
 
-    def set_aside(self, entry: Entry) -> Path:
-        """Moves an entry that was refused to the folder returned, to be looked at; its round may be trained again."""
-        folder = self._folder / "refused"
+    def set_aside(self, entry: Entry, why: Aside, *, samples_used: bool = False) -> Path:
+        """Moves an entry that will never be counted to the folder returned; its round may be trained again.
+
+        Args:
+            entry: Which.
+            why: Decides the folder.
+            samples_used: The federation has its samples all the same: the cursor moves behind them.
+        """
+        folder = self._folder / why
+        header = self._header_file(entry.header)
+        if samples_used:
+            self._pass_samples(entry)
 
         def move() -> None:
             folder.mkdir(exist_ok=True)
-            for file in (self._header_file(entry.header), entry.payload):  # the header first: without it, no entry
-                os.replace(file, folder / file.name)
-                sync_folder(self._folder)
+            os.replace(header, folder / f"{entry.payload.stem}.json")  # first: without it there is no entry
             sync_folder(folder)
+            sync_folder(self._folder)
+            os.replace(entry.payload, folder / entry.payload.name)
+            sync_folder(folder)
+            sync_folder(self._folder)
 
         self._guarded(move)
         return folder
+
+    def num_aside(self, why: Aside) -> int:
+        """Deltas that lie aside for this reason."""
+        return len(list((self._folder / why).glob("*.safetensors")))
+
+    def _pass_samples(self, entry: Entry) -> None:
+        if entry.cursor:
+            content = json.dumps({"cursor": entry.cursor}).encode()
+            self._guarded(lambda: write_durably(self._cursor_file, [content]))
 
     def _entry(self, file: Path) -> Entry:
         try:
@@ -122,11 +149,16 @@ class Outbox:
         return Entry(header, payload, cursor)
 
     def _sweep(self) -> None:
-        """Removes what a death left between two steps: parts of files, and payloads without a header."""
+        """Ends what a death left between two steps: parts of files, payloads without a header, half a setting aside."""
         for part in self._folder.glob(".*.part"):
             part.unlink()
         for payload in self._folder.glob("*.safetensors"):
-            if not (self._folder / f"{payload.stem.partition('-')[0]}.json").exists():
+            if (self._folder / f"{payload.stem.partition('-')[0]}.json").exists():
+                continue
+            aside = [self._folder / why for why in Aside if (self._folder / why / f"{payload.stem}.json").exists()]
+            if aside:
+                os.replace(payload, aside[0] / payload.name)
+            else:
                 payload.unlink()
 
     def _header_file(self, header: ContributionHeader) -> Path:

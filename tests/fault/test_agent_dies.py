@@ -1,5 +1,6 @@
 """SIGKILL at every line: no round is trained twice once its delta is in the outbox, and no delta is lost."""
 
+import hashlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from types import FrameType
 
 import pytest
 
+from isthmus.errors import RoundClosed
 from silo_agent.agent import Agent
 from tests.fake_hub import FakeHub, FakeTrainer, silo_parts, status_in
 from tests.plans import plan_with
@@ -35,35 +37,47 @@ def test_death_at_any_line_loses_and_repeats_nothing(tmp_path: Path) -> None:
     assert report["problems"] == []
     assert report["num_deaths"] > 150
     assert report["num_deaths_with_entry"] > 20
+    assert report["num_deaths_aside"] > 10
 
 
-def _run_agent(folder: Path) -> None:
-    """Runs the agent to the end of a federation of one round."""
+def _run_agent(folder: Path, *, too_late: bool = False, over: bool = False) -> None:
+    """Runs the agent to the end of a federation of one round.
+
+    Args:
+        folder: Of everything.
+        too_late: The first delta is told that it is.
+        over: Nothing is left to be trained.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     hub, trainer, outbox = silo_parts(folder, num_rounds=1)
     hub.plan = plan_with(one_pass=True)
+    hub.skipped_rounds = int(over)
+    if too_late:
+        hub.faults = [("push_payload", RoundClosed("Round 1 was cut."))]
     Agent(hub, trainer, outbox, status_in(folder)).run()
 
 
-def _dies_at(line: int, folder: Path) -> bool:
+def _dies_at(line: int, folder: Path, *, too_late: bool = False) -> bool:
     """Whether the agent, killed at this line of its own code in a process of its own, came so far."""
     child = os.fork()
     if child == 0:
-        _die_at(line)
-        _run_agent(folder)
+        _die_at(line, after="set_aside" if too_late else "")
+        _run_agent(folder, too_late=too_late)
         os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def _die_at(line: int) -> None:
-    """From now on, the process kills itself when that many watched lines have begun."""
+def _die_at(line: int, *, after: str) -> None:
+    """The process kills itself when that many watched lines have begun, counted from the call of `after`, if any."""
     begun = 0
+    counting = not after
 
     def at_each_event(frame: FrameType, event: str, argument: object) -> object:
-        nonlocal begun
+        nonlocal begun, counting
         if not frame.f_code.co_filename.endswith(WATCHED):
             return None
-        begun += event == "line"
+        counting = counting or frame.f_code.co_name == after
+        begun += counting and event == "line"
         if begun == line:
             os.kill(os.getpid(), signal.SIGKILL)
         return at_each_event
@@ -95,7 +109,29 @@ def _main(folder: Path) -> None:
         if [trainer.trained.count(number) for number in kept] != before:
             problems.append(f"line {line}: trained again although its delta was kept: {trainer.trained}")
         line += 1
-    sys.stdout.write(json.dumps({"problems": problems, "num_deaths": line - 1, "num_deaths_with_entry": with_entry}))
+    aside = _die_while_setting_aside(folder / "late", problems)
+    counts = {"num_deaths": line - 1, "num_deaths_with_entry": with_entry, "num_deaths_aside": aside}
+    sys.stdout.write(json.dumps({"problems": problems, **counts}))
+
+
+def _die_while_setting_aside(folder: Path, problems: list[str]) -> int:
+    """Kills the agent at every line after a delta came too late; how often. Its bytes are counted or kept."""
+    line = 1
+    while _dies_at(line, here := folder / str(line), too_late=True):
+        made = {path.name for path in (here / "outbox").rglob("*.safetensors")}
+        _run_agent(here, over=True)
+        counted = [str(receipt["digest"]) for receipt in FakeHub(here / "hub").receipts.values()]
+        whole = {path.name for path in (here / "outbox" / "late").glob("*.safetensors") if _has_header(path)}
+        whole |= {f"{number}-{digest[:16]}.safetensors" for number, digest in enumerate(counted, start=1)}
+        if not made <= whole or len(made) != 1 or list((here / "outbox").glob("[0-9]*")):
+            problems.append(f"set aside, line {line}: {made} became {whole}")
+        line += 1
+    return line - 1
+
+
+def _has_header(payload: Path) -> bool:
+    document = json.loads(payload.with_suffix(".json").read_text())
+    return document["payload_digest"] == hashlib.sha256(payload.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

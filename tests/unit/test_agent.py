@@ -17,11 +17,12 @@ from isthmus.errors import (
     FinishMissing,
     IsthmusError,
     Overloaded,
+    QuotaExceeded,
     RoundClosed,
 )
 from isthmus.federation import FederationState
 from silo_agent.agent import Agent, Ending
-from silo_agent.outbox import Outbox
+from silo_agent.outbox import Aside, Outbox
 from tests.fake_hub import FakeHub, FakeTrainer, silo_parts, status_in
 from tests.plans import plan_with
 
@@ -87,10 +88,10 @@ def test_waits_and_goes_on(silo: Silo, call: str, fault: IsthmusError) -> None:
 
 
 @pytest.mark.parametrize("fault", [RoundClosed("closed"), BaseStale("stale"), FederationFinished("over")])
-def test_drops_what_the_federation_went_on_without(
+def test_sets_aside_what_the_federation_went_on_without(
     silo: Silo, fault: IsthmusError, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A delta whose round moved is dropped with a line in the log, and the next round is joined."""
+    """A delta whose round moved is kept aside with a line in the log, and the next round is joined."""
     silo.hub.faults = [("push_payload", fault)]
 
     with caplog.at_level(logging.INFO):
@@ -98,7 +99,18 @@ def test_drops_what_the_federation_went_on_without(
 
     assert silo.trainer.trained == [1, 1, 2, 3]
     assert [record.message for record in caplog.records].count("delta.dropped") == 1
-    assert silo.outbox.entries() == []
+    assert (silo.outbox.entries(), silo.outbox.num_aside(Aside.LATE)) == ([], 1)
+
+
+def test_quota_costs_one_round(silo: Silo) -> None:
+    """A silo that has used up its quota of a round sets the delta aside and takes part in the next one."""
+    silo.hub.faults = [("push_payload", QuotaExceeded("Enough for this round."))]
+    silo.trainer.meanwhile = lambda number: setattr(silo.hub, "skipped_rounds", 1) if number == 1 else None
+
+    assert silo.run() is Ending.FINISHED
+
+    assert silo.trainer.trained == [1, 2, 3]
+    assert (silo.outbox.entries(), silo.outbox.num_aside(Aside.REFUSED)) == ([], 1)
 
 
 def test_conflict_keeps_the_first(silo: Silo) -> None:

@@ -1,5 +1,8 @@
 """The outbox: whole entries only, in the order of rounds, kept until settled, honest about damage."""
 
+import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ import torch
 from isthmus.contribution import ContributionHeader
 from isthmus.errors import ConfigInvalid
 from isthmus.tensors import Payload, contribution_of
-from silo_agent.outbox import Outbox
+from silo_agent.outbox import Aside, Outbox
 from tests.fake_hub import FakeHub
 
 
@@ -43,17 +46,35 @@ def test_entries_come_in_the_order_of_rounds(tmp_path: Path) -> None:
     assert [entry.header.round for entry in outbox.entries()] == [9, 10]
 
 
-def test_cursor_moves_with_the_receipt_alone(tmp_path: Path) -> None:
-    """A settled entry moves the cursor; a dropped one leaves it, so its samples are used again."""
+def test_cursor_moves_with_used_samples_alone(tmp_path: Path) -> None:
+    """A settled entry moves the cursor; one set aside leaves it, unless its samples are used all the same."""
     outbox = Outbox(tmp_path)
     first = outbox.put(*contribution(1, tmp_path), cursor="three")
     assert outbox.cursor == ""
     outbox.settle(first)
-    outbox.drop(outbox.put(*contribution(2, tmp_path), cursor="six"))
-
-    assert Outbox(tmp_path).cursor == "three"
-    assert outbox.entries() == []
     assert [file.name for file in tmp_path.iterdir()] == ["cursor.json"]
+    outbox.set_aside(outbox.put(*contribution(2, tmp_path), cursor="six"), Aside.LATE)
+    assert Outbox(tmp_path).cursor == "three"
+    outbox.set_aside(outbox.put(*contribution(3, tmp_path), cursor="nine"), Aside.LATE, samples_used=True)
+
+    assert Outbox(tmp_path).cursor == "nine"
+    assert outbox.entries() == []
+
+
+def test_what_is_set_aside_is_whole_and_stays(tmp_path: Path) -> None:
+    """Every delta set aside keeps its header and bytes, also when its round was trained and set aside before."""
+    outbox = Outbox(tmp_path)
+    entries = [outbox.put(*contribution(1, tmp_path), cursor="")]
+    folder = outbox.set_aside(entries[0], Aside.LATE)
+    header, payload = contribution(2, tmp_path)
+    entries.append(outbox.put(dataclasses.replace(header, round=1), payload, cursor=""))
+    outbox.set_aside(entries[1], Aside.LATE)
+
+    for entry in entries:
+        document = json.loads((folder / f"{entry.payload.stem}.json").read_text())
+        measured = hashlib.sha256((folder / entry.payload.name).read_bytes()).hexdigest()
+        assert (1, measured) == (document["round"], document["payload_digest"])
+    assert (2, 0) == (Outbox(tmp_path).num_aside(Aside.LATE), outbox.num_aside(Aside.REFUSED))
 
 
 def test_what_a_death_left_is_swept(tmp_path: Path) -> None:
