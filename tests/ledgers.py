@@ -4,12 +4,12 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from aggregator.admission.payload import PayloadInspection
 from aggregator.advance import At, Outcome, advance
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Upload
 from isthmus.contribution import ContributionHeader, Encoding, push_id
-from isthmus.federation import Federation, parse_federation
-from isthmus.payload import header_bytes
+from isthmus.federation import AdmissionPolicy, Federation, parse_federation
 from tests.rosters import TINY, payload_bytes, values
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -77,6 +77,9 @@ def staged(
         encoding=Encoding.FP32,
         metrics={"loss": float(len(name))},
     )
+    inspection = PayloadInspection(header, spec=TINY, policy=AdmissionPolicy())
+    inspection.feed(payload)
+    admitted = inspection.finish()
     upload = Upload(
         federation,
         round_number,
@@ -91,8 +94,8 @@ def staged(
         silo=silo,
         header=header,
         segments=segments,
-        data_start_bytes=len(header_bytes(TINY, Encoding.FP32)),
-        l2_norm=1.0,
+        data_start_bytes=admitted.layout.data_start,
+        l2_norm=admitted.l2_norm,
         admitted_at=after(1),
     )
 

@@ -1,44 +1,90 @@
-"""`isthmus verify`: recomputes global projectors from the store and tells where they differ."""
+"""`isthmus verify`: recomputes global projectors from the store, and names the first link that is broken."""
 
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 
 from aggregator.commands.place import store_of
-from aggregator.ledger import Ledger
-from aggregator.verifying.recompute import recomputed
-from isthmus.cli.text import Answer, counted
-from isthmus.errors import InvariantBroken, ProjectorUnknown
+from aggregator.verifying.findings import BrokenLink
+from aggregator.verifying.verify import Verdict
+from aggregator.verifying.verify import verify as verify_federation
+from isthmus.cli.progress import progress
+from isthmus.cli.text import Answer, counted, pairs, size
+from isthmus.contribution import Receipt
+from isthmus.errors import ConfigInvalid
+from isthmus.receipts import receipt_from_json
+
+_MOST_TOLD = 20
+"""Broken links that are told in full; one damaged object may break many. JSON has them all."""
 
 
 def verify(arguments: Namespace) -> Answer:
-    """Recomputes one round, or all of them.
+    """Verifies a federation, one round of it, or what receipts say.
 
     Raises:
+        ConfigInvalid: The store or a receipt's file is none, or the memory budget is too small.
         FederationUnknown: The store has no such federation.
         ProjectorUnknown: The round asked for is not published.
     """
-    ledger = Ledger(store_of(arguments))
-    latest = ledger.latest_number(arguments.federation)
-    numbers = [arguments.round] if arguments.round is not None else list(range(1, latest + 1))
-    if not all(1 <= number <= latest for number in numbers):
-        raise ProjectorUnknown(
-            f"Federation {arguments.federation} has published rounds 1 to {latest}, not {arguments.round}."
-        )
-    with tempfile.TemporaryDirectory() as scratch:
-        broken = [n for n in numbers if not _holds(ledger, arguments, n, scratch=Path(scratch))]
-    text = f"{counted(len(numbers), 'projector')} recomputed; these differ: {broken or 'none'}."
-    return Answer({"recomputed": numbers, "broken": broken}, text, exit_code=int(bool(broken)))
-
-
-def _holds(ledger: Ledger, arguments: Namespace, number: int, *, scratch: Path) -> bool:
-    name, budget = arguments.federation, arguments.memory_budget << 20
-    roster = ledger.roster(name, number)
-    if roster is None:
-        return False
+    receipts = [receipt for path in arguments.receipt for receipt in _receipts(path)]
+    store = store_of(arguments)
     try:
-        contributions = ledger.roster_contributions(roster)
-        again = recomputed(ledger, roster, contributions, memory_budget_bytes=budget, scratch=scratch)
-    except InvariantBroken:
-        return False
-    return again.manifest == ledger.manifest(name, number)
+        with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch, progress("verifying") as tell:
+            verdict = verify_federation(
+                store,
+                arguments.federation,
+                only=arguments.round,
+                receipts=receipts,
+                memory_budget_bytes=arguments.memory_budget << 20,
+                scratch=Path(scratch),
+                progress=tell,
+            )
+    except OSError as error:  # the store's own failures are StoreUnavailable
+        where = arguments.scratch or tempfile.gettempdir()
+        raise ConfigInvalid(
+            f"The scratch folder {where} failed ({error.strerror}). Make room in it, or name another with --scratch."
+        ) from error
+    return Answer(verdict, _text(verdict), exit_code=1 if verdict.broken else 0)
+
+
+def _receipts(path: Path) -> list[Receipt]:
+    """The receipt in a file, or those in a folder.
+
+    Raises:
+        ConfigInvalid: There is none, or it is none.
+    """
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise ConfigInvalid(f"There is no receipt in {path}.")
+    found = []
+    for file in files:
+        try:
+            found.append(receipt_from_json(file.read_bytes()))
+        except OSError as error:
+            raise ConfigInvalid(f"{file} cannot be read: {error.strerror}.") from error
+        except ConfigInvalid as error:
+            raise ConfigInvalid(f"{file}: {error}") from error
+    return found
+
+
+def _text(verdict: Verdict) -> str:
+    lines = [
+        f"Federation {verdict.federation}: {len(verdict.recomputed)} of {counted(verdict.latest, 'projector')} "
+        f"recomputed, {counted(verdict.num_receipts, 'receipt')} compared, {counted(verdict.num_objects, 'object')} "
+        f"read ({size(verdict.num_bytes)}).",
+        *verdict.remarks,
+    ]
+    if not verdict.broken:
+        return "\n".join([*lines, "Every link holds."])
+    first, *others = verdict.broken[:_MOST_TOLD]
+    lines += ["", "The first broken link:", _link(first)]
+    lines += [part for other in others for part in ("", _link(other))]
+    if len(verdict.broken) > _MOST_TOLD:
+        lines.append(f"\nAnd {len(verdict.broken) - _MOST_TOLD} more; --json lists them all.")
+    return "\n".join(lines)
+
+
+def _link(link: BrokenLink) -> str:
+    return pairs(
+        [("  key", link.key), ("  expected", link.expected), ("  found", link.found), ("  meaning", link.meaning)]
+    )

@@ -128,9 +128,14 @@ def removal(federation: str, round_number: int) -> str:
     return f"{round_prefix(federation, round_number)}/removed.json"
 
 
+def projectors(federation: str) -> str:
+    """Prefix of all manifests."""
+    return f"federations/{federation}/projectors"
+
+
 def projector(federation: str, number: int) -> str:
     """The manifest of a global projector, created once."""
-    return f"federations/{federation}/projectors/{number}.json"
+    return f"{projectors(federation)}/{number}.json"
 
 
 def blobs(federation: str) -> str:

@@ -3,7 +3,7 @@
 That work is in the aggregator's packages, which the SDK does without: it is loaded when a verb is used.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -66,7 +66,18 @@ def verify_arguments(parser: ArgumentParser) -> None:
     which.add_argument("--round", type=int, metavar="N", help="this round alone")
     which.add_argument("--all", action="store_true", help="all rounds and every other object, which is the default")
     parser.add_argument(
-        "--memory-budget", type=int, default=256, metavar="MIB", help="what it may hold in blocks (default: 256 MiB)"
+        "--receipt",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a silo's receipt, or a folder of them, to compare with the store; may be repeated",
+    )
+    parser.add_argument(
+        "--memory-budget", type=_mebibytes, default=256, metavar="MIB", help="what it may hold in blocks (default: 256)"
+    )
+    parser.add_argument(
+        "--scratch", type=Path, metavar="FOLDER", help="where one projector fits meanwhile (default: the system's)"
     )
 
 
@@ -88,3 +99,9 @@ def import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="source", required=True, metavar="URL", help="where from: an export's folder, or another store"
     )
+
+
+def _mebibytes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no whole number of MiB")
+    return int(text)

@@ -1,0 +1,181 @@
+"""One round, link by link: contributions, records, roster, manifest, and the projector computed once more."""
+
+import dataclasses
+
+from aggregator.advance import manifest_of
+from aggregator.aggregate import Aggregated
+from aggregator.ledger import keys, removal
+from aggregator.ledger.audit import Trail
+from aggregator.ledger.documents import Closing, Contribution, Roster
+from aggregator.payload_writer import Written
+from aggregator.verifying.case import Case
+from aggregator.verifying.contributions import Checked
+from aggregator.verifying.recompute import recomputed
+from aggregator.verifying.trails import check_admitted, check_trail
+from isthmus.errors import InvariantBroken
+from isthmus.manifest import ProjectorManifest
+
+_RESULTS = ("digest", "size_bytes", "optimizer_state_digest", "optimizer_state_size_bytes")
+"""What of a manifest only the arithmetic gives; all else follows from documents."""
+
+
+def check_round(case: Case, number: int) -> bool:
+    """Checks all that belongs to a round, published or not; whether its projector was computed once more."""
+    recorded = case.ledger.recorded_silos(case.name, number)  # listed first: records come after contributions
+    silos = case.evidence.names(keys.contributions(case.name, number))
+    _check_removal(case, number)
+    checked = {silo: case.checked(number, silo) for silo in silos}
+    for silo in recorded:
+        found = checked.get(silo)
+        check_trail(case.evidence, Trail(case.name, number, silo), contribution=found and found.contribution)
+    roster = case.roster(number)
+    if roster is None:
+        return False
+    _check_closing(case, roster)
+    members = _members(case, roster)
+    return number <= case.latest and _check_published(case, roster, members)
+
+
+def _check_removal(case: Case, number: int) -> None:
+    key = keys.removal(case.name, number)
+    content = case.evidence.content(key)
+    if content is None:
+        return
+    meaning = f"When and why the deltas of round {number} were removed is not known."
+    record = case.evidence.parsed(key, content, removal.Removal.from_json, meaning=meaning)
+    if record is not None and case.findings.agree(key, expected=number, found=record.round, meaning=meaning):
+        case.findings.remark(
+            f"Round {number} is not recomputable: its deltas were removed on {record.removed_at:%Y-%m-%d} by "
+            f"{record.removed_by}; digests stand."
+        )
+
+
+def _check_closing(case: Case, roster: Roster) -> None:
+    key = keys.closing(case.name, roster.round)
+    meaning = f"Round {roster.round} was cut without its marker: a contribution may have been left out unseen."
+    closing = case.evidence.document(key, Closing.from_json, meaning=meaning)
+    if closing is not None:
+        case.findings.agree(
+            key,
+            expected=f"round {roster.round}, cut at {roster.cut_at}",
+            found=f"round {closing.round}, cut at {closing.cut_at}",
+            meaning="The marker is not that of this round's roster.",
+        )
+
+
+def _members(case: Case, roster: Roster) -> list[Checked] | None:
+    """The contributions of a roster in its order, None where one is not the one that it names."""
+    key = keys.roster(case.name, roster.round)
+    order = sorted(set(roster.silos))
+    meaning = f"The roster of round {roster.round} is none: it must name each silo once, in order."
+    holds = case.findings.agree(key, expected=order, found=list(roster.silos), meaning=meaning)
+    members = []
+    for entry in roster.entries:
+        member = case.checked(roster.round, entry.silo)
+        if member is None:
+            holds = False
+            continue
+        members.append(member)
+        holds &= case.findings.agree(
+            keys.contribution(case.name, roster.round, entry.silo),
+            expected=entry.contribution_digest,
+            found=member.contribution.digest,
+            meaning=f"The roster of round {roster.round} counted another contribution of silo {entry.silo}.",
+        )
+    return members if holds else None
+
+
+def _check_published(case: Case, roster: Roster, members: list[Checked] | None) -> bool:
+    """Checks the projector that a roster gave; whether it was computed once more."""
+    published, base = case.manifest(roster.round), case.manifest(roster.round - 1)
+    if published is None or base is None:
+        return False
+    key, meaning = keys.projector(case.name, roster.round), f"Projector {roster.round} does not follow from its round."
+    case.findings.agree(key, expected=roster.digest, found=published.roster_digest, meaning=meaning)
+    for digest, size_bytes, what in (
+        (published.digest, published.size_bytes, "the projector"),
+        (published.optimizer_state_digest, published.optimizer_state_size_bytes, "the optimizer's state"),
+    ):
+        lost = f"The bytes of {what} of round {roster.round} are not those that its manifest names."
+        if digest:
+            case.evidence.blob_holds(digest, size_bytes=size_bytes, meaning=lost)
+    if members is None:
+        return False
+    contributions = [member.contribution for member in members]
+    for one in contributions:
+        check_admitted(case.evidence, one)
+    if not all(member.is_whole for member in members) or not _rests(case, base):
+        _compare(case, published, _documented(case, roster, contributions), leaving=_RESULTS)
+        return False
+    return _recompute(case, roster, contributions)
+
+
+def _rests(case: Case, base: ProjectorManifest) -> bool:
+    """Whether what the round started from is there: the projector, and the optimizer's state."""
+    start = case.start(base.number + 1)
+    if start is None or not start.is_whole:
+        return False
+    state, size_bytes = base.optimizer_state_digest, base.optimizer_state_size_bytes
+    lost = f"The bytes of the optimizer's state of round {base.number} are not those that its manifest names."
+    return not state or case.evidence.blob_holds(state, size_bytes=size_bytes, meaning=lost)
+
+
+def _recompute(case: Case, roster: Roster, contributions: list[Contribution]) -> bool:
+    published = case.ledger.manifest(case.name, roster.round)
+    try:
+        again = recomputed(
+            case.ledger,
+            roster,
+            contributions,
+            memory_budget_bytes=case.memory_budget_bytes,
+            scratch=case.scratch,
+        )
+    except InvariantBroken as error:
+        case.findings.broke(
+            keys.projector(case.name, roster.round),
+            expected="a projector that its round gives",
+            found=str(error),
+            meaning=f"Projector {roster.round} cannot have come from its round.",
+        )
+        return True
+    if 0 < again.deviation <= again.manifest.tolerance:
+        case.findings.remark(
+            f"Projector {roster.round} is the one recomputed within {again.deviation:.3g} of its tensors' largest "
+            f"values; its rule declares {again.manifest.tolerance:.3g}."
+        )
+        _compare(case, published, again.manifest, leaving=("digest", "optimizer_state_digest"))
+    else:
+        _compare(case, published, again.manifest, leaving=())
+    return True
+
+
+def _documented(case: Case, roster: Roster, contributions: list[Contribution]) -> ProjectorManifest:
+    """The manifest of a round whose deltas are gone: what documents say, the published digests taken as they are."""
+    published, base = case.ledger.manifest(case.name, roster.round), case.ledger.manifest(case.name, roster.round - 1)
+    state = published.optimizer_state_digest
+    aggregated = Aggregated(
+        Written(published.digest, published.size_bytes),
+        Written(state, published.optimizer_state_size_bytes) if state else None,
+    )
+    return manifest_of(case.record, base, roster, aggregated=aggregated, contributions=contributions)
+
+
+def _compare(
+    case: Case, published: ProjectorManifest, expected: ProjectorManifest, *, leaving: tuple[str, ...]
+) -> None:
+    number = published.number
+    for field in dataclasses.fields(ProjectorManifest):
+        name = field.name
+        if name in leaving:
+            continue
+        what = "is not what its roster gives" if name in _RESULTS else f"says {name} otherwise than its round does"
+        case.findings.agree(
+            keys.projector(case.name, number),
+            expected=_named(name, getattr(expected, name)),
+            found=_named(name, getattr(published, name)),
+            meaning=f"Projector {number} {what}.",
+        )
+
+
+def _named(name: str, value: object) -> str:
+    return f"{name} {(value.hex() or 'none') if isinstance(value, bytes) else value}"

@@ -1,0 +1,133 @@
+"""Verifies a federation: goes through its store in the order in which one thing rests on another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aggregator.ledger import Ledger, keys
+from aggregator.ledger.records import FederationRecord
+from aggregator.stores import Store
+from aggregator.verifying.case import Case
+from aggregator.verifying.evidence import Evidence
+from aggregator.verifying.findings import BrokenLink, Findings
+from aggregator.verifying.inventory import check_inventory
+from aggregator.verifying.receipts import check_receipt
+from aggregator.verifying.rounds import check_round
+from isthmus.contribution import Receipt
+from isthmus.errors import FederationUnknown, ProjectorUnknown
+from isthmus.spec import NAME_PATTERN
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verifying found.
+
+    Attributes:
+        federation: Which federation.
+        latest: Its newest global projector.
+        recomputed: The rounds whose projectors were computed once more.
+        broken: Broken links, in the order in which one thing rests on another.
+        remarks: What could not be checked, and why.
+        num_receipts: How many receipts were compared.
+        num_objects: How many objects were read, some of them twice.
+        num_bytes: Of all of them.
+    """
+
+    federation: str
+    latest: int
+    recomputed: tuple[int, ...]
+    broken: tuple[BrokenLink, ...]
+    remarks: tuple[str, ...]
+    num_receipts: int
+    num_objects: int
+    num_bytes: int
+
+
+def verify(
+    store: Store,
+    federation: str,
+    *,
+    only: int | None = None,
+    receipts: Sequence[Receipt] = (),
+    memory_budget_bytes: int,
+    scratch: Path,
+    progress: Progress = lambda text: None,
+) -> Verdict:
+    """Checks every object of a federation, or one round and what it rests on; reads, and writes nothing to the store.
+
+    The federation may go on meanwhile: what was published when it began is judged.
+
+    Args:
+        store: Where it is: the federation's own, or an export of it.
+        federation: Which federation.
+        only: This round alone; None: everything.
+        receipts: What silos hold.
+        memory_budget_bytes: What the arithmetic may hold at once.
+        scratch: A folder with room for a projector and an optimizer's state.
+        progress: Told what is looked at.
+
+    Raises:
+        FederationUnknown: The store holds nothing of such a federation.
+        ProjectorUnknown: The round asked for is not published.
+        ConfigInvalid: The memory budget is too small for a roster.
+        StoreUnavailable: The store failed; try again.
+    """
+    findings = Findings()
+    evidence = Evidence(store, federation, findings)
+    record = _definition(evidence)
+    if record is None:
+        return _verdict(evidence, latest=0, recomputed=[], num_receipts=0)
+    latest = max((int(name) for name in evidence.names(keys.projectors(federation)) if name.isdecimal()), default=0)
+    if only is not None and not 1 <= only <= latest:
+        raise ProjectorUnknown(f"Federation {federation} has published projectors 1 to {latest}, so not {only}.")
+    case = Case(
+        evidence,
+        Ledger(store),
+        record,
+        latest=latest,
+        memory_budget_bytes=memory_budget_bytes,
+        scratch=scratch,
+    )
+    recomputed = []
+    for number in range(1, latest + 2) if only is None else [only]:
+        progress(f"round {number} of {latest}" if number <= latest else "the open round")
+        case.forget_before(number - 1)
+        if check_round(case, number):
+            recomputed.append(number)
+    for receipt in receipts:
+        check_receipt(case, receipt)
+    if only is None:
+        progress("everything else")
+        check_inventory(case)
+    return _verdict(evidence, latest=latest, recomputed=recomputed, num_receipts=len(receipts))
+
+
+def _definition(evidence: Evidence) -> FederationRecord | None:
+    """What the federation is; None, and a broken link, where that cannot be read."""
+    name = evidence.federation
+    if not NAME_PATTERN.fullmatch(name) or next(iter(evidence.store.list(f"federations/{name}")), None) is None:
+        raise FederationUnknown(f"The store holds no federation {name[:64]!r}. Check its name, and the store's.")
+    key, meaning = keys.federation_file(name), "Nothing of this federation can be judged without its definition."
+    record = evidence.document(key, FederationRecord.from_json, meaning=meaning)
+    if record is None:
+        return None
+    fits = evidence.findings.agree(key, expected=name, found=record.federation.name, meaning=meaning)
+    initial = record.initial
+    lost = "The bytes of the initial projector are not those that the federation was created with."
+    evidence.blob_holds(initial.digest, size_bytes=initial.size_bytes, meaning=lost)
+    return record if fits else None
+
+
+def _verdict(evidence: Evidence, *, latest: int, recomputed: Sequence[int], num_receipts: int) -> Verdict:
+    return Verdict(
+        federation=evidence.federation,
+        latest=latest,
+        recomputed=tuple(recomputed),
+        broken=tuple(dict.fromkeys(evidence.findings.broken)),
+        remarks=tuple(dict.fromkeys(evidence.findings.remarks)),
+        num_receipts=num_receipts,
+        num_objects=evidence.num_objects,
+        num_bytes=evidence.num_bytes,
+    )

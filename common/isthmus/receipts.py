@@ -1,0 +1,32 @@
+"""A receipt as a file: what a silo keeps, and what `isthmus verify --receipt` compares with the store."""
+
+import json
+from dataclasses import fields
+from datetime import datetime
+
+from isthmus.contribution import Receipt
+from isthmus.errors import ConfigInvalid
+
+
+def receipt_to_json(receipt: Receipt) -> bytes:
+    """The receipt's fields by name: digests in hex, the instant in ISO 8601."""
+    document = {field.name: getattr(receipt, field.name) for field in fields(receipt)}
+    document |= {"payload_digest": receipt.payload_digest.hex(), "admitted_at": receipt.admitted_at.isoformat()}
+    return json.dumps(document, indent=1, sort_keys=True).encode()
+
+
+def receipt_from_json(document: bytes) -> Receipt:
+    """The receipt that `receipt_to_json` wrote.
+
+    Raises:
+        ConfigInvalid: It is none.
+    """
+    try:
+        found = json.loads(document)
+        found["payload_digest"] = bytes.fromhex(found["payload_digest"])
+        found["admitted_at"] = datetime.fromisoformat(found["admitted_at"])
+        return Receipt(**found)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigInvalid(
+            "This is no receipt. The silo agent keeps its receipts in its outbox, in the folder receipts."
+        ) from error
