@@ -98,9 +98,14 @@ def dropped(upload: Upload, attempt: int) -> str:
     return f"{push(upload)}/{DROPPED}{attempt}"
 
 
+def rounds(federation: str) -> str:
+    """Prefix of the documents of all rounds."""
+    return f"federations/{federation}/rounds"
+
+
 def round_prefix(federation: str, round_number: int) -> str:
     """Prefix of a round's documents."""
-    return f"federations/{federation}/rounds/{round_number}"
+    return f"{rounds(federation)}/{round_number}"
 
 
 def contributions(federation: str, round_number: int) -> str:

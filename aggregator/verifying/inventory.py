@@ -8,6 +8,7 @@ from aggregator.ledger import keys
 from aggregator.ledger.canonical import fields_of
 from aggregator.ledger.documents import manifest_to_json
 from aggregator.ledger.records import SiloRecord
+from aggregator.stores import exists
 from aggregator.verifying.case import Case
 from isthmus.errors import InvariantBroken
 from isthmus.federation import FederationState
@@ -62,7 +63,7 @@ def _silo(case: Case, key: str, found: re.Match[str]) -> None:
 
 def _revoked(case: Case, key: str, found: re.Match[str]) -> None:
     _empty(case, key, found)
-    if case.evidence.content(keys.silo(case.name, found[1])) is None:
+    if not exists(case.evidence.store, keys.silo(case.name, found[1])):
         case.evidence.missing(keys.silo(case.name, found[1]), meaning=f"Silo {found[1]} is barred, and not enrolled.")
 
 
@@ -129,6 +130,14 @@ def _of_round(case: Case, key: str, found: re.Match[str]) -> None:
         )
 
 
+def _contribution(case: Case, key: str, found: re.Match[str]) -> None:
+    """Its silo was enrolled when it came, and enrolments stay."""
+    _of_round(case, key, found)
+    enrolment = keys.silo(case.name, found[2])
+    if not exists(case.evidence.store, enrolment):
+        case.evidence.missing(enrolment, meaning=f"Silo {found[2]} contributed, and is not enrolled.")
+
+
 def _nothing(case: Case, key: str, found: re.Match[str]) -> None:
     """Judged before everything else."""
 
@@ -144,7 +153,8 @@ KINDS: dict[str, Check] = {
     rf"credentials/{_SHA}": _credential,
     rf"uploads/(\d+)/{_SILO}/[0-9a-f]{{64}}/\d+/\d{{16}}-{_SHA}": _segment,
     rf"uploads/(\d+)/{_SILO}/[0-9a-f]{{64}}/dropped-\d+": _empty,
-    rf"rounds/(\d+)/(?:contributions/{_SILO}|closing|roster|removed)\.json": _of_round,
+    rf"rounds/(\d+)/contributions/{_SILO}\.json": _contribution,
+    r"rounds/(\d+)/(?:closing|roster|removed)\.json": _of_round,
     rf"audit/(\d+)/{_SILO}/(?:\d{{3}}|admitted)\.json": _of_round,
     r"projectors/(\d+)\.json": _manifest,
     rf"blobs/{_SHA}": _blob,

@@ -25,15 +25,15 @@ def check_round(case: Case, number: int) -> bool:
     silos = case.evidence.names(keys.contributions(case.name, number))
     _check_removal(case, number)
     checked = {silo: case.checked(number, silo) for silo in silos}
+    roster = case.roster(number)
+    members = None
+    if roster is not None:
+        _check_closing(case, roster)
+        members = _members(case, roster)
     for silo in recorded:
         found = checked.get(silo)
         check_trail(case.evidence, Trail(case.name, number, silo), contribution=found and found.contribution)
-    roster = case.roster(number)
-    if roster is None:
-        return False
-    _check_closing(case, roster)
-    members = _members(case, roster)
-    return number <= case.latest and _check_published(case, roster, members)
+    return roster is not None and number <= case.latest and _check_published(case, roster, members)
 
 
 def _check_removal(case: Case, number: int) -> None:

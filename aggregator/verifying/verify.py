@@ -79,7 +79,7 @@ def verify(
     record = _definition(evidence)
     if record is None:
         return _verdict(evidence, latest=0, recomputed=[], num_receipts=0)
-    latest = max((int(name) for name in evidence.names(keys.projectors(federation)) if name.isdecimal()), default=0)
+    latest = _latest(evidence)
     if only is not None and not 1 <= only <= latest:
         raise ProjectorUnknown(f"Federation {federation} has published projectors 1 to {latest}, so not {only}.")
     case = Case(
@@ -118,6 +118,18 @@ def _definition(evidence: Evidence) -> FederationRecord | None:
     lost = "The bytes of the initial projector are not those that the federation was created with."
     evidence.blob_holds(initial.digest, size_bytes=initial.size_bytes, meaning=lost)
     return record if fits else None
+
+
+def _latest(evidence: Evidence) -> int:
+    """The newest global projector that was published, whether its manifest is still there or not.
+
+    Whoever contributed to a round saw the projector before it. Contributions are listed first: projectors come before.
+    """
+    prefix = keys.rounds(evidence.federation)
+    rounds = {entry.key.removeprefix(f"{prefix}/").partition("/") for entry in evidence.store.list(prefix)}
+    seen = {int(number) - 1 for number, _, rest in rounds if number.isdecimal() and rest.startswith("contributions/")}
+    published = {int(name) for name in evidence.names(keys.projectors(evidence.federation)) if name.isdecimal()}
+    return max(seen | published, default=0)
 
 
 def _verdict(evidence: Evidence, *, latest: int, recomputed: Sequence[int], num_receipts: int) -> Verdict:

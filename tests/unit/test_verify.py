@@ -1,0 +1,311 @@
+"""`isthmus verify` on stores that are whole, forged, half written, or whose deltas are gone."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aggregator.advance import POINTS, Published
+from aggregator.blocks import CombinedBlock, RosterBlocks
+from aggregator.housekeeping import tidy
+from aggregator.ledger import Ledger, keys
+from aggregator.ledger.canonical import canonical, fields_of
+from aggregator.ledger.documents import manifest_to_json
+from aggregator.options import NoOptions
+from aggregator.rules import RULES, RuleEntry, mean
+from aggregator.stores.memory import MemoryStore
+from isthmus.errors import FederationUnknown, ProjectorUnknown
+from isthmus.payload import PREFIX_BYTES
+from tests.ledgers import NAME, START, after, contribute, definition, found, staged, step
+from tests.verifying import objects, of, receipt_of, store_with, verdict_of
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A store with every kind of object; see `tests.verifying.populate`."""
+    return store_with(objects())
+
+
+def change(store: MemoryStore, key: str, **fields: object) -> None:
+    """Rewrites fields of a document, and seals it anew as a forger would."""
+    store.put(key, canonical(fields_of(store.get(key)) | fields))
+
+
+def test_one_round_can_be_verified_alone(store: MemoryStore) -> None:
+    """With a round named, that round is recomputed, and what lies elsewhere is not looked at."""
+    store.put(keys.silo(NAME, "a"), b"damaged")
+    store.delete(keys.projector(NAME, 1))
+
+    assert (2,) == verdict_of(store_with(objects()), only=2).recomputed
+    assert [keys.projector(NAME, 1)] == [link.key for link in verdict_of(store, only=2).broken]
+
+
+@pytest.mark.parametrize("number", [0, 3, 99])
+def test_round_that_is_not_published_is_told(store: MemoryStore, number: int) -> None:
+    """Asking for a round that is not published names what is."""
+    with pytest.raises(ProjectorUnknown, match="published projectors 1 to 2"):
+        verdict_of(store, only=number)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "../harbour", ""])
+def test_unknown_federation_is_told(store: MemoryStore, name: str) -> None:
+    """A federation of which the store holds nothing is an error, not a verdict."""
+    with pytest.raises(FederationUnknown):
+        verdict_of(store, name=name)
+
+
+def test_lost_definition_is_a_broken_link(store: MemoryStore) -> None:
+    """Where the definition is gone but the rest is there, that is what is broken."""
+    store.delete(keys.federation_file(NAME))
+
+    assert [keys.federation_file(NAME)] == [link.key for link in verdict_of(store).broken]
+
+
+def test_forged_projector_is_found(store: MemoryStore) -> None:
+    """A projector in the place of the published one, its digest and manifest made to fit, is not what was computed."""
+    forged = bytearray(store.get(keys.blob(NAME, Ledger(store).manifest(NAME, 2).digest)))
+    forged[-4:] = b"\0\0\0\0"
+    digest = hashlib.sha256(forged).hexdigest()
+    store.put(keys.blob(NAME, bytes.fromhex(digest)), bytes(forged))
+    change(store, keys.projector(NAME, 2), digest=digest)
+
+    first = verdict_of(store).broken[0]
+    assert (keys.projector(NAME, 2), f"digest {digest}") == (first.key, first.found)
+    assert "is not what its roster gives" in first.meaning
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("silos", ["a"]),
+        ("num_examples", 1),
+        ("metrics", {}),
+        ("rule", "median"),
+        ("server_optimizer", "sgd"),
+        ("cut_at", "2026-01-01T00:00:00.000000+00:00"),
+        ("tolerance", 0.5),
+        ("parent_digest", "00" * 32),
+        ("size_bytes", 1),
+    ],
+)
+def test_forged_manifest_is_found(store: MemoryStore, field: str, value: object) -> None:
+    """Whatever else a manifest says otherwise than its round gives, it is named."""
+    change(store, keys.projector(NAME, 2), **{field: value})
+
+    broken = verdict_of(store).broken
+    assert keys.projector(NAME, 2) in {link.key for link in broken}
+
+
+def test_forged_weight_is_found(store: MemoryStore) -> None:
+    """A contribution whose weight was changed after it was counted is not the one that the roster names."""
+    change(store, keys.contribution(NAME, 1, "a"), num_examples=999)
+
+    first = verdict_of(store).broken[0]
+    assert (keys.contribution(NAME, 1, "a"), "The roster of round 1 counted another contribution of silo a.") == (
+        first.key,
+        first.meaning,
+    )
+
+
+def test_forged_roster_is_found(store: MemoryStore) -> None:
+    """A roster from which a silo was taken is not the one that the manifest names."""
+    entries = fields_of(store.get(keys.roster(NAME, 1)))["entries"]
+    change(store, keys.roster(NAME, 1), entries=entries[:1])
+
+    assert verdict_of(store).broken[0].key == keys.projector(NAME, 1)
+
+
+def test_delta_above_the_limit_is_found(store: MemoryStore) -> None:
+    """A delta that admission must refuse is named, even where every digest fits."""
+    toml = fields_of(store.get(keys.federation_file(NAME)))["toml"]
+    change(store, keys.federation_file(NAME), toml=toml + "admission.max_l2_norm = 0.0001\n")
+
+    first = verdict_of(store).broken[0]
+    assert keys.contribution(NAME, 1, "a") == first.key
+    assert "limit is 0.0001" in first.found
+
+
+def test_changed_refusal_breaks_the_chain_behind_it(store: MemoryStore) -> None:
+    """A refusal rewritten and sealed anew no longer has the digest that the next one carries."""
+    change(store, keys.refusal(NAME, 1, "c", sequence=0), at="2026-01-01T00:00:00.000000+00:00")
+
+    assert [keys.refusal(NAME, 1, "c", sequence=1)] == [link.key for link in verdict_of(store).broken]
+
+
+def test_record_of_another_contribution_is_found(store: MemoryStore) -> None:
+    """A record of an admission that says other than the contribution which stands is named."""
+    change(store, keys.admission(NAME, 1, "a"), at="2026-01-01T00:00:00.000000+00:00")
+
+    assert [keys.admission(NAME, 1, "a")] == [link.key for link in verdict_of(store).broken]
+
+
+def test_stray_object_is_no_broken_link(store: MemoryStore) -> None:
+    """An object that is none of a federation's is told, and breaks nothing."""
+    store.put(f"federations/{NAME}/notes.txt", b"do not forget")
+
+    verdict = verdict_of(store)
+    assert ((), 1) == (verdict.broken, len(verdict.remarks))
+    assert "notes.txt is none of a federation's objects" in verdict.remarks[0]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_store_of_a_replica_that_died_holds(tmp_path: Path, point: str) -> None:
+    """Wherever a replica died while it cut a round, nothing is called broken, and neither after the repair."""
+    store = MemoryStore()
+    ledger = Ledger(store)
+    found(ledger)
+    for silo in "abc":
+        contribute(ledger, silo)  # whose committers died before they recorded it
+
+    class Died(Exception):
+        pass
+
+    def die(reached: str) -> None:
+        if reached == point:
+            raise Died
+
+    with pytest.raises(Died):
+        step(ledger, tmp_path, at=die)
+    before = verdict_of(store)
+    step(ledger, tmp_path)
+
+    assert ((), ()) == (before.broken, verdict_of(store).broken)
+    assert (1,) == verdict_of(store).recomputed
+
+
+def test_removed_deltas_are_told_and_break_nothing(store: MemoryStore) -> None:
+    """A round whose deltas retention removed is not recomputable, as its record says; its digests stand."""
+    for _ in tidy(Ledger(store), NAME, now=START + timedelta(days=30, seconds=150), by="a test"):
+        pass
+
+    verdict = verdict_of(store)
+    assert ([], (2,), ()) == (of_store(store, "uploads/1/"), verdict.recomputed, verdict.broken)
+    assert (
+        "Round 1 is not recomputable: its deltas were removed on 2026-03-31 by a test; digests stand."
+        in verdict.remarks
+    )
+
+
+def test_documents_of_removed_deltas_are_still_compared(store: MemoryStore) -> None:
+    """Without deltas a manifest is still compared with what documents say."""
+    for _ in tidy(Ledger(store), NAME, now=START + timedelta(days=99), by="a test"):
+        pass
+    change(store, keys.projector(NAME, 1), num_examples=1)
+
+    assert keys.projector(NAME, 1) in {link.key for link in verdict_of(store).broken}
+
+
+def of_store(store: MemoryStore, kind: str) -> list[str]:
+    """The keys of a store that hold this text."""
+    return [entry.key for entry in store.list("") if kind in entry.key]
+
+
+def test_receipts_are_compared(store: MemoryStore) -> None:
+    """A receipt for what is there and counted holds; one of the open round will."""
+    verdict = verdict_of(store, receipts=(receipt_of("a", 1), receipt_of("b", 3)))
+
+    assert ((), 2) == (verdict.broken, verdict.num_receipts)
+    assert "is not cut yet" in verdict.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("receipt", "key", "meaning"),
+    [
+        (replace(receipt_of("a", 1), num_examples=7), keys.contribution(NAME, 1, "a"), "says otherwise"),
+        (replace(receipt_of("a", 1), payload_digest=bytes(32)), keys.contribution(NAME, 1, "a"), "says otherwise"),
+        (replace(receipt_of("a", 1), silo="e"), keys.contribution(NAME, 1, "e"), "is lost"),
+        (receipt_of("c", 2), keys.roster(NAME, 2), "was not counted"),
+        (replace(receipt_of("a", 1), federation="other"), keys.federation_file(NAME), "of another federation"),
+        (replace(receipt_of("a", 1), silo="../a"), keys.federation_file(NAME), "of another federation"),
+    ],
+)
+def test_receipt_that_does_not_hold_is_named(
+    store: MemoryStore,
+    receipt: Any,
+    key: str,
+    meaning: str,  # Any: made of another module's value
+) -> None:
+    """A receipt of what is not there, is other, or was never counted names what contradicts it."""
+    first = verdict_of(store, receipts=(receipt,)).broken[0]
+
+    assert key == first.key
+    assert meaning in first.meaning
+
+
+def wobbling(step: float) -> RuleEntry:
+    """The mean, off by a share that is another on every machine, as linear algebra is."""
+
+    def rule(roster: RosterBlocks) -> Iterator[CombinedBlock]:
+        for block in mean.build(NoOptions())(roster):
+            yield replace(block, values=(block.values * np.float32(1 + step)).astype(np.float32))
+
+    return RuleEntry(NoOptions, lambda options: rule, mean.least_silos, tolerance=1e-3)
+
+
+@pytest.mark.parametrize(("share", "holds"), [(1e-5, True), (0.5, False)])
+def test_tolerance_of_a_rule_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, holds: bool
+) -> None:
+    """A rule that declares a tolerance is compared within it, the manifest says so, and more is a broken link."""
+    store = MemoryStore()
+    ledger = Ledger(store)
+    monkeypatch.setitem(RULES, "wobbling", wobbling(0))
+    found(ledger, definition().replace('name = "mean"', 'name = "wobbling"'))
+    for number in (1, 2):
+        for silo in "abc":
+            ledger.record_admission(contribute(ledger, silo, round_number=number))
+        assert isinstance(step(ledger, tmp_path), Published)
+    monkeypatch.setitem(RULES, "wobbling", wobbling(share))
+
+    verdict = verdict_of(store)
+    assert 1e-3 == ledger.manifest(NAME, 1).tolerance
+    assert (holds, (1, 2)) == (not verdict.broken, verdict.recomputed)
+    assert holds == any("within" in remark and "declares 0.001" in remark for remark in verdict.remarks)
+
+
+def test_projector_of_other_tensors_is_beyond_any_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a tolerance is declared, a blob that is no such projector is still found."""
+    store = MemoryStore()
+    ledger = Ledger(store)
+    monkeypatch.setitem(RULES, "wobbling", wobbling(0))
+    found(ledger, definition(quorum=1).replace('name = "mean"', 'name = "wobbling"'))
+    ledger.record_admission(contribute(ledger, "a"))
+    step(ledger, tmp_path, now=after(100))
+    content = store.get(keys.blob(NAME, ledger.manifest(NAME, 1).digest))
+    other = content[:PREFIX_BYTES] + content[PREFIX_BYTES:].replace(b"linear_1.bias", b"linear_1.ways")
+    digest = hashlib.sha256(other).digest()
+    store.put(keys.blob(NAME, digest), other)
+    store.put(keys.projector(NAME, 1), manifest_to_json(replace(ledger.manifest(NAME, 1), digest=digest)))
+
+    assert keys.projector(NAME, 1) == verdict_of(store).broken[0].key
+
+
+def test_damaged_late_delta_is_found(store: MemoryStore) -> None:
+    """Bytes that no roster counts are compared with their names as well, while they are there."""
+    (key, *_) = of("uploads/2/c/")
+    store.put(key, b"else")
+
+    assert key == verdict_of(store).broken[0].key
+
+
+def test_verifying_writes_nothing(store: MemoryStore) -> None:
+    """After verifying, the store holds what it held."""
+    verdict_of(store)
+
+    assert objects() == {entry.key: store.get(entry.key) for entry in store.list("")}
+
+
+def test_contribution_under_way_is_no_broken_link() -> None:
+    """Staged bytes of a push that goes on, and a contribution not yet on record, are no contradiction."""
+    store = MemoryStore()
+    ledger = Ledger(store)
+    found(ledger)
+    staged(ledger, "a")
+    contribute(ledger, "b")
+
+    assert ((), 0) == (verdict_of(store).broken, verdict_of(store).latest)

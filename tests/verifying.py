@@ -1,0 +1,79 @@
+"""A federation whose store holds every kind of object, for tests that damage it."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from aggregator.ledger import Ledger, keys
+from aggregator.stores import Store
+from aggregator.stores.memory import MemoryStore
+from aggregator.verifying.verify import Verdict, verify
+from isthmus.contribution import Receipt
+from isthmus.errors import NameInvalid
+from isthmus.federation import FederationState
+from tests.ledgers import NAME, after, contribute, definition, found, staged, step
+
+SILOS = ("a", "b", "c", "d")
+ORPHAN = b"what a replica that died had put"
+
+
+def populate(store: Store, scratch: Path) -> None:
+    """Two rounds published, finished in the third; refusals, a late delta, an abandoned upload, a silo barred."""
+    ledger = Ledger(store)
+    found(ledger, definition(rounds=4), silos=SILOS)
+    ledger.invite(NAME, "c", credential_sha256="ab" * 32, now=after(1), replace=True)
+    ledger.revoke(NAME, "d")
+    for number in (1, 2):
+        for text in ("first", "second", "third"):
+            ledger.record_refusal(NAME, number, "c", refusal=NameInvalid(text), now=after(number))
+        for silo in "ab":
+            ledger.record_admission(contribute(ledger, silo, round_number=number))
+        step(ledger, scratch, now=after(100 * number))
+    ledger.record_admission(contribute(ledger, "c", round_number=2))  # after the cut
+    ledger.drop_upload(staged(ledger, "a", round_number=3).upload)
+    ledger.record_admission(contribute(ledger, "b", round_number=3))
+    staged(ledger, "c", round_number=3)
+    ledger.put_blob(NAME, ORPHAN)
+    for state in (FederationState.PAUSED, FederationState.RUNNING, FederationState.FINISHED):
+        ledger.set_state(NAME, state, reason="a test's", now=after(400))
+
+
+@cache
+def objects() -> dict[str, bytes]:
+    """All of it, by key."""
+    store = MemoryStore()
+    with tempfile.TemporaryDirectory() as scratch:
+        populate(store, Path(scratch))
+    return {entry.key: store.get(entry.key) for entry in store.list("")}
+
+
+def store_with(contents: dict[str, bytes]) -> MemoryStore:
+    """A store that holds these objects."""
+    store = MemoryStore()
+    for key, content in contents.items():
+        store.put(key, content)
+    return store
+
+
+def verdict_of(
+    store: Store, *, receipts: tuple[Receipt, ...] = (), only: int | None = None, name: str = NAME
+) -> Verdict:
+    """What verifying finds there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return verify(store, name, only=only, receipts=receipts, memory_budget_bytes=16 << 20, scratch=Path(scratch))
+
+
+def of(kind: str) -> list[str]:
+    """The keys that hold this text, sorted."""
+    return sorted(key for key in objects() if kind in key)
+
+
+def receipt_of(silo: str, round_number: int) -> Receipt:
+    """What a silo holds for its contribution."""
+    contribution = Ledger(store_with(objects())).contribution(NAME, round_number, silo)
+    assert contribution is not None
+    return contribution.receipt
+
+
+MANIFEST_1, MANIFEST_2 = keys.projector(NAME, 1), keys.projector(NAME, 2)
+ROSTER_1 = keys.roster(NAME, 1)
