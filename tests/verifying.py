@@ -4,7 +4,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from aggregator.ledger import Ledger, keys
+from aggregator.ledger import Ledger
+from aggregator.ledger.canonical import canonical, fields_of
 from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
 from aggregator.verifying.verify import Verdict, verify
@@ -55,6 +56,16 @@ def store_with(contents: dict[str, bytes]) -> MemoryStore:
     return store
 
 
+def change(store: MemoryStore, key: str, **fields: object) -> None:
+    """Rewrites fields of a document, and seals it anew as a forger would."""
+    store.put(key, canonical(fields_of(store.get(key)) | fields))
+
+
+def of_store(store: MemoryStore, kind: str) -> list[str]:
+    """The keys of a store that hold this text."""
+    return [entry.key for entry in store.list("") if kind in entry.key]
+
+
 def verdict_of(
     store: Store, *, receipts: tuple[Receipt, ...] = (), only: int | None = None, name: str = NAME
 ) -> Verdict:
@@ -73,7 +84,3 @@ def receipt_of(silo: str, round_number: int) -> Receipt:
     contribution = Ledger(store_with(objects())).contribution(NAME, round_number, silo)
     assert contribution is not None
     return contribution.receipt
-
-
-MANIFEST_1, MANIFEST_2 = keys.projector(NAME, 1), keys.projector(NAME, 2)
-ROSTER_1 = keys.roster(NAME, 1)

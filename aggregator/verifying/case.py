@@ -14,6 +14,11 @@ from isthmus.manifest import ProjectorManifest
 T = TypeVar("T")
 
 
+def trained(roster: Roster) -> list[tuple[str, int]]:
+    """Silo and round trained from of each contribution that a roster names, in its order."""
+    return [(entry.silo, roster.round - entry.staleness) for entry in roster.entries]
+
+
 class Case:
     """What every check of one federation works on.
 
@@ -41,6 +46,7 @@ class Case:
         self.ledger = ledger
         self.record = record
         self.name = record.federation.name
+        self.max_staleness = record.federation.participation.max_staleness
         self.latest = latest
         self.memory_budget_bytes = memory_budget_bytes
         self.scratch = scratch
@@ -50,7 +56,8 @@ class Case:
         self._checked: dict[tuple[int, str], Checked | None] = {}
 
     def forget_before(self, number: int) -> None:
-        """Lets go of what was read of earlier rounds."""
+        """Lets go of what was read of rounds that a roster from this one on cannot name."""
+        number -= self.max_staleness + 1
         for memory in (self._manifests, self._rosters, self._starts):
             for known in [key for key in memory if 0 < key < number]:
                 del memory[known]
@@ -82,7 +89,7 @@ class Case:
         """The projector that a round starts from; None where that is not known."""
         if number not in self._starts:
             manifest = self.manifest(number - 1) if number - 1 <= self.latest else None
-            self._starts[number] = manifest and Start(manifest.digest, self._is_whole(manifest))
+            self._starts[number] = Start(manifest.digest, self._is_whole(manifest)) if manifest else None
         return self._starts[number]
 
     def checked(self, number: int, silo: str) -> Checked | None:
@@ -98,18 +105,23 @@ class Case:
             )
         return self._checked[number, silo]
 
-    def counted(self, number: int) -> set[str]:
-        """Whose contributions to a round stand in a roster."""
-        roster = self.roster(number)
-        return set(roster.silos) if roster else set()
+    def counted_in(self, number: int, silo: str) -> list[int]:
+        """The rounds whose rosters hold what a silo contributed to a round: one at most, where all is well."""
+        rounds = range(number, self._last_to_count(number) + 1)
+        rosters = [roster for roster in map(self.roster, rounds) if roster]
+        return [one.round for one in rosters if (silo, number) in trained(one)]
+
+    def _last_to_count(self, number: int) -> int:
+        return max(number, min(number + self.max_staleness, self.record.federation.rounds))
 
     def _may_be_gone(self, number: int, silo: str) -> bool:
-        """Whether nobody needs the bytes of a contribution any more: its round is over and did not count it."""
-        if self.ledger.latest_number(self.name) < number:
+        """Whether nobody needs the bytes of a contribution any more: no roster that could count it did."""
+        last = self._last_to_count(number)
+        if self.ledger.latest_number(self.name) < last:
             return False
-        if number > self.latest:  # the round was cut since it was looked at first
-            self._rosters.pop(number, None)
-        return silo not in self.counted(number)
+        for cut_since in range(self.latest + 1, last + 1):  # since it was looked at first
+            self._rosters.pop(cut_since, None)
+        return not self.counted_in(number, silo)
 
     def _is_whole(self, manifest: ProjectorManifest) -> bool:
         meaning = f"The bytes of projector {manifest.number} are not those that its manifest names."

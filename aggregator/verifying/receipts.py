@@ -24,28 +24,31 @@ def check_receipt(case: Case, receipt: Receipt) -> None:
     contribution = case.evidence.document(key, Contribution.from_json, meaning=f"{whose}; what it contributed is lost.")
     if contribution is None:
         return
+    stands = dataclasses.replace(contribution.receipt, counted_in=receipt.counted_in)  # that is the roster's to say
     for field in dataclasses.fields(Receipt):
         case.findings.agree(
             key,
             expected=f"{field.name} {_shown(getattr(receipt, field.name))}",
-            found=f"{field.name} {_shown(getattr(contribution.receipt, field.name))}",
+            found=f"{field.name} {_shown(getattr(stands, field.name))}",
             meaning=f"{whose} that says otherwise.",
         )
     _check_counted(case, receipt, contribution, whose=whose)
 
 
 def _check_counted(case: Case, receipt: Receipt, contribution: Contribution, *, whose: str) -> None:
-    roster = case.roster(receipt.round)
+    number = receipt.counted_in
+    roster = case.roster(number) if number >= 1 else None
     if roster is None:
-        if receipt.round > case.latest:
-            case.findings.remark(f"{whose}, which is not cut yet: the contribution is there and will be counted.")
+        if number > case.latest:
+            case.findings.remark(f"{whose}, to be counted in round {number}, which is not cut yet.")
         return
-    if RosterEntry(contribution.silo, contribution.digest) not in roster.entries:
+    entry = RosterEntry(contribution.silo, contribution.digest, number - receipt.round)
+    if entry not in roster.entries:
         case.findings.broke(
-            keys.roster(case.name, receipt.round),
+            keys.roster(case.name, number),
             expected=f"{receipt.silo} with a contribution of SHA-256 {contribution.digest.hex()}",
             found=", ".join(roster.silos) or "nobody",
-            meaning=f"{whose}, and was not counted.",
+            meaning=f"{whose}, and round {number} did not count it.",
         )
 
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 
-from aggregator.advance import manifest_of
 from aggregator.aggregate import Aggregated
 from aggregator.ledger import keys, removal
 from aggregator.ledger.audit import Trail
 from aggregator.ledger.documents import Closing, Contribution, Roster
 from aggregator.payload_writer import Written
-from aggregator.verifying.case import Case
+from aggregator.publication import manifest_of
+from aggregator.verifying.case import Case, trained
 from aggregator.verifying.contributions import Checked
 from aggregator.verifying.recompute import recomputed
 from aggregator.verifying.trails import check_admitted, check_trail
@@ -32,7 +32,8 @@ def check_round(case: Case, number: int) -> bool:
         members = _members(case, roster)
     for silo in recorded:
         found = checked.get(silo)
-        check_trail(case.evidence, Trail(case.name, number, silo), contribution=found and found.contribution)
+        contribution = found.contribution if found else None
+        check_trail(case.evidence, Trail(case.name, number, silo), contribution=contribution)
     return roster is not None and number <= case.latest and _check_published(case, roster, members)
 
 
@@ -65,24 +66,38 @@ def _check_closing(case: Case, roster: Roster) -> None:
 
 def _members(case: Case, roster: Roster) -> list[Checked] | None:
     """The contributions of a roster in its order, None where one is not the one that it names."""
-    key = keys.roster(case.name, roster.round)
-    order = sorted(set(roster.silos))
-    meaning = f"The roster of round {roster.round} is none: it must name each silo once, in order."
-    holds = case.findings.agree(key, expected=order, found=list(roster.silos), meaning=meaning)
+    holds = _check_roster(case, roster)
     members = []
-    for entry in roster.entries:
-        member = case.checked(roster.round, entry.silo)
+    for entry, (silo, number) in zip(roster.entries, trained(roster), strict=True):
+        member = case.checked(number, silo)
         if member is None:
             holds = False
             continue
         members.append(member)
         holds &= case.findings.agree(
-            keys.contribution(case.name, roster.round, entry.silo),
+            keys.contribution(case.name, number, silo),
             expected=entry.contribution_digest,
             found=member.contribution.digest,
-            meaning=f"The roster of round {roster.round} counted another contribution of silo {entry.silo}.",
+            meaning=f"The roster of round {roster.round} counted another contribution of silo {silo}.",
         )
     return members if holds else None
+
+
+def _check_roster(case: Case, roster: Roster) -> bool:
+    """Whether a roster is one that the cut can have fixed: in order, nobody twice, abandoned only without a quorum."""
+    key, named = keys.roster(case.name, roster.round), trained(roster)
+    participation = case.record.federation.participation
+    oldest = max(1, roster.round - participation.max_staleness)
+    twice = [one for one in named if case.counted_in(one[1], one[0]) != [roster.round]]
+    facts = [
+        ("each contribution once, in order", named == sorted(set(named))),
+        (f"contributions to rounds {oldest} to {roster.round}", all(oldest <= one[1] <= roster.round for one in named)),
+        ("no contribution that another roster counts", not twice),
+        ("abandoned only without its quorum", roster.abandoned == (len(named) < participation.silos.min)),
+    ]
+    meaning = f"The roster of round {roster.round} is none that a cut can have fixed."
+    found = [text if holds else f"not {text}" for text, holds in facts]
+    return case.findings.agree(key, expected=[text for text, _ in facts], found=found, meaning=meaning)
 
 
 def _check_published(case: Case, roster: Roster, members: list[Checked] | None) -> bool:
@@ -104,6 +119,10 @@ def _check_published(case: Case, roster: Roster, members: list[Checked] | None) 
     contributions = [member.contribution for member in members]
     for one in contributions:
         check_admitted(case.evidence, one)
+    if roster.abandoned:  # nothing was combined, so nothing but documents is needed
+        again = manifest_of(case.record, base, roster, aggregated=None, contributions=contributions)
+        _compare(case, published, again, leaving=())
+        return True
     if not all(member.is_whole for member in members) or not _rests(case, base):
         _compare(case, published, _documented(case, roster, contributions), leaving=_RESULTS)
         return False

@@ -93,7 +93,7 @@ def verify(
     recomputed = []
     for number in range(1, latest + 2) if only is None else [only]:
         progress(f"round {number} of {latest}" if number <= latest else "the open round")
-        case.forget_before(number - 1)
+        case.forget_before(number)
         if check_round(case, number):
             recomputed.append(number)
     for receipt in receipts:

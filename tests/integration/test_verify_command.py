@@ -95,7 +95,7 @@ def test_receipts_from_files_and_folders(folder: Path, tmp_path: Path, capsys: p
 
     assert (0, 1) == (holds[0], broken[0])
     assert "1 of 2 projectors recomputed, 2 receipts compared" in holds[1]
-    assert "Silo c holds a receipt of round 2, and was not counted." in broken[1]
+    assert "Silo c holds a receipt of round 2, and round 2 did not count it." in broken[1]
 
 
 @pytest.mark.parametrize(
