@@ -167,7 +167,9 @@ def test_silos_come_and_go(isthmus: Isthmus, capsys: pytest.CaptureFixture[str])
     first = isthmus("silo", "invite", "alpha", *chosen)
     Path("alpha.pem").rename("old.pem")
 
-    assert "replace" in failure(capsys, "silo", "invite", "alpha", *chosen)
+    assert failure(capsys, "silo", "invite", "alpha", *chosen).endswith(": isthmus silo invite SILO --replace\n")
+    assert "To see the names: isthmus silo list" in failure(capsys, "silo", "revoke", "beta", *chosen)
+    assert "is a folder. Name a file: --out silo.pem" in failure(capsys, "silo", "invite", "b", "--out", ".", *chosen)
     assert not Path("alpha.pem").exists()
     second = isthmus("silo", "invite", "alpha", "--replace", *chosen)
     assert first["credential_sha256"] != second["credential_sha256"]
@@ -182,7 +184,9 @@ def test_failed_pull_leaves_the_old_file(isthmus: Isthmus, capsys: pytest.Captur
     out.write_bytes(b"the old one")
     before = sorted(tmp_path.iterdir())
 
-    assert "9" in failure(capsys, "pull", "9", "--out", str(out), *chosen)
+    assert "isthmus lineage" in failure(capsys, "pull", "9", "--out", str(out), *chosen)
+    assert "--out projector.safetensors" in failure(capsys, "pull", "0", "--out", ".", *chosen)
+    assert "isthmus list" in failure(capsys, "pull", "0", "--out", str(out), "--federation", "none")
     assert "cannot be written" in failure(capsys, "pull", "0", "--out", "none/p.safetensors", *chosen)
 
     assert out.read_bytes() == b"the old one"
@@ -217,4 +221,6 @@ def test_credentials_of_a_silo_are_no_operators(isthmus: Isthmus, capsys: pytest
     name = created(isthmus, "not-yours")
     isthmus("silo", "invite", "alpha", "--federation", name)
 
-    assert "operator" in failure(capsys, "list", "--credentials", "alpha.pem")
+    said = failure(capsys, "list", "--credentials", "alpha.pem")
+    assert "what `isthmus operator init` wrote, not a silo's file" in said
+    assert "operator_credential_sha256" in said

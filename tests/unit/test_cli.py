@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.cli import VERBS, main
+from isthmus.cli.advice import NEXT_STEPS
 from isthmus.cli.text import counted, pairs, plain, size, table
 from isthmus.credentials import load_credentials
 from isthmus.federation import FederationState
@@ -121,6 +122,32 @@ def test_unreachable_aggregator_is_one_sentence(operator: Path, capsys: pytest.C
 
     assert "\n" not in text
     assert re.match(r"isthmus: .*Tried 127\.0\.0\.1:1 without TLS", text)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("http://localhost:1", "http:// is not how an aggregator is reached"),
+        ("localhost", "'localhost' has no port"),
+        ("localhost:port", "the port 'port' is no number"),
+    ],
+)
+def test_wrong_address_is_a_wrong_command_line(
+    operator: Path, capsys: pytest.CaptureFixture[str], *, address: str, why: str
+) -> None:
+    """An address that is none exits with 2 and shows a right one; nothing is called."""
+    said = usage(["list", "--aggregator", address, "--credentials", str(operator)], capsys)
+
+    assert why in said
+    assert "write for example aggregator.example:8443" in said
+
+
+def test_next_steps_are_commands_that_exist() -> None:
+    """Every verb that an error sends its reader to is one."""
+    verbs = [step.partition("isthmus ")[2].strip("`") for step in NEXT_STEPS.values() if "isthmus " in step]
+
+    assert len(verbs) > 5
+    assert all(any(verb.startswith(known) for known in VERBS) for verb in verbs)
 
 
 def test_errors_are_json_where_json_was_asked_for(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:

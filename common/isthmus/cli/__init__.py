@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isthmus.cli import federations, pull, silos, store
+from isthmus.cli.advice import next_step
 from isthmus.cli.client import UsageProblem
 from isthmus.cli.text import Answer, plain
 from isthmus.errors import IsthmusError
@@ -203,6 +204,8 @@ def _show(text: str) -> None:
 
 
 def _complaint(error: IsthmusError, *, as_json: bool) -> str:
+    step = next_step(error)
     if not as_json:
-        return f"isthmus: {error}"
-    return json.dumps({"error": error.reason, "message": str(error), "details": error.details}, sort_keys=True)
+        return f"isthmus: {error} {step}".rstrip()
+    document = {"error": error.reason, "message": str(error), "details": error.details, "next_step": step}
+    return json.dumps(document, sort_keys=True)

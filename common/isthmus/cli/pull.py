@@ -18,6 +18,8 @@ from isthmus.payload_header import read_spec
 def pull(arguments: Namespace) -> Answer:
     """Writes a global projector as safetensors that the VLM's projector module loads as it is."""
     out: Path = arguments.out
+    if out.is_dir():
+        raise ConfigInvalid(f"{out} is a folder. Name a file: --out {out / 'projector.safetensors'}")
     with connect(arguments) as client:
         name = federation_of(client, arguments)
         number = client.lineage(name)[-1].number if arguments.number is None else arguments.number

@@ -79,6 +79,8 @@ def _certificates(file: Path) -> str:
 
 
 def _require_free(out: Path) -> None:
+    if out.is_dir():
+        raise ConfigInvalid(f"{out} is a folder. Name a file: --out {out / 'silo.pem'}")
     if out.exists():
         raise ConfigInvalid(f"{out} exists already. Name another file with --out, or move that one away first.")
     if not os.access(out.parent, os.W_OK):

@@ -1,0 +1,22 @@
+"""What to type next after an error: the step that the command line knows and the aggregator's sentence cannot."""
+
+from isthmus import errors
+
+NEXT_STEPS: dict[type[errors.IsthmusError], str] = {
+    errors.SiloExists: "Its old credential is void from then on: isthmus silo invite SILO --replace",
+    errors.SiloUnknown: "To see the names: isthmus silo list",
+    errors.FederationUnknown: "To see the names: isthmus list",
+    errors.FederationExists: "Change `name` in the file; the names that are taken: isthmus list",
+    errors.FederationPaused: "To go on: isthmus resume",
+    errors.ProjectorUnknown: "To see which are published: isthmus lineage",
+    errors.OperatorOnly: "Name with --credentials what `isthmus operator init` wrote, not a silo's file; the aggregator "
+    "must list its digest as operator_credential_sha256.",
+    errors.CredentialMissing: "Name the operator's file with --credentials.",
+    errors.AggregatorUnreachable: "Is it running, and is --aggregator its address?",
+}
+"""For errors that a person at the command line can mend there."""
+
+
+def next_step(error: errors.IsthmusError) -> str:
+    """What to do about the error, a sentence or a command; "" when the error says all there is to say."""
+    return NEXT_STEPS.get(type(error), "")
