@@ -9,8 +9,8 @@ NEXT_STEPS: dict[type[errors.IsthmusError], str] = {
     errors.FederationExists: "Change `name` in the file; the names that are taken: isthmus list",
     errors.FederationPaused: "To go on: isthmus resume",
     errors.ProjectorUnknown: "To see which are published: isthmus lineage",
-    errors.OperatorOnly: "Name with --credentials what `isthmus operator init` wrote, not a silo's file; the aggregator "
-    "must list its digest as operator_credential_sha256.",
+    errors.OperatorOnly: "Name with --credentials what `isthmus operator init` wrote, not a silo's file; the "
+    "aggregator must list its digest as operator_credential_sha256.",
     errors.CredentialMissing: "Name the operator's file with --credentials.",
     errors.AggregatorUnreachable: "Is it running, and is --aggregator its address?",
 }
