@@ -84,20 +84,28 @@ class Advancing:
             return
         self._tell_store(None)
         for name in names:
-            while name not in self._finished and not self._stopped and self._advance(name):
+            while name not in self._finished and not self._stopped and self._step(name):
                 pass
 
     def _run(self) -> None:
         while not self._stopped:
             try:
                 self.turn()
-            except Exception:  # a bug must not end the loop: the next turn may find another state
+            except Exception:  # a bug must not end the loop
                 _LOG.exception(Event.ADVANCE_FAILED.value)
             self._woken.wait(self._interval_seconds)
             self._woken.clear()
 
+    def _step(self, name: str) -> bool:
+        """One step of one federation, and what comes of it told; whether another may follow at once."""
+        try:
+            return self._advance(name)
+        except Exception as bug:  # it must not stop other federations: the next turn may find another state
+            self._troubles[name] = f"This replica failed with a {type(bug).__name__}; its log has the traceback."
+            _LOG.exception(Event.ADVANCE_FAILED.value)
+            return False
+
     def _advance(self, name: str) -> bool:
-        """One step of one federation; whether another may follow at once."""
         try:
             outcome = advance(
                 self._ledger,

@@ -28,12 +28,21 @@ def after(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def definition(name: str = NAME, *, rounds: int = 3, quorum: int = 2, most: int = 8, seconds: str = "max = 60") -> str:
+def definition(
+    name: str = NAME,
+    *,
+    rounds: int = 3,
+    quorum: int = 2,
+    most: int = 8,
+    seconds: str = "max = 60",
+    participation: str = "",
+) -> str:
     """The federation's TOML; its optimizer keeps a state, so that lineage is more than deltas."""
+    more = f", {participation}" if participation else ""
     return f"""
 name = "{name}"
 rounds = {rounds}
-participation = {{ silos = {{ min = {quorum}, max = {most} }}, seconds = {{ {seconds} }} }}
+participation = {{ silos = {{ min = {quorum}, max = {most} }}, seconds = {{ {seconds} }}{more} }}
 strategy.rule = {{ name = "mean" }}
 strategy.server_optimizer = {{ name = "nesterov", learning_rate = 0.7, momentum = 0.9 }}
 plan = {{ learning_rate = {{ initial = 0.001 }} }}
