@@ -2,6 +2,7 @@
 
     with TcpProxy("127.0.0.1:8443") as proxy:
         proxy.up.cut_after(5_000_000, 100)   # bytes to the server: one reset then, another 100 bytes later
+        proxy.down.act_after(70, Link.vanish)  # or whatever else a test does to the connection of that byte
         SiloClient(proxy.address, ...)
 
 Two threads a connection, one a direction. It knows bytes and nothing of gRPC.
@@ -11,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -18,6 +20,47 @@ from typing import Self
 READ_BYTES = 64 << 10
 LOOK_SECONDS = 0.02
 """How often a stalled direction looks whether it may go on."""
+
+
+class Link:
+    """One connection through a proxy, and what an act at one of its bytes may do to it.
+
+    Args:
+        client: The end towards the client.
+        server: The end towards the server.
+
+    Attributes:
+        target: "host:port" of the server.
+        vanished: True: nothing passes any more, and neither end is told.
+        ended: Whether an act ended it.
+    """
+
+    def __init__(self, client: socket.socket, server: socket.socket, *, target: str) -> None:
+        self.ends = (client, server)
+        self.target = target
+        self.vanished = False
+        self.ended = False
+
+    def vanish(self) -> None:
+        """From now on each end waits for a peer that is gone."""
+        self.vanished = True
+
+    def close(self) -> None:
+        """Ends it in order: both ends read its end."""
+        self.ended = True
+        for end in self.ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Resets it towards both ends, once they had time to take what was sent before."""
+        self.ended = True
+        time.sleep(LOOK_SECONDS)
+        for end in self.ends:
+            _reset(end)
+
+
+Act = Callable[[Link], object]
 
 
 class Direction:
@@ -37,25 +80,36 @@ class Direction:
         self.delay_seconds = 0.0
         self.bytes_per_second = 0.0
         self.stalled = False
-        self._cuts: list[int] = []
+        self._acts: list[tuple[int, Act]] = []
         self._lock = threading.Lock()
 
     def cut_after(self, *counts: int) -> None:
         """Resets the connection that carries the last of the next `counts[0]` bytes, then of `counts[1]` more, ..."""
         with self._lock:
-            self._cuts = list(counts)
+            self._acts = [(count, self._cut) for count in counts]
 
-    def take(self, size: int) -> tuple[int, bool]:
-        """How many of these bytes pass, and whether the connection is cut after them."""
+    def act_after(self, count: int, act: Act) -> None:
+        """Acts on the connection that carries the last of the next `count` bytes: after whatever was ordered before."""
         with self._lock:
-            if not self._cuts or size < self._cuts[0]:
-                self._cuts[:1] = [self._cuts[0] - size] if self._cuts else []
+            self._acts.append((count, act))
+
+    def take(self, size: int) -> tuple[int, Act | None]:
+        """How many of these bytes pass, and what is done after them."""
+        with self._lock:
+            if not self._acts:
                 self.num_bytes += size
-                return size, False
-            allowed = self._cuts.pop(0)
-            self.num_bytes += allowed
-            self.num_cuts += 1
-            return allowed, True
+                return size, None
+            count, act = self._acts.pop(0)
+            if size < count:
+                self._acts.insert(0, (count - size, act))
+                self.num_bytes += size
+                return size, None
+            self.num_bytes += count
+            return count, act
+
+    def _cut(self, link: Link) -> None:
+        self.num_cuts += 1
+        link.reset()
 
 
 class TcpProxy:
@@ -126,42 +180,44 @@ class TcpProxy:
             _reset(client)
             return
         server.settimeout(None)
-        ends = (client, server)
-        for end in ends:
+        link = Link(client, server, target=self.target)
+        for end in link.ends:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
-            self._open.update(ends)
-        back = threading.Thread(target=self._pump, args=(server, client, self.down), daemon=True)
+            self._open.update(link.ends)
+        back = threading.Thread(target=self._pump, args=(link, self.down), daemon=True)
         back.start()
-        self._pump(client, server, self.up)
+        self._pump(link, self.up)
         back.join()
         with self._lock:
-            self._open.difference_update(ends)
-        for end in ends:
+            self._open.difference_update(link.ends)
+        for end in link.ends:
             end.close()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
+    def _pump(self, link: Link, direction: Direction) -> None:
         """Passes bytes on until one end closes or the connection is cut."""
+        source, sink = link.ends if direction is self.up else reversed(link.ends)
         try:
             while data := source.recv(READ_BYTES):
-                self._wait(len(data), source, direction)
-                passing, cut = direction.take(len(data))
-                sink.sendall(data[:passing])
-                if cut:
-                    time.sleep(LOOK_SECONDS)  # a reset at once would throw away what the last send holds
-                    _reset(sink)
-                    _reset(source)
-                    return
+                while data:
+                    self._wait(len(data), link, direction)
+                    passing, act = direction.take(len(data))
+                    sink.sendall(data[:passing])
+                    data = data[passing:]
+                    if act is not None:
+                        act(link)
+                    if link.ended:
+                        return
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            _reset(sink)
-            _reset(source)
+            for end in () if link.ended else link.ends:
+                _reset(end)
 
-    def _wait(self, size: int, source: socket.socket, direction: Direction) -> None:
+    def _wait(self, size: int, link: Link, direction: Direction) -> None:
         time.sleep(direction.delay_seconds)
         if direction.bytes_per_second:
             time.sleep(size / direction.bytes_per_second)
-        while direction.stalled and source.fileno() >= 0:
+        while (direction.stalled or link.vanished) and link.ends[0].fileno() >= 0:
             time.sleep(LOOK_SECONDS)
 
 

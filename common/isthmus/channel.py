@@ -37,6 +37,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     # clients that ping more often than they allow; ours allows this.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # gRPC waits 60 s for a ping's answer whatever the line above says
     ("grpc.http2.max_pings_without_data", 0),
     # isthmus.retry decides alone; gRPC would repeat what its own rules call safe.
     ("grpc.enable_retries", 0),

@@ -3,6 +3,7 @@
 import json
 import random
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,7 +77,10 @@ class Scene:
 
 
 def definition(rounds: int) -> str:
-    """The federation's TOML: every silo is in every roster, so the result does not depend on who was slow."""
+    """The federation's TOML: every silo is in every roster, so the result does not depend on who was slow.
+
+    What is abandoned may go after an hour, which a replica whose clock is wrong believes to be over at once.
+    """
     return f"""
 name = "{FEDERATION}"
 rounds = {rounds}
@@ -84,56 +88,58 @@ participation = {{ silos = {{ min = {len(SILOS)}, max = {len(SILOS)} }}, seconds
 strategy.rule = {{ name = "mean" }}
 strategy.server_optimizer = {{ name = "nesterov", learning_rate = 0.7, momentum = 0.9 }}
 plan = {{ learning_rate = {{ initial = 0.001 }} }}
+retention = {{ abandoned_uploads_hours = 1 }}
 """
 
 
-def build(folder: Path, *, store: str, rounds: int, proxies: dict[str, int], dice: random.Random) -> Scene:
+def build(folder: Path, *, store: str, rounds: int, ports: tuple[int, ...], addresses: Mapping[str, str]) -> Scene:
     """Creates the federation, enrols the silos and writes all settings.
 
     Args:
         folder: Is made.
         store: The URL of an empty store; "" puts one into the folder.
         rounds: Of the federation.
-        proxies: Where each silo finds the replicas.
-        dice: Picks ports.
+        ports: Where the replicas listen.
+        addresses: Where each silo finds them.
     """
     folder.mkdir(parents=True)
     (folder / DISK).mkdir()
-    scene = Scene(folder, store or str(folder / DISK / "store"), rounds, tuple(free_ports(NUM_REPLICAS, dice)))
+    scene = Scene(folder, store or str(folder / DISK / "store"), rounds, ports)
     ledger, now, toml = scene.ledger(), datetime.now(UTC), definition(rounds)
     initial = payload_bytes(values("initial", SPEC.num_elements), SPEC)
     ledger.create_federation(toml, parse_federation(toml), SPEC, projector=initial, now=now)
     for number in range(1, rounds + 1):
         ledger.stage_segment(Upload(FEDERATION, number, SILOS[0], "f" * 64), offset_bytes=0, data=ABANDONED)
     for silo in SILOS:
-        _write_silo(scene, silo, port=proxies[silo])
+        _write_silo(scene, silo, address=addresses[silo])
         credentials = load_credentials(scene.silo(silo) / "silo.pem")
         ledger.invite(FEDERATION, silo, credential_sha256=credentials.digest, now=now)
     scene.replica_config.write_text(
         f'listen = "127.0.0.1:0"\nstore = {json.dumps(scene.store)}\noperator_credential_sha256 = ["{"0" * 64}"]\n'
         "advance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\ndrain_seconds = 1.0\n"
+        "housekeeping_interval_seconds = 0.5\n"
         "[limits]\nidle_seconds = 3.0\n"
     )
     return scene
 
 
-def _write_silo(scene: Scene, silo: str, *, port: int) -> None:
+def _write_silo(scene: Scene, silo: str, *, address: str) -> None:
     folder, (picture, caption) = scene.silo(silo), PRIVATE_WORDS
     write_imagefolder(folder / "pictures", {picture: caption})
     save_credentials(folder / "silo.pem", token_pem(new_token()))
     (folder / "silo.toml").write_text(
-        f'aggregator = "127.0.0.1:{port}"\nfederation = "{FEDERATION}"\ncredentials = "silo.pem"\nsilo = "{silo}"\n'
+        f'aggregator = "{address}"\nfederation = "{FEDERATION}"\ncredentials = "silo.pem"\nsilo = "{silo}"\n'
         'state = "state"\n[data]\nfolder = "pictures"\n[trainer]\nname = "chaos"\n[compute]\nthreads = 1\n'
     )
 
 
-def free_ports(count: int, dice: random.Random) -> list[int]:
-    """Ports that nobody listens on, out of the range from which the system gives ports by itself."""
+def free_ports(dice: random.Random) -> tuple[int, ...]:
+    """A port for each replica that nobody listens on, outside the range from which the system gives ports by itself."""
     found: list[int] = []
-    while len(found) < count:
+    while len(found) < NUM_REPLICAS:
         port = dice.randint(20_000, 31_000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if port not in found and probe.connect_ex(("127.0.0.1", port)) != 0:
                 found.append(port)
-    return found
+    return tuple(found)

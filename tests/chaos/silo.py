@@ -118,7 +118,7 @@ def run_silo(task: Mapping[str, Any]) -> int:
         step="push",
         note=lambda receipt, *_: diary.write("receipt", receipt.round, receipt.payload_digest.hex()),
     )
-    between(Outbox, "settle", step="settle", note=lambda _, entry: diary.write("settled", entry.header.round))
+    between(Outbox, "settle", step="settle")
     _note_trainings(diary)
     _watch_lines(points)
     return silo_agent.__main__.main(["run", "--config", task["config"]])

@@ -15,7 +15,7 @@ from tests.chaos.episode import Episode, Told
 from tests.chaos.invariants import Lineage, lineage_of, problems_of
 from tests.chaos.orders import Order
 from tests.chaos.processes import Nursery
-from tests.chaos.scene import SILOS, Scene, build
+from tests.chaos.scene import SILOS, Scene, build, free_ports
 from tests.chaos.wires import Wire
 
 CLOCK_CELL = Cell("clock", "replicas hours apart", "apart")
@@ -134,17 +134,16 @@ class Storm:
     def _scene(self, name: str) -> Iterator[tuple[Scene, dict[str, Wire]]]:
         """A fresh federation, and a wire for each silo."""
         setting = self._setting
-        wires = {silo: Wire(seed=self._dice.randrange(2**32)) for silo in SILOS}
+        ports = free_ports(self._dice)
+        wires = {silo: Wire(ports) for silo in SILOS}
         try:
             scene = build(
                 setting.folder / name,
                 store=_prefixed(setting.store, f"{setting.folder.name}-{name}"),
                 rounds=setting.rounds,
-                proxies={silo: wire.port for silo, wire in wires.items()},
-                dice=self._dice,
+                ports=ports,
+                addresses={silo: wire.address for silo, wire in wires.items()},
             )
-            for wire in wires.values():
-                wire.ports = scene.ports
             yield scene, wires
         finally:
             for wire in wires.values():

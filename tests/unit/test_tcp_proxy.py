@@ -79,6 +79,24 @@ def test_cuts_are_at_their_bytes(echo: str) -> None:
         assert (proxy.down.num_cuts, proxy.num_connections) == (3, 4)
 
 
+def test_acts_befall_the_connection_of_their_byte(echo: str) -> None:
+    """A closed link ends after exactly its bytes, a vanished one stays open and silent; acts are told the server."""
+    acts: list[str] = []
+    with TcpProxy(echo) as proxy:
+        proxy.down.act_after(10, lambda link: (acts.append(link.target), link.close()))
+        proxy.down.act_after(5, lambda link: (acts.append(link.target), link.vanish()))
+        with connect(proxy) as client:
+            client.sendall(bytes(100))
+            assert len(received(client)) == 10
+        with connect(proxy) as client:
+            client.settimeout(0.2)
+            client.sendall(bytes(100))
+            assert len(client.recv(100)) == 5
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+    assert acts == [echo, echo]
+
+
 def test_stalled_connection_goes_on_or_is_reset(echo: str) -> None:
     """While stalled nothing passes and nobody is told; afterwards every byte comes, or the reset does."""
     with TcpProxy(echo) as proxy, connect(proxy) as client, connect(proxy) as other:
