@@ -134,9 +134,9 @@ def over(ledger: Ledger, record: FederationRecord, number: int) -> datetime | No
     """
     name = record.federation.name
     latest = ledger.latest_number(name)
-    last = min(number + record.federation.participation.max_staleness, record.federation.rounds)
+    last = max(number, min(number + record.federation.participation.max_staleness, record.federation.rounds))
     if last <= latest:
-        return ledger.manifest(name, max(number, last)).cut_at
+        return ledger.manifest(name, last).cut_at
     finished_at = federations.finished_at(ledger.store, name)
     if finished_at is None or ledger.closing(name, latest + 1) is not None:
         return None

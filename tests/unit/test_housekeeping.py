@@ -197,3 +197,34 @@ def test_replica_that_slept_through_a_removal_does_no_harm(ledger: Ledger, tmp_p
         step(ledger, tmp_path, now=on_day(1), at=sleep)
 
     assert (2, 3) == (ledger.latest_number(NAME), getattr(step(ledger, tmp_path, now=on_day(50)), "round", None))
+
+
+def test_federation_that_did_all_its_rounds_is_tidied_to_its_end(tmp_path: Path) -> None:
+    """Once all rounds are published, the last one's deltas go like any other's, and tidying ends there."""
+    ledger = Ledger(MemoryStore())
+    found(ledger, definition(rounds=1) + RETENTION)
+    for silo in "ab":
+        contribute(ledger, silo)
+    step(ledger, tmp_path, now=after(99))
+
+    assert [1] == [done.round for done in tidied(ledger, day=10)]
+
+
+BUFFERED = definition(quorum=2, most=2, rounds=9).replace("participation = {", "participation = { max_staleness = 1,")
+
+
+def test_delta_that_a_later_round_may_count_is_kept(tmp_path: Path) -> None:
+    """In buffered mode a round is over once the last round is cut that may count it; then its deltas go as ever."""
+    ledger = Ledger(MemoryStore())
+    found(ledger, BUFFERED + RETENTION)
+    for silo in "ab":
+        contribute(ledger, silo)
+    step(ledger, tmp_path, now=after(99))
+    contribute(ledger, "c")  # from projector 0, too late for round 1: round 2 counts it
+    early = tidied(ledger, day=99)
+    contribute(ledger, "a", round_number=2)
+    outcome = step(ledger, tmp_path, now=on_day(100))
+    late = tidied(ledger, day=110)
+
+    assert isinstance(outcome, Published)
+    assert ([], ("a", "c"), [1]) == (early, outcome.roster.silos, [done.round for done in late])

@@ -248,3 +248,21 @@ def test_open_round_half_pushed_goes_on_at_the_copy(paused: MemoryStore, tmp_pat
     moved = Ledger(destination)
     assert ledger.committed_segments(upload) == moved.committed_segments(upload)
     assert [b"right"] == [moved.read_segment(one) for one in moved.committed_segments(STOPPED)]
+
+
+def test_buffered_federation_is_copied_with_what_a_later_round_counts(tmp_path: Path) -> None:
+    """In buffered mode a delta that no round has counted yet moves along, and the copy's next round counts it."""
+    ledger = Ledger(MemoryStore())
+    found(ledger, definition(most=2).replace("participation = {", "participation = { max_staleness = 1,"))
+    for silo in "ab":
+        contribute(ledger, silo)
+    step(ledger, tmp_path, now=after(99))
+    contribute(ledger, "c")
+    destination = MemoryStore()
+    copied(ledger.store, destination, tmp_path)
+
+    moved = Ledger(destination)
+    contribute(moved, "a", round_number=2)
+    outcome = step(moved, tmp_path, now=after(200))
+    assert isinstance(outcome, Published)
+    assert ("a", "c") == outcome.roster.silos
