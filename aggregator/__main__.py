@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aggregator.check import check, is_healthy
 from aggregator.config import AggregatorConfig, host_and_port, load_config
+from aggregator.heap import bound_heap
 from aggregator.stores import open_store
 from isthmus.errors import IsthmusError
 from isthmus.logs import configure
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(config: AggregatorConfig) -> int:
     from aggregator.server import Aggregator  # health probes run every few seconds and need none of it
 
+    bound_heap()
     aggregator = Aggregator(config, open_store(config.store))
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

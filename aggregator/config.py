@@ -8,10 +8,15 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from isthmus.addresses import is_loopback
+from isthmus.chunks import SEGMENT_BYTES
 from isthmus.config import FilePath, load_settings
 from isthmus.errors import ConfigInvalid
 
 ENVIRONMENT_PREFIX = "ISTHMUS_AGGREGATOR"
+
+UPLOAD_WINDOW_BYTES = SEGMENT_BYTES + (6 << 20)
+"""What one upload holds in memory at most: a segment of 4 MiB, gRPC's window of 2 MiB, and between them a chunk of up to
+2 MiB, as bytes and as a message. benchmarks/replica_memory.py measures it."""
 
 
 def _store_beside_the_file(store: str, info: ValidationInfo) -> str:
@@ -41,7 +46,7 @@ class Tls(_Table):
 class Limits(_Table):
     """What one replica takes on at once; with these, its memory does not depend on the number of silos.
 
-    An upload holds one 4 MiB segment and gRPC's 2 MiB window; a pull holds one 4 MiB read.
+    An upload holds `UPLOAD_WINDOW_BYTES`; a pull holds one 4 MiB read.
     """
 
     max_uploads: int = Field(default=16, ge=1, le=1024)

@@ -147,8 +147,7 @@ class UploadSession:
 
     def _stage(self) -> None:
         if self._tail:
-            data = bytes(self._tail)
-            self._tail.clear()
+            data, self._tail = self._tail, bytearray()  # handed over, not copied: one segment is held, not two
             offset = self.committed_bytes
             self.segments.append(self._ledger.stage_segment(self._upload, offset_bytes=offset, data=data))
 

@@ -1,0 +1,149 @@
+"""How much memory does a replica take with 8, 16, 32 and 64 uploads at once?
+
+    .venv/bin/python -m benchmarks.replica_memory --log
+
+Each count gets a fresh replica, a process of its own over a fresh store: a folder, or with `--bucket` the bucket that
+ISTHMUS_TEST_S3_URL names. All uploads are open at the same time, most of a segment of each in memory: none sends its
+last chunk before all others have sent the rest. What is told is the process's peak resident memory (VmHWM), and what
+that has beyond the uploads' windows (`aggregator.config.UPLOAD_WINDOW_BYTES` each). Exit codes: 0 that grows by no more
+than the bar from the first count on; 1 it grows by more.
+"""
+
+import argparse
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from aggregator.config import UPLOAD_WINDOW_BYTES
+from benchmarks.logbook import enter, machine
+from isthmus.chunks import CHUNK_BYTES
+from isthmus.credentials import load_credentials
+from isthmus.spec import ProjectorSpec, TensorSpec
+from isthmus.v1 import aggregator_pb2
+from tests.real_aggregator import RealAggregator, real_replicas
+from tests.real_stores import bucket_of_its_own
+from tests.serving import MIB, Delta, Operator, Silo, delta_of, parts_of, projector_of
+
+BAR_MIB = 32.0
+COUNTS = (8, 16, 32, 64)
+SETTINGS = "[limits]\nmax_uploads = 64\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One count's numbers, in MiB."""
+
+    num_uploads: int
+    before: float
+    peak: float
+    windows: float
+    cpu_seconds: float
+
+    @property
+    def beyond(self) -> float:
+        """What the peak has beyond the uploads' windows."""
+        return self.peak - self.windows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures every count, prints the table and enters it into the log."""
+    parser = argparse.ArgumentParser(description="Measures a replica's peak memory with many uploads at once.")
+    parser.add_argument("--uploads", type=int, nargs="+", default=list(COUNTS))
+    parser.add_argument("--mib", type=int, default=23, help="size of each delta")
+    parser.add_argument(
+        "--bucket", action="store_true", help="over the bucket in ISTHMUS_TEST_S3_URL, not over a folder"
+    )
+    parser.add_argument("--log", action="store_true", help="enter the numbers into docs/LOG.md")
+    options = parser.parse_args(arguments)
+    rows = []
+    for number in options.uploads:
+        store = bucket_of_its_own() if options.bucket else "store"
+        with tempfile.TemporaryDirectory(prefix="isthmus-memory-") as folder:
+            rows.append(measure(number, size_mib=options.mib, folder=Path(folder), store=store))
+        print(line_of(rows[-1]), flush=True)
+    growth = max(row.beyond - rows[0].beyond for row in rows)
+    print(f"beyond the windows it grows by {growth:.0f} MiB at most; the bar is {BAR_MIB:.0f} MiB")
+    if options.log:
+        where = "a bucket" if options.bucket else "a folder"
+        enter(
+            f"A replica's memory under many uploads, over {where}", section(rows, growth=growth, size_mib=options.mib)
+        )
+    return 0 if growth <= BAR_MIB else 1
+
+
+def measure(num_uploads: int, *, size_mib: int, folder: Path, store: str) -> Measured:
+    """A fresh replica's peak under this many uploads."""
+    spec = ProjectorSpec((TensorSpec("weight", "F32", (size_mib * MIB // 4,)),))
+    with real_replicas(folder, 1, store=store, settings=SETTINGS) as (replica,):
+        operator = Operator(replica.address, load_credentials(replica.operator))
+        operator.create(definition(num_uploads), projector=projector_of(spec))
+        before = peak_mib(replica)
+        silos = [Silo(replica.address, operator.invite(f"silo-{number:02d}")) for number in range(num_uploads)]
+        delta = silos[0].delta(spec, payload=delta_of(spec, "delta"))
+        everybody = threading.Barrier(num_uploads)
+        with ThreadPoolExecutor(num_uploads) as pool:
+            for receipt in [pool.submit(silo.send, held_back(delta, everybody), timeout=600.0) for silo in silos]:
+                receipt.result()
+        return Measured(
+            num_uploads, before, peak_mib(replica), num_uploads * UPLOAD_WINDOW_BYTES / MIB, cpu_seconds(replica)
+        )
+
+
+def definition(num_uploads: int) -> str:
+    """A federation that never cuts its round: aggregation has a budget of its own, which is not what is measured."""
+    return (
+        f'name = "harbour"\nrounds = 1\nparticipation.silos = {{ min = {num_uploads + 1}, max = {num_uploads + 1} }}\n'
+        "plan.learning_rate = { initial = 0.01 }\n"
+    )
+
+
+def held_back(delta: Delta, everybody: threading.Barrier) -> Iterator[aggregator_pb2.PushDeltaRequest]:
+    """The parts of a push, the last chunk once everybody has come to it."""
+    for part in parts_of(delta):
+        if part.chunk.offset_bytes + CHUNK_BYTES >= len(delta.payload):
+            everybody.wait(600)
+        yield part
+
+
+def peak_mib(replica: RealAggregator) -> float:
+    """The process's peak resident memory so far."""
+    assert replica.process is not None
+    status = Path(f"/proc/{replica.process.pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def cpu_seconds(replica: RealAggregator) -> float:
+    """What the process has computed so far."""
+    assert replica.process is not None
+    times = psutil.Process(replica.process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def line_of(row: Measured) -> str:
+    """A row of the log's table."""
+    sizes = " | ".join(f"{size:.0f}" for size in (row.before, row.peak, row.windows, row.beyond))
+    return f"| {row.num_uploads} | {sizes} | {row.cpu_seconds:.1f} |"
+
+
+def section(rows: Sequence[Measured], *, growth: float, size_mib: int) -> str:
+    """What the log says."""
+    lines = "\n".join(map(line_of, rows))
+    return f"""`python -m benchmarks.replica_memory`: deltas of {size_mib} MiB, all open at once, each time a
+fresh replica. Peak resident memory in MiB; the window of an upload is {UPLOAD_WINDOW_BYTES // MIB} MiB. {machine()}.
+
+| uploads at once | before them | peak | their windows | peak beyond the windows | CPU seconds |
+|---|---|---|---|---|---|
+{lines}
+
+Beyond the windows it grows by {growth:.0f} MiB at most over that of {rows[0].num_uploads} uploads; the bar is
+{BAR_MIB:.0f} MiB."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
