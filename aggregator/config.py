@@ -15,8 +15,8 @@ from isthmus.errors import ConfigInvalid
 ENVIRONMENT_PREFIX = "ISTHMUS_AGGREGATOR"
 
 UPLOAD_WINDOW_BYTES = SEGMENT_BYTES + (6 << 20)
-"""What one upload holds in memory at most: a segment of 4 MiB, gRPC's window of 2 MiB, and between them a chunk of up to
-2 MiB, as bytes and as a message. benchmarks/replica_memory.py measures it."""
+"""What one upload holds in memory at most: a segment of 4 MiB, gRPC's window of 2 MiB, and between them a chunk of up
+to 2 MiB, as bytes and as a message. benchmarks/replica_memory.py measures it."""
 
 
 def _store_beside_the_file(store: str, info: ValidationInfo) -> str:
