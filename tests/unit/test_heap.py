@@ -36,5 +36,5 @@ def num_mapped(heap: str) -> int:
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="settles something of glibc's, from 2.33 on")
 def test_chunks_are_mapped_alone_and_so_go_back() -> None:
-    """A block of a chunk's size is the system's own for as long as it lives; left alone, glibc takes it from its heap."""
+    """A block of a chunk's size is the system's own while it lives; left alone, glibc takes it from its heap."""
     assert (1, 0) == (num_mapped("bounded"), num_mapped("as it is"))
