@@ -21,5 +21,7 @@ def bound_heap() -> bool:
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         settings = ((_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES), (_M_ARENA_MAX, MAX_ARENAS))
-        return sum(mallopt(number, value) for number, value in settings) == len(settings)  # each says 1 when it took it
+        return sum(int(mallopt(number, value)) for number, value in settings) == len(
+            settings
+        )  # each says 1 when it took it
     return False
