@@ -71,11 +71,11 @@ def due(ledger: Ledger, federation: str, *, now: datetime, since: Tidied = Tidie
     """
     record = ledger.federation(federation)
     policy = record.federation.retention
-    last = ledger.latest_number(federation) + 1
+    latest = ledger.latest_number(federation)
     uploads_before = now - timedelta(hours=policy.abandoned_uploads_hours)
     deltas_before = now - timedelta(days=policy.deltas_days)
-    for number in range(since.deltas + 1, last + 1):
-        over_at = over(ledger, record, number)
+    for number in range(since.deltas + 1, latest + 2):
+        over_at = over(ledger, record, number, latest=latest)
         if over_at is None or over_at > max(uploads_before, deltas_before):
             return
         if over_at <= deltas_before:
@@ -126,14 +126,19 @@ def further(since: Tidied, done: Due) -> Tidied:
     return Tidied(deltas=deltas, uploads=max(done.round, since.uploads))
 
 
-def over(ledger: Ledger, record: FederationRecord, number: int) -> datetime | None:
+def over(ledger: Ledger, record: FederationRecord, number: int, *, latest: int) -> datetime | None:
     """When the round was over, so that nothing of it can be counted any more; None while something can.
 
     That is when the last round that may count it was published, or when the operator finished the federation, unless a
     cut had begun: a cut that has begun is brought to its end.
+
+    Args:
+        ledger: Where everything stands.
+        record: The federation.
+        number: The round; at most the open one.
+        latest: The newest global projector; an older one makes fewer rounds over.
     """
     name = record.federation.name
-    latest = ledger.latest_number(name)
     last = max(number, min(number + record.federation.participation.max_staleness, record.federation.rounds))
     if last <= latest:
         return ledger.manifest(name, last).cut_at

@@ -16,7 +16,7 @@ from aggregator.ledger.canonical import fields_of
 from aggregator.moving.order import Extent, blob_digests, extent_of, operators_keys, round_keys
 from aggregator.stores import Entry, Store, exists
 from aggregator.stores.aside import aside
-from isthmus.errors import FederationExists, InvariantBroken, StoreUnavailable
+from isthmus.errors import FederationExists, InvariantBroken, ScratchUnavailable
 
 _READ_BYTES = 8 << 20
 
@@ -56,7 +56,8 @@ def copy_federation(
         FederationUnknown: The source has no such federation.
         FederationExists: The destination holds another federation of that name, or has gone on by itself.
         InvariantBroken: Stored bytes of the source are missing or damaged.
-        StoreUnavailable: A store or the scratch folder failed; the same call goes on.
+        StoreUnavailable: A store failed; the same call goes on.
+        ScratchUnavailable: The scratch folder failed; the same call goes on.
     """
     extent = extent_of(Ledger(source), name)
     complete = exists(destination, keys.federation_file(name))
@@ -168,8 +169,9 @@ class _Copy:
                     raise _damaged(key)
                 self._destination.put(key, Path(file.name))
         except OSError as error:
-            raise StoreUnavailable(
-                f"The scratch folder {self._scratch} failed ({error.strerror}). Make room in it, or name another one."
+            raise ScratchUnavailable(
+                f"The folder for temporary files {self._scratch} failed ({error.strerror}). Make room in it, or name "
+                "another one in TMPDIR."
             ) from error
         self._count(size_bytes=size_bytes)
 

@@ -1,5 +1,6 @@
 """One federation from one store to another."""
 
+import tracemalloc
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from aggregator.ledger import Ledger, keys, removal
 from aggregator.ledger.documents import Upload
 from aggregator.moving.copying import Copied, copy_federation
 from aggregator.stores import Store
+from aggregator.stores.local import LocalStore
 from aggregator.stores.memory import MemoryStore
-from isthmus.errors import FederationExists, FederationUnknown, InvariantBroken, StoreUnavailable
-from isthmus.federation import FederationState
+from isthmus.errors import FederationExists, FederationUnknown, InvariantBroken, ScratchUnavailable, StoreUnavailable
+from isthmus.federation import FederationState, parse_federation
 from tests.faulty_store import CREATES, Faults, FaultyStore
-from tests.ledgers import NAME, after, contribute, definition, found, staged, step
+from tests.ledgers import NAME, START, after, contribute, definition, found, staged, step
+from tests.rosters import TINY
 
 STOPPED = Upload(NAME, 2, "c", "f" * 64)
 """A push of silo c to round 2 that was dropped once and broke off then."""
@@ -266,3 +269,21 @@ def test_buffered_federation_is_copied_with_what_a_later_round_counts(tmp_path: 
     outcome = step(moved, tmp_path, now=after(200))
     assert isinstance(outcome, Published)
     assert ("a", "c") == outcome.roster.silos
+
+
+def test_memory_does_not_grow_with_the_projector(tmp_path: Path) -> None:
+    """A projector larger than what a copy may hold at once is copied range by range, through the scratch folder."""
+    ledger, toml, size_bytes = Ledger(LocalStore(tmp_path / "source")), definition(), 64 << 20
+    ledger.create_federation(toml, parse_federation(toml), TINY, projector=bytes(size_bytes), now=START)
+    tracemalloc.start()
+    told = copied(ledger.store, LocalStore(tmp_path / "destination"), tmp_path)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert told.size_bytes > size_bytes > 2 * peak_bytes
+
+
+def test_full_scratch_folder_is_named(paused: MemoryStore, tmp_path: Path) -> None:
+    """A folder for temporary files that cannot be used is named as that, not as the store."""
+    with pytest.raises(ScratchUnavailable, match="temporary files"):
+        copied(paused, MemoryStore(), tmp_path / "gone")
