@@ -195,7 +195,7 @@ class Agent:
             self._give_up(entry, Aside.LATE, error, samples_used=True)
             self._seen = max(self._seen, header.round)
             return
-        self.outbox.settle(entry)
+        self.outbox.settle(entry, receipt)
         self._seen = max(self._seen, header.round)
         self._log_delta(Event.DELTA_COUNTED, header, silo=receipt.silo, l2_norm=receipt.l2_norm)
         self.status.enter(Phase.WAITING)

@@ -6,7 +6,8 @@ one-pass order travels in the header and becomes the silo's when the delta is co
 federation never used are used again.
 
 A delta that will never be counted is set aside in a folder beside the entries, and nothing here deletes it: it may have
-cost a night of training.
+cost a night of training. Receipts are kept in a folder too: with them `isthmus verify` shows that the silo's deltas
+are in the bucket.
 
 Everything is on disk before a method returns; the process or the machine may die at any line.
 """
@@ -20,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isthmus.contribution import ContributionHeader, Encoding
+from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.errors import ConfigInvalid
+from isthmus.receipts import receipt_to_json
 from isthmus.tensors import Payload
 from silo_agent.durable import sync_folder, write_durably
 
@@ -91,8 +93,9 @@ class Outbox:
         self._guarded(lambda: write_durably(self._header_file(header), [json.dumps(document, indent=1).encode()]))
         return Entry(header, file, cursor)
 
-    def settle(self, entry: Entry) -> None:
-        """Forgets an entry that is counted, and moves the cursor behind its samples."""
+    def settle(self, entry: Entry, receipt: Receipt) -> None:
+        """Forgets an entry that is counted, keeps its receipt, and moves the cursor behind its samples."""
+        self._guarded(lambda: self._keep(receipt))
         self._pass_samples(entry)
 
         def remove() -> None:
@@ -130,6 +133,12 @@ class Outbox:
     def num_aside(self, why: Aside) -> int:
         """Deltas that lie aside for this reason."""
         return len(list((self._folder / why).glob("*.safetensors")))
+
+    def _keep(self, receipt: Receipt) -> None:
+        folder = self._folder / "receipts"
+        folder.mkdir(exist_ok=True)
+        sync_folder(self._folder)
+        write_durably(folder / f"{receipt.round}.json", [receipt_to_json(receipt)])
 
     def _pass_samples(self, entry: Entry) -> None:
         if entry.cursor:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from isthmus.cli import main as isthmus
 from isthmus.errors import ConfigInvalid, DeltaNormExceeded, IsthmusError
 from isthmus.federation import FederationState, parse_federation
 from isthmus.operator_client import OperatorClient
@@ -161,6 +162,18 @@ def test_agents_say_how_it_went(finished: Finished, operator: OperatorClient) ->
     assert operator.lineage("two")[1].metrics["samples_skipped"] == pytest.approx(2 * 6 / 14)
 
 
+def test_receipts_are_in_the_bucket(
+    finished: Finished, aggregator: RealAggregator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an agent kept as receipts stands in the store: `isthmus verify` says so."""
+    kept = finished.silos[0].state / "two" / "outbox" / "receipts"
+
+    assert ["1.json", "2.json"] == sorted(file.name for file in kept.iterdir())
+    store = str(aggregator.folder / "store")
+    assert 0 == isthmus(["verify", "two", "--store", store, "--receipt", str(kept)]), capsys.readouterr()
+    assert "2 receipts compared" in capsys.readouterr().out
+
+
 def test_no_private_name_leaves_the_process(finished: Finished, aggregator: RealAggregator) -> None:
     """Neither the logs nor the aggregator's store holds a picture's name, a caption or a path of a silo's data."""
     stored = b"".join(file.read_bytes() for file in (aggregator.folder / "store").rglob("*") if file.is_file())
@@ -215,7 +228,8 @@ def test_refused_delta_stops_the_agent(
 
     assert silo.status["phase"] == "failed"
     assert sorted(file.suffix for file in silo.state.rglob("refused/*")) == [".json", ".safetensors"]
-    assert Finding("state", True, "Ready.") in list(check(config))
+    words = "Ready. Deltas set aside: 1 refused; delete them when you like."
+    assert Finding("state", True, words) in list(check(config))
 
 
 @pytest.mark.parametrize(

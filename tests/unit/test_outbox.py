@@ -3,16 +3,20 @@
 import dataclasses
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 
-from isthmus.contribution import ContributionHeader
+from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.errors import ConfigInvalid
+from isthmus.receipts import receipt_from_json
 from isthmus.tensors import Payload, contribution_of
 from silo_agent.outbox import Aside, Outbox
 from tests.fake_hub import FakeHub
+
+RECEIPT = Receipt("f", 1, "s", b"\1" * 32, 100, 2, 0.5, datetime(2026, 1, 2, tzinfo=UTC), 1)
 
 
 def contribution(number: int, folder: Path) -> tuple[ContributionHeader, Payload]:
@@ -51,8 +55,8 @@ def test_cursor_moves_with_used_samples_alone(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     first = outbox.put(*contribution(1, tmp_path), cursor="three")
     assert outbox.cursor == ""
-    outbox.settle(first)
-    assert [file.name for file in tmp_path.iterdir()] == ["cursor.json"]
+    outbox.settle(first, RECEIPT)
+    assert {"cursor.json", "receipts"} == {file.name for file in tmp_path.iterdir()}
     outbox.set_aside(outbox.put(*contribution(2, tmp_path), cursor="six"), Aside.LATE)
     assert Outbox(tmp_path).cursor == "three"
     outbox.set_aside(outbox.put(*contribution(3, tmp_path), cursor="nine"), Aside.LATE, samples_used=True)
@@ -75,6 +79,15 @@ def test_what_is_set_aside_is_whole_and_stays(tmp_path: Path) -> None:
         measured = hashlib.sha256((folder / entry.payload.name).read_bytes()).hexdigest()
         assert (1, measured) == (document["round"], document["payload_digest"])
     assert (2, 0) == (Outbox(tmp_path).num_aside(Aside.LATE), outbox.num_aside(Aside.REFUSED))
+
+
+def test_receipts_are_kept(tmp_path: Path) -> None:
+    """The receipt of every counted delta can be read back as it came."""
+    outbox = Outbox(tmp_path)
+
+    outbox.settle(outbox.put(*contribution(1, tmp_path), cursor=""), RECEIPT)
+
+    assert RECEIPT == receipt_from_json((tmp_path / "receipts" / "1.json").read_bytes())
 
 
 def test_what_a_death_left_is_swept(tmp_path: Path) -> None:
