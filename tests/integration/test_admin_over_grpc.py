@@ -5,7 +5,6 @@ import hashlib
 import numpy as np
 import pytest
 
-from aggregator.stores import open_store
 from isthmus.credentials import METADATA_KEY, Credentials, new_token
 from isthmus.errors import (
     CredentialMissing,
@@ -35,7 +34,7 @@ from isthmus.errors import (
 from isthmus.v1 import admin_pb2, aggregator_pb2, projector_pb2
 from isthmus.wire import spec_from_proto
 from tests.rosters import TINY, payload_bytes
-from tests.serving import LARGE, OPERATOR, Operator, Silo, definition, projector_of, refusal, serving
+from tests.serving import LARGE, OPERATOR, Operator, Silo, definition, projector_of, refusal
 
 PAUSED = aggregator_pb2.FEDERATION_STATE_PAUSED
 RUNNING = aggregator_pb2.FEDERATION_STATE_RUNNING
@@ -43,13 +42,6 @@ FINISHED = aggregator_pb2.FEDERATION_STATE_FINISHED
 
 PROJECTOR = projector_of(TINY)
 NOT_FINITE = payload_bytes(np.array([0.0] * 8 + [np.nan], np.float32), TINY)
-
-
-@pytest.fixture
-def address():
-    """A replica over an empty store."""
-    with serving(open_store("memory:")) as address:
-        yield address
 
 
 @pytest.fixture

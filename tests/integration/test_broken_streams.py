@@ -43,13 +43,6 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def address(store):
-    """A replica."""
-    with serving(store) as address:
-        yield address
-
-
-@pytest.fixture
 def north(address):
     """The one silo of a federation with a large projector."""
     return silo_of(address)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from aggregator.ledger import Ledger
-from aggregator.stores import open_store
 from isthmus.contribution import Encoding
 from isthmus.errors import (
     BaseStale,
@@ -52,39 +51,6 @@ from tests.serving import (
 PAUSED = aggregator_pb2.FEDERATION_STATE_PAUSED
 RUNNING = aggregator_pb2.FEDERATION_STATE_RUNNING
 FINISHED = aggregator_pb2.FEDERATION_STATE_FINISHED
-
-
-@pytest.fixture
-def store():
-    """All state."""
-    return open_store("memory:")
-
-
-@pytest.fixture
-def address(store):
-    """A replica."""
-    with serving(store) as address:
-        yield address
-
-
-@pytest.fixture
-def operator(address):
-    """The operator of federation harbour, whose rounds need two silos."""
-    operator = Operator(address)
-    operator.create()
-    return operator
-
-
-@pytest.fixture
-def north(operator, address):
-    """One of its silos."""
-    return Silo(address, operator.invite("north"))
-
-
-@pytest.fixture
-def south(operator, address):
-    """Another."""
-    return Silo(address, operator.invite("south"))
 
 
 def filled(value):

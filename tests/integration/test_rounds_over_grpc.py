@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from aggregator.stores import open_store
 from isthmus.errors import OffsetOutOfRange, ProjectorUnknown, RequestInvalid
 from isthmus.v1 import admin_pb2, aggregator_pb2
 from isthmus.wire import receipt_from_proto, spec_from_proto
@@ -16,27 +15,6 @@ from tests.serving import LARGE, Operator, Silo, projector_of, refusal, serving
 RUNNING = aggregator_pb2.FEDERATION_STATE_RUNNING
 PAUSED = aggregator_pb2.FEDERATION_STATE_PAUSED
 FINISHED = aggregator_pb2.FEDERATION_STATE_FINISHED
-
-
-@pytest.fixture
-def store():
-    """All state."""
-    return open_store("memory:")
-
-
-@pytest.fixture
-def address(store):
-    """A replica."""
-    with serving(store) as address:
-        yield address
-
-
-@pytest.fixture
-def operator(address):
-    """The operator of federation harbour."""
-    operator = Operator(address)
-    operator.create()
-    return operator
 
 
 def test_federation_walks_to_its_end(operator, address):
