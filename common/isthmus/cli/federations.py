@@ -57,10 +57,7 @@ def status(arguments: Namespace) -> Answer:
     """Tells a federation's present: the round, its silos, who is waited for and why."""
     with connect(arguments) as client:
         overview = client.overview(federation_of(client, arguments))
-    text = pairs(_present(overview))
-    if overview.silos:
-        text += "\n\n" + silo_table(overview.silos)
-    return Answer({**_fields(overview), "spec_fingerprint": overview.spec.fingerprint}, text)
+    return Answer({**_fields(overview), "spec_fingerprint": overview.spec.fingerprint}, overview_text(overview))
 
 
 def lineage(arguments: Namespace) -> Answer:
@@ -91,6 +88,12 @@ def set_state(arguments: Namespace) -> Answer:
         name = federation_of(client, arguments)
         client.set_state(name, state, reason=arguments.reason)
     return Answer({"federation": name, "state": state}, f"Federation {name} is {state.value}.")
+
+
+def overview_text(overview: FederationOverview) -> str:
+    """A federation's present for people."""
+    text = pairs(_present(overview))
+    return f"{text}\n\n{silo_table(overview.silos)}" if overview.silos else text
 
 
 def silo_table(silos: tuple[SiloStatus, ...]) -> str:
