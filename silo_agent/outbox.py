@@ -159,7 +159,7 @@ class Outbox:
 
     def _sweep(self) -> None:
         """Ends what a death left between two steps: parts of files, payloads without a header, half a setting aside."""
-        for part in self._folder.glob(".*.part"):
+        for part in (*self._folder.glob(".*.part"), *self._folder.glob("receipts/.*.part")):
             part.unlink()
         for payload in self._folder.glob("*.safetensors"):
             if (self._folder / f"{payload.stem.partition('-')[0]}.json").exists():

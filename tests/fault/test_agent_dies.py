@@ -88,7 +88,7 @@ def _die_at(line: int, *, after: str) -> None:
 def _outcome(folder: Path) -> dict[str, object]:
     """What the federation and the silo hold in the end."""
     cursor = json.loads((folder / "outbox" / "cursor.json").read_text())
-    left = sorted(file.name for file in (folder / "outbox").iterdir())
+    left = sorted(file.name for file in (folder / "outbox").rglob("*"))
     return {"receipts": FakeHub(folder / "hub").receipts, "cursor": cursor, "left": left}
 
 

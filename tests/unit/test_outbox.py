@@ -29,6 +29,17 @@ def contribution(number: int, folder: Path) -> tuple[ContributionHeader, Payload
     return contribution_of(current, local=local, base=base, num_examples=2, metrics={"train_loss": 1.5})
 
 
+def test_receipt_stays(tmp_path: Path) -> None:
+    """The receipt of a settled entry is kept as it was; the half of one that a death left is removed."""
+    outbox = Outbox(tmp_path)
+    outbox.settle(outbox.put(*contribution(1, tmp_path), cursor=""), RECEIPT)
+    (tmp_path / "receipts" / ".2.json.1.part").write_bytes(b"{")
+    Outbox(tmp_path)
+
+    (file,) = (tmp_path / "receipts").iterdir()
+    assert ("1.json", RECEIPT) == (file.name, receipt_from_json(file.read_bytes()))
+
+
 def test_entry_survives_the_process(tmp_path: Path) -> None:
     """What was put is found by the next process, header and bytes as they were."""
     header, payload = contribution(1, tmp_path)
@@ -79,15 +90,6 @@ def test_what_is_set_aside_is_whole_and_stays(tmp_path: Path) -> None:
         measured = hashlib.sha256((folder / entry.payload.name).read_bytes()).hexdigest()
         assert (1, measured) == (document["round"], document["payload_digest"])
     assert (2, 0) == (Outbox(tmp_path).num_aside(Aside.LATE), outbox.num_aside(Aside.REFUSED))
-
-
-def test_receipts_are_kept(tmp_path: Path) -> None:
-    """The receipt of every counted delta can be read back as it came."""
-    outbox = Outbox(tmp_path)
-
-    outbox.settle(outbox.put(*contribution(1, tmp_path), cursor=""), RECEIPT)
-
-    assert RECEIPT == receipt_from_json((tmp_path / "receipts" / "1.json").read_bytes())
 
 
 def test_what_a_death_left_is_swept(tmp_path: Path) -> None:
