@@ -17,6 +17,8 @@ from isthmus.logs import configure
 
 FAILED = 1
 
+_LOOK_SECONDS = 0.5
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the process's exit code: 0 done, 1 failed (one sentence on standard error), 2 wrong usage."""
@@ -42,7 +44,8 @@ def _serve(config: AggregatorConfig) -> int:
         signal.signal(number, lambda *_: ended.set())
     host, _ = host_and_port(config.listen)
     print(f"ready: {host}:{aggregator.port}", flush=True)
-    ended.wait()
+    while not ended.wait(_LOOK_SECONDS):  # the system may give a signal to another thread, which wakes nobody here
+        pass
     aggregator.stop()
     return 0
 

@@ -80,7 +80,9 @@ class Crew:
                 if child.pid not in self.terminated:
                     self.end(child, signal.SIGTERM)
             for child in self.nursery.poll(0.05):
-                if child.status is not None:
+                if child.status is None:
+                    child.go_on()
+                else:
                     waiting.discard(child.name)
                     self._judge_drained(child)
         self.problems += [f"{name} did not end within {DRAIN_SECONDS} s of SIGTERM." for name in sorted(waiting)]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from tests.chaos.cells import ANY_MOMENT, RECEIVING, SENDING
 from tests.chaos.crew import REPLICAS, Crew
 from tests.chaos.orders import Order, Orders
-from tests.chaos.processes import Child
 from tests.chaos.scene import DISK, SILOS, Scene
 from tests.chaos.wires import Trouble, Wire
 
@@ -98,7 +97,7 @@ class Episode:
         self._note_obeyed()  # first: it tells whose end was ordered
         for child in changed:
             if child.status is None:
-                self._repair_after(STOP_SECONDS, lambda child=child: _go_on(child))  # type: ignore[misc]
+                self._repair_after(STOP_SECONDS, child.go_on)
             else:
                 self._crew.see(child)
         self._later = _run_due(self._later)
@@ -190,11 +189,6 @@ class Episode:
             f"Nothing moved for {PATIENCE_SECONDS} s; what each thread did stands in {self._scene.folder}/*.log."
         )
         return True
-
-
-def _go_on(child: Child) -> None:
-    child.stopped = False
-    child.signal(signal.SIGCONT)
 
 
 def _run_due(later: list[Later]) -> list[Later]:

@@ -50,6 +50,11 @@ class Child:
             with suppress(ProcessLookupError):  # it ended, and `poll` has not told yet
                 os.kill(self.pid, number)
 
+    def go_on(self) -> None:
+        """Ends its standing still."""
+        self.stopped = False
+        self.signal(signal.SIGCONT)
+
 
 @dataclass(slots=True)
 class Nursery:
