@@ -42,7 +42,8 @@ class SiloClient:
     """One silo's connection to one federation.
 
     Args:
-        address: Of the aggregator, "host:port"; "tls://host:port" trusts the system's certificate authorities.
+        address: Of the aggregator, "host:port"; several replicas: "host1:port,host2:port", or a name with all their
+            addresses; "tls://host:port" trusts the system's certificate authorities. See `isthmus.addresses`.
         federation: The federation's name.
         credentials: The silo's credentials file. TLS is used when it holds a CERTIFICATE to trust.
         patience_seconds: How long a call goes on repeating itself without any progress before it raises.
@@ -50,7 +51,7 @@ class SiloClient:
         progress: Told of bytes pulled and pushed.
 
     Raises:
-        ConfigInvalid: The credentials file is missing or holds no token.
+        ConfigInvalid: The credentials file is missing or holds no token, or the address is none.
     """
 
     def __init__(

@@ -28,13 +28,14 @@ class OperatorClient:
     """An operator's connection to an aggregator.
 
     Args:
-        address: Of the aggregator, "host:port"; "tls://host:port" trusts the system's certificate authorities.
+        address: Of the aggregator, "host:port"; several replicas: "host1:port,host2:port", or a name with all their
+            addresses; "tls://host:port" trusts the system's certificate authorities. See `isthmus.addresses`.
         credentials: The operator's credentials file. TLS is used when it holds a CERTIFICATE to trust.
         patience_seconds: How long a call repeats itself without progress: short, for a person is waiting.
         deadline_seconds: Of each single answer that is no stream.
 
     Raises:
-        ConfigInvalid: The credentials file is missing or holds no token.
+        ConfigInvalid: The credentials file is missing or holds no token, or the address is none.
     """
 
     def __init__(
@@ -118,12 +119,14 @@ class OperatorClient:
         """Enrols a silo; returns its credentials file's text, which nobody can give again.
 
         Never repeated by itself: when the answer is lost, the silo may be enrolled; invite it again with `replace`.
+        Of several replicas it asks one that has just answered.
 
         Raises:
             SiloExists: It is enrolled already, and `replace` is False.
             NameInvalid: It is no silo's name.
             IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
         """
+        self.overview(federation)  # repeated until a replica answers
         request = admin_pb2.InviteSiloRequest(federation=federation, silo=silo, replace=replace)
         pem: str = self._connection.call(
             lambda: self._stub.InviteSilo(request, timeout=self._deadline_seconds, metadata=self._metadata)

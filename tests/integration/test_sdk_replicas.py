@@ -147,6 +147,9 @@ def test_one_replica_is_enough(replicas: Replicas, form: str) -> None:
             assert [client.round().state.value for _ in range(5)] == ["running"] * 5
         with OperatorClient(address, credentials=replicas.processes[0].operator) as operator:
             assert [summary.federation for summary in operator.federations()] == [NAME]
+        with OperatorClient(address, credentials=replicas.processes[0].operator) as operator:
+            assert "ISTHMUS TOKEN" in operator.invite(NAME, "beta", replace=True)
+            operator.revoke(NAME, "beta")  # or the round would wait for it
     finally:
         for index in (0, 2):
             replicas.restart(index)
