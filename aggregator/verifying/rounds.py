@@ -8,6 +8,7 @@ from aggregator.ledger.audit import Trail
 from aggregator.ledger.documents import Closing, Contribution, Roster
 from aggregator.payload_writer import Written
 from aggregator.publication import manifest_of
+from aggregator.stores import exists
 from aggregator.verifying.case import Case, trained
 from aggregator.verifying.contributions import Checked
 from aggregator.verifying.recompute import recomputed
@@ -150,6 +151,9 @@ def _recompute(case: Case, roster: Roster, contributions: list[Contribution]) ->
             scratch=case.scratch,
         )
     except InvariantBroken as error:
+        if any(exists(case.evidence.store, keys.removal(case.name, number)) for _, number in trained(roster)):
+            case.findings.remark(f"Round {roster.round} was not recomputed: its deltas were removed meanwhile.")
+            return False
         case.findings.broke(
             keys.projector(case.name, roster.round),
             expected="a projector that its round gives",
