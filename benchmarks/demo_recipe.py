@@ -42,7 +42,7 @@ class Arm:
     """One recipe to try; the server optimizer is SGD."""
 
     recipe: Recipe = RECIPE
-    server_learning_rate: float = 2.0
+    server_learning_rate: float = 1.5
     local_steps: int = 0
     """Of a round; 0: whole epochs, as the recipe says."""
 
@@ -52,23 +52,25 @@ def varied(**changes: object) -> Recipe:
     return dataclasses.replace(RECIPE, **changes)  # type: ignore[arg-type]  # the names are the recipe's
 
 
+SMALL = varied(output_gain=0.25)
+
 ARMS: dict[str, Arm] = {
     "recipe": Arm(),
     "server-lr-1": Arm(server_learning_rate=1.0),
-    "eight-rounds": Arm(varied(rounds=8), server_learning_rate=1.0, local_steps=4),
-    "eight-rounds-server-lr-1.5": Arm(varied(rounds=8), server_learning_rate=1.5, local_steps=4),
-    "lr-4e-3": Arm(varied(learning_rate=4e-3), server_learning_rate=1.0),
-    "lr-8e-3": Arm(varied(learning_rate=8e-3), server_learning_rate=1.0),
-    "batch-16": Arm(varied(batch_size=16), server_learning_rate=1.0),
-    "gain-1": Arm(varied(output_gain=1.0), server_learning_rate=1.0),
-    "scaling-none": Arm(varied(feature_scaling="none", output_gain=1.0), server_learning_rate=1.0),
+    "server-lr-2": Arm(server_learning_rate=2.0),
+    "gain-2": Arm(varied(output_gain=2.0), server_learning_rate=1.0),
+    "gain-0.25": Arm(SMALL, server_learning_rate=1.0),
+    "gain-0.25-server-lr-2": Arm(SMALL, server_learning_rate=2.0),
+    "gain-0.25-lr-8e-3": Arm(varied(output_gain=0.25, learning_rate=8e-3), server_learning_rate=1.0),
+    "gain-0.25-eight-rounds": Arm(varied(output_gain=0.25, rounds=8), server_learning_rate=1.0, local_steps=4),
+    "gain-0.25-eight-rounds-server-lr-1.5": Arm(varied(output_gain=0.25, rounds=8), local_steps=4),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the arms and prints held-out loss by round, and retrieval at the end."""
     parser = argparse.ArgumentParser(description="Tries recipes for the demo.")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["recipe", "server-lr-1"])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seed", type=int, default=SEARCH_SEED)
     options = parser.parse_args(arguments)
     console = Console(highlight=False)

@@ -41,9 +41,9 @@ class Recipe:
     batch_size: int = 8
     learning_rate: float = 1.2e-2
     hidden_features: int = 512
-    output_gain: float = 0.25
+    output_gain: float = 1.0
     feature_scaling: str = "encoder_prior"
-    server_optimizer: str = '{ name = "sgd", learning_rate = 2.0 }'
+    server_optimizer: str = '{ name = "sgd", learning_rate = 1.5 }'
     llm_name: str = "SmolLM2-135M-Instruct, from 4-bit weights"
 
     def federation_toml(self, *, num_silos: int, widths: tuple[int, int]) -> str:
