@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aggregator.advance import Published, counted
-from aggregator.housekeeping import POINTS, Due, Kind, Tidied, due, further, tidy
+from aggregator.housekeeping import POINTS, Due, Kind, Tidied, due, further, over, tidy
 from aggregator.ledger import Ledger, keys, removal
 from aggregator.ledger.documents import Closing, Upload
 from aggregator.stores.memory import MemoryStore
@@ -228,3 +228,21 @@ def test_delta_that_a_later_round_may_count_is_kept(tmp_path: Path) -> None:
 
     assert isinstance(outcome, Published)
     assert ([], ("a", "c"), [1]) == (early, outcome.roster.silos, [done.round for done in late])
+
+
+def test_late_delta_keeps_its_round_until_no_roster_can_count_it(tmp_path: Path) -> None:
+    """In buffered mode a round is over once the last round that may count its deltas is published."""
+    ledger = Ledger(MemoryStore())
+    found(ledger, definition(most=2, participation="max_staleness = 1") + RETENTION)
+    overs = []
+    for number, day in ((1, 0), (2, 8)):
+        for silo in "ab":
+            contribute(ledger, silo, round_number=number)
+        assert isinstance(step(ledger, tmp_path, now=on_day(day)), Published)
+        overs.append(over(ledger, ledger.federation(NAME), 1, latest=number))
+
+    assert [None, on_day(8)] == overs
+    assert ([], [1]) == (
+        [done.round for done in tidied(ledger, day=11)],
+        [done.round for done in tidied(ledger, day=18)],
+    )
