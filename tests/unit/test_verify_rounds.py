@@ -1,6 +1,7 @@
 """`isthmus verify` on rounds of every sort: half cut, buffered, abandoned, without their deltas, within a tolerance."""
 
 import hashlib
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,12 +15,17 @@ from aggregator.blocks import CombinedBlock, RosterBlocks
 from aggregator.housekeeping import tidy
 from aggregator.ledger import Ledger, keys
 from aggregator.ledger.canonical import fields_of
-from aggregator.ledger.documents import manifest_to_json
+from aggregator.ledger.documents import Contribution, Upload, manifest_to_json
 from aggregator.options import NoOptions
 from aggregator.rules import RULES, RuleEntry, mean
 from aggregator.stores.memory import MemoryStore
+from isthmus.chunks import SEGMENT_BYTES
+from isthmus.contribution import ContributionHeader, Encoding, push_id
+from isthmus.federation import parse_federation
 from isthmus.payload import PREFIX_BYTES
+from isthmus.spec import ProjectorSpec, TensorSpec
 from tests.ledgers import NAME, START, after, contribute, definition, found, step
+from tests.rosters import payload_bytes
 from tests.verifying import change, objects, of_store, store_with, verdict_of
 
 
@@ -171,3 +177,32 @@ def test_projector_of_other_tensors_is_beyond_any_tolerance(tmp_path: Path, monk
     store.put(keys.projector(NAME, 1), manifest_to_json(replace(ledger.manifest(NAME, 1), digest=digest)))
 
     assert keys.projector(NAME, 1) == verdict_of(store).broken[0].key
+
+
+def test_memory_stays_within_the_budget(tmp_path: Path) -> None:
+    """Deltas and projectors larger than the budget are verified within it, and a few pieces of a file besides."""
+    spec = ProjectorSpec((TensorSpec("weight", "F32", (12 << 20,)),))
+    payload = payload_bytes(np.zeros(spec.num_elements, np.float32), spec)
+    store = MemoryStore()
+    ledger = Ledger(store)
+    toml = definition(quorum=1, most=1)
+    ledger.create_federation(toml, parse_federation(toml), spec, projector=payload, now=START)
+    ledger.invite(NAME, "a", credential_sha256="ab" * 32, now=START)
+    digest = hashlib.sha256(payload).digest()
+    header = ContributionHeader(NAME, 1, digest, spec.fingerprint, digest, len(payload), 1, Encoding.FP32)
+    upload = Upload(NAME, 1, "a", push_id(NAME, 1, silo="a", payload_digest=digest))
+    segments = [
+        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])
+        for start in range(0, len(payload), SEGMENT_BYTES)
+    ]
+    start = len(payload) - 4 * spec.num_elements
+    ledger.commit_contribution(Contribution("a", header, tuple(segments), start, 0.0, after(1)))
+    step(ledger, tmp_path)
+
+    tracemalloc.start()
+    verdict = verdict_of(store)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert ((1,), ()) == (verdict.recomputed, verdict.broken)
+    assert peak < (16 << 20) + 3 * SEGMENT_BYTES < len(payload)
