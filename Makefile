@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos test check unit format proto protocol-baseline golden benchmark s3-test compose-test clean
+.PHONY: help setup demo chaos model test check unit format proto protocol-baseline golden benchmark s3-test compose-test clean
 
 help:               ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -35,6 +35,10 @@ check: $(READY)     ## format, lint, types, protocol, layering, generated code
 
 unit: $(READY)      ## the quick tests alone: no sockets, no processes that die
 	$(BIN)/python -m pytest -q -n 2 tests/unit tests/contract tests/property tests/hostile $(ARGS)
+
+model: export OMP_NUM_THREADS = 1
+model: $(READY)     ## the cut, explored in every order with every crash: states, orders and verdicts, up to 3 replicas x 3 silos
+	$(BIN)/python -m tests.model $(ARGS)
 
 chaos: export OMP_NUM_THREADS = 1
 chaos: $(READY)     ## 1,000 kills and every other fault at every point, about 15 minutes; reports/chaos (ARGS="--kills 100 --seed 7")

@@ -70,7 +70,13 @@ def contribute(ledger: Ledger, silo: str, *, round_number: int = 1, federation: 
 
 
 def staged(
-    ledger: Ledger, silo: str, *, round_number: int = 1, federation: str = NAME, variant: str = ""
+    ledger: Ledger,
+    silo: str,
+    *,
+    round_number: int = 1,
+    federation: str = NAME,
+    variant: str = "",
+    segment_bytes: int = SEGMENT_BYTES,
 ) -> Contribution:
     """A contribution whose bytes are staged and that is not committed."""
     name = f"{federation}-{round_number}-{silo}{variant}"
@@ -96,8 +102,8 @@ def staged(
         push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest),
     )
     segments = tuple(
-        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])
-        for start in range(0, len(payload), SEGMENT_BYTES)
+        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + segment_bytes])
+        for start in range(0, len(payload), segment_bytes)
     )
     return Contribution(
         silo=silo,
