@@ -21,6 +21,7 @@ from tests.chaos.orders import Order
 from tests.chaos.processes import ROOT, nursery
 from tests.chaos.report import Report
 from tests.chaos.storm import Setting, Storm
+from tests.s3_server import KEY, SECRET, find_server, serving_s3
 
 EXTRA_ORDERS = 50
 """Kills are ordered in batches of so many until there are enough."""
@@ -29,6 +30,19 @@ EXTRA_ORDERS = 50
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the storm, prints and writes the matrix; the exit code."""
     options = _parser().parse_args(arguments)
+    if not options.s3:
+        return _storm(options, sys.argv[1:] if arguments is None else arguments)
+    server = find_server()
+    if server is None:
+        _say("No S3 server could be had; see tests/s3_server.py.")
+        return 1
+    with tempfile.TemporaryDirectory(prefix="isthmus-s3-") as folder, serving_s3(server, Path(folder)) as url:
+        os.environ.update(AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET)
+        options.store = url
+        return _storm(options, sys.argv[1:] if arguments is None else arguments)
+
+
+def _storm(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     local = not options.store
     cells = tuple(cell for cell in _chosen(options) if is_possible(cell, local=local))
     folder = Path(tempfile.mkdtemp(prefix="isthmus-chaos-", dir=options.folder))
@@ -43,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start = orders[-1].number + 1
             enough = storm.findings.num_kills >= options.kills
             orders = [] if enough else _more_kills(cells, dice, start=start)
-    command = shlex.join(["python", "-m", "tests.chaos", *(sys.argv[1:] if arguments is None else arguments)])
-    report = Report(command, cells, storm.findings, options.kills, "local" if local else "bucket")
+    command = shlex.join(["python", "-m", "tests.chaos", *arguments])
+    report = Report(command, cells, storm.findings, options.kills, "local" if local else "real S3")
     report.write(options.out)
     sys.stdout.write(report.matrix())
     for complaint in report.complaints:
@@ -78,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of all that is chosen at random")
     parser.add_argument("--rounds", type=int, default=6, help="of each federation")
     parser.add_argument("--store", default="", help="the URL of a bucket; absent: a local store for each run")
+    parser.add_argument("--s3", action="store_true", help="start a real S3 server, and use that")
     parser.add_argument("--short", action="store_true", help="only the cells of the default suite")
     parser.add_argument(
         "--cell", action="append", metavar="ROLE:POINT:FAULT", help="only this cell; may be given again"

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")},
-    "PYTHONPATH": f"{ROOT / 'common'}{os.pathsep}{ROOT}",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
 READY_SECONDS = 120.0
+
+
+def environment() -> dict[str, str]:
+    """Of child processes: they find the tree as an installed project is found, and no settings of this machine."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+    path = f"{ROOT / 'common'}{os.pathsep}{ROOT}"
+    return {**inherited, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ def nursery() -> Iterator[Nursery]:
     """A nursery that is ready; at the end all its children are dead."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.nursery"],
-        env=ENVIRONMENT,
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

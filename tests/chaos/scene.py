@@ -30,6 +30,9 @@ PRIVATE_WORDS = ("rebeccapurple", "a caption that nobody may see")
 DISK = "disk"
 """The folder in which a local store's folder lies: with the disk away, a replica that starts makes no empty store."""
 
+ABANDONED_PUSH = "f" * 64
+"""Names, in each round, a push of the first silo that it gave up; these are its bytes."""
+
 ABANDONED = b"bytes of a push that its silo gave up"
 
 
@@ -109,7 +112,7 @@ def build(folder: Path, *, store: str, rounds: int, ports: tuple[int, ...], addr
     initial = payload_bytes(values("initial", SPEC.num_elements), SPEC)
     ledger.create_federation(toml, parse_federation(toml), SPEC, projector=initial, now=now)
     for number in range(1, rounds + 1):
-        ledger.stage_segment(Upload(FEDERATION, number, SILOS[0], "f" * 64), offset_bytes=0, data=ABANDONED)
+        ledger.stage_segment(Upload(FEDERATION, number, SILOS[0], ABANDONED_PUSH), offset_bytes=0, data=ABANDONED)
     for silo in SILOS:
         _write_silo(scene, silo, address=addresses[silo])
         credentials = load_credentials(scene.silo(silo) / "silo.pem")

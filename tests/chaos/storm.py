@@ -110,7 +110,7 @@ class Storm:
             self._note(told, problems, clock=clock)
             verdict = "; ".join([*problems, f"see {scene.folder}"]) if problems else "green"
             numbers = f"{len(told.obeyed)} orders obeyed, {told.num_kills} kills, {told.seconds:.1f} s"
-            self._setting.say(f"run {number}: {numbers}, {clock}: {verdict}")
+            self._setting.say(f"{f'run {number}' if orders else 'undisturbed'}: {numbers}, {clock}: {verdict}")
             if not problems:
                 shutil.rmtree(scene.folder)
         return told

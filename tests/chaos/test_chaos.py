@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.processes import ENVIRONMENT, ROOT
+from tests.chaos.processes import ROOT, environment
 
 
 @pytest.mark.slow
@@ -16,7 +16,7 @@ def test_what_is_killed_and_cut_off_ends_as_if_nothing_had_happened(tmp_path: Pa
     finished = subprocess.run(
         [*storm, "--folder", str(tmp_path), "--out", str(tmp_path / "report")],
         cwd=ROOT,
-        env=ENVIRONMENT,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
