@@ -1,19 +1,15 @@
 """`isthmus export` and `isthmus import`: one federation, whole and checked, from one store to another."""
 
-import sys
 import tempfile
-import time
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 
 from aggregator.commands.place import open_existing, store_of, url_of
 from aggregator.ledger import Ledger
 from aggregator.moving.copying import Copied, copy_federation
 from aggregator.stores import Store, open_store
+from isthmus.cli.progress import progress
 from isthmus.cli.text import Answer, counted, size
-
-_TELL_SECONDS = 2.0
 
 
 def export_federation(arguments: Namespace) -> Answer:
@@ -35,10 +31,11 @@ def import_federation(arguments: Namespace) -> Answer:
 
 
 def _copied(source: Store, destination_url: str, name: str) -> Answer:
-    manifest = Ledger(source).manifest(name, 0)  # an unknown federation is told before a folder is made for it
-    with tempfile.TemporaryDirectory() as scratch:
+    Ledger(source).federation(name)  # an unknown federation is told before a folder is made for it
+    destination = open_store(destination_url)
+    with tempfile.TemporaryDirectory() as scratch, progress("copying") as tell:
         copied = copy_federation(
-            source, open_store(destination_url), name, scratch=Path(scratch), tell=_teller(time.monotonic)
+            source, destination, name, scratch=Path(scratch), tell=lambda copied: tell(_so_far(copied))
         )
     extent = copied.extent
     manifest = Ledger(source).manifest(name, extent.latest)
@@ -57,6 +54,10 @@ def _copied(source: Store, destination_url: str, name: str) -> Answer:
     )
 
 
+def _so_far(copied: Copied) -> str:
+    return f"round {copied.round} of {copied.extent.rounds.stop - 1}, {size(copied.size_bytes)}"
+
+
 def _text(copied: Copied, destination_url: str, *, digest: bytes) -> str:
     extent = copied.extent
     lines = [
@@ -69,17 +70,3 @@ def _text(copied: Copied, destination_url: str, *, digest: bytes) -> str:
             f"Its open round {extent.left_out} was left out, since it runs; to move all of it, pause it before."
         )
     return "\n".join(lines)
-
-
-def _teller(monotonic: Callable[[], float]) -> Callable[[Copied], None]:
-    """Says on standard error how far a copy came, every few seconds."""
-    told = monotonic()
-
-    def tell(copied: Copied) -> None:
-        nonlocal told
-        if monotonic() - told >= _TELL_SECONDS:
-            told = monotonic()
-            rounds = copied.extent.rounds
-            sys.stderr.write(f"round {copied.round} of {rounds.stop - 1}: {size(copied.size_bytes)} copied\n")
-
-    return tell

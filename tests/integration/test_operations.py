@@ -57,7 +57,7 @@ def test_commands_of_operations_do_what_it_says(
     tmp_path: Path, isthmus: Isthmus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Housekeeping, verifying, a backup, a move and an import work as written, and the silo goes on as before."""
-    housekeeping, verify, backup, move, resume, imported = blocks()
+    housekeeping, verify, backup, move, compare, resume, imported = blocks()
     (tmp_path / "federation.toml").write_text(TOML)
     with real_aggregator(tmp_path) as aggregator:
         (tmp_path / "old-store").symlink_to("store")
@@ -71,10 +71,12 @@ def test_commands_of_operations_do_what_it_says(
         for command in [*housekeeping, *verify, *backup, *move]:
             isthmus(*command)
 
+        aggregator.kill()
+        isthmus(*compare[0])
         (tmp_path / "old-store").unlink()
         settings = tmp_path / "aggregator.toml"
         settings.write_text(settings.read_text().replace('store = "store"', 'store = "new-store"'))
-        aggregator.restart()
+        aggregator.start(port=int(aggregator.address.rpartition(":")[2]))
         status = [isthmus(*command) for command in resume][-1]
         second = push_round(aggregator.address, tmp_path / "north.pem")
 
