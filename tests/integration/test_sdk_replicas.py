@@ -1,101 +1,25 @@
 """The SDK before three real replicas of which any may die: transfers go on at another one, and nobody sees it."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from isthmus import SiloClient
 from isthmus.operator_client import OperatorClient
-from tests.large_federation import NAME, found_large
-from tests.name_server import NameServer
-from tests.real_aggregator import RealAggregator, real_aggregator
-from tests.tcp_proxy import TcpProxy
+from tests.large_federation import NAME
+from tests.proxied_replicas import Killing, Replicas, proxied_replicas
 
 MOST_RESENT = 8 << 20
 """Bytes that one interruption may send twice: what a replica holds unstaged, and what is on its way to it."""
-
-HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-
-
-@dataclass
-class Replicas:
-    """Three replicas over one store, each behind a proxy; the proxies share a port, so one name can stand for them."""
-
-    processes: list[RealAggregator]
-    proxies: list[TcpProxy]
-    name_server: NameServer
-    credentials: Path
-
-    def address(self, form: str) -> str:
-        """Of all of them, in this form."""
-        if form == "list":
-            return ",".join(proxy.address for proxy in self.proxies)
-        port = self.proxies[0].address.rpartition(":")[2]
-        return f"dns://{self.name_server.address}/aggregator.test:{port}"
-
-    def kill_busiest(self, measure: Callable[[TcpProxy], int]) -> int:
-        """Kills the replica with the most traffic of this kind; which one it was."""
-        index = max(range(len(self.proxies)), key=lambda at: measure(self.proxies[at]))
-        self.processes[index].kill()
-        return index
-
-    def restart(self, index: int) -> None:
-        """Starts another process in its place, at a port of its own."""
-        self.processes[index].start()
-        self.proxies[index].target = self.processes[index].address
 
 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     """Three replicas and a federation of one silo with a projector of 21 MB."""
-    folder = tmp_path_factory.mktemp("aggregator")
-    with ExitStack() as stack:
-        processes = [stack.enter_context(real_aggregator(folder))]
-        for _ in HOSTS[1:]:
-            processes.append(RealAggregator(folder))
-            processes[-1].start()
-            stack.callback(processes[-1].kill)
-        first = stack.enter_context(TcpProxy(processes[0].address, host=HOSTS[0]))
-        port = int(first.address.rpartition(":")[2])
-        others = [
-            stack.enter_context(TcpProxy(process.address, host=host, port=port))
-            for process, host in zip(processes[1:], HOSTS[1:], strict=True)
-        ]
-        name_server = stack.enter_context(NameServer(HOSTS))
-        credentials = found_large(first.address, operator=processes[0].operator)
-        yield Replicas(processes, [first, *others], name_server, credentials)
-
-
-class Killing:
-    """A progress callback that kills the replica that a transfer uses, once, in the middle."""
-
-    def __init__(self, replicas: Replicas, *, phase: str, at_bytes: int) -> None:
-        self._replicas = replicas
-        self._phase = phase
-        self._at_bytes = at_bytes
-        self._before = [self._traffic(proxy) for proxy in replicas.proxies]
-        self.killed: int | None = None
-        self.offsets: list[int] = []
-
-    def __call__(self, phase: str, done: int, size: int) -> None:
-        """Remembers the progress of the phase; kills at the given byte."""
-        if phase != self._phase:
-            return
-        if not self.offsets:
-            self._before = [self._traffic(proxy) for proxy in self._replicas.proxies]
-        self.offsets.append(done)
-        if done >= self._at_bytes and self.killed is None:
-            self.killed = self._replicas.kill_busiest(
-                lambda proxy: self._traffic(proxy) - self._before[self._replicas.proxies.index(proxy)]
-            )
-
-    def _traffic(self, proxy: TcpProxy) -> int:
-        return (proxy.up if self._phase == "push" else proxy.down).num_bytes
+    with proxied_replicas(tmp_path_factory.mktemp("aggregator")) as running:
+        yield running
 
 
 @pytest.mark.parametrize("form", ["list", "name"])
@@ -107,9 +31,9 @@ def test_push_goes_on_at_another_replica(replicas: Replicas, form: str) -> None:
     ) as client:
         current = client.round()
         local = {name: tensor + 0.001 for name, tensor in client.pull(current).items()}
-        before = sum(proxy.up.num_bytes for proxy in replicas.proxies)
+        before = replicas.num_bytes_up
         receipt = client.push(current, local, num_examples=3)
-        resent = sum(proxy.up.num_bytes for proxy in replicas.proxies) - before - receipt.payload_size_bytes
+        resent = replicas.num_bytes_up - before - receipt.payload_size_bytes
         assert client.push(current, local, num_examples=3) == receipt
         assert client.round(after_round=current.number, wait_seconds=20).number == current.number + 1
     assert killing.killed is not None
