@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 .PHONY: help setup demo chaos model test check unit format proto protocol-baseline golden benchmark s3-test compose-test clean
 
 help:               ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(READY): pyproject.toml constraints.txt .ci/setup
 	@PYTHON="$(PYTHON)" .ci/setup $(VENV)
