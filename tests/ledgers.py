@@ -95,12 +95,8 @@ def staged(
     inspection = PayloadInspection(header, spec=TINY, policy=AdmissionPolicy())
     inspection.feed(payload)
     admitted = inspection.finish()
-    upload = Upload(
-        federation,
-        round_number,
-        silo,
-        push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest),
-    )
+    identity = push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest)
+    upload = Upload(federation, round_number, silo, identity)
     segments = tuple(
         ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + segment_bytes])
         for start in range(0, len(payload), segment_bytes)
