@@ -70,13 +70,7 @@ def contribute(ledger: Ledger, silo: str, *, round_number: int = 1, federation: 
 
 
 def staged(
-    ledger: Ledger,
-    silo: str,
-    *,
-    round_number: int = 1,
-    federation: str = NAME,
-    variant: str = "",
-    segment_bytes: int = SEGMENT_BYTES,
+    ledger: Ledger, silo: str, *, round_number: int = 1, federation: str = NAME, variant: str = ""
 ) -> Contribution:
     """A contribution whose bytes are staged and that is not committed."""
     name = f"{federation}-{round_number}-{silo}{variant}"
@@ -98,8 +92,8 @@ def staged(
     identity = push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest)
     upload = Upload(federation, round_number, silo, identity)
     segments = tuple(
-        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + segment_bytes])
-        for start in range(0, len(payload), segment_bytes)
+        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])
+        for start in range(0, len(payload), SEGMENT_BYTES)
     )
     return Contribution(
         silo=silo,
