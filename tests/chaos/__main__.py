@@ -23,9 +23,6 @@ from tests.chaos.report import Report
 from tests.chaos.storm import Setting, Storm
 from tests.s3_server import KEY, SECRET, find_server, serving_s3
 
-EXTRA_ORDERS = 50
-"""Kills are ordered in batches of so many until there are enough."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the storm, prints and writes the matrix; the exit code."""
@@ -55,8 +52,7 @@ def _storm(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         while orders and not storm.findings.problems and time.monotonic() < end:
             storm.rage(orders, until=end)
             start = orders[-1].number + 1
-            enough = storm.findings.num_kills >= options.kills
-            orders = [] if enough else _more_kills(cells, dice, start=start)
+            orders = _kills(cells, options.kills - storm.findings.num_kills, dice=dice, start=start)
     command = shlex.join(["python", "-m", "tests.chaos", *arguments])
     report = Report(command, cells, storm.findings, options.kills, "local" if local else "real S3")
     report.write(options.out)
@@ -72,10 +68,11 @@ def _storm(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _more_kills(cells: Sequence[Cell], dice: random.Random, *, start: int) -> list[Order]:
-    """A batch of kills at random points."""
+def _kills(cells: Sequence[Cell], count: int, *, dice: random.Random, start: int) -> list[Order]:
+    """So many kills at random points; none where there is none to choose or nothing is missing."""
     deadly = [cell for cell in cells if cell.fault == "kill"]
-    return list(orders_for(dice.choices(deadly, k=EXTRA_ORDERS), times=1, dice=dice, start=start))
+    chosen = dice.choices(deadly, k=count) if deadly and count > 0 else []
+    return list(orders_for(chosen, times=1, dice=dice, start=start))
 
 
 def _chosen(options: argparse.Namespace) -> Sequence[Cell]:
