@@ -66,6 +66,7 @@ class Steps:
             "survivor", scene.survivor, buckets=Buckets(), merge=merge
         )
         self._moves: dict[tuple[int, Node], tuple[Node, int]] = {}
+        self._conflicts: dict[tuple[int, Node], int] = {}
         self._futures: dict[Node, int] = {}
         self._wrong: dict[tuple[int, Node | None], str] = {}
 
@@ -75,6 +76,7 @@ class Steps:
 
     def learn(self) -> None:
         """Takes into account all that is known of what the actors may still write."""
+        self._conflicts.clear()
         nodes = [node for program in set(self.programs) for node in program.states()]
         self._futures = {node: self.buckets.bit(node.request) if node.request else 0 for node in nodes}
         changed = True
@@ -152,12 +154,14 @@ class Steps:
         node = nodes[position]
         if node.request is None or self._move(bucket, node, self.programs[position])[1] != bucket:
             return False
-        conflicts = self.buckets.conflicts(bucket, node.request)
-        if not conflicts:
-            return True
-        return not any(
-            conflicts & self._futures.get(other, 0) for index, other in enumerate(nodes) if index != position
-        )
+        conflicts = self._conflicts.get((bucket, node))
+        if conflicts is None:
+            conflicts = self._conflicts[bucket, node] = self.buckets.conflicts(bucket, node.request)
+        if conflicts:
+            for index, other in enumerate(nodes):
+                if index != position and conflicts & self._futures.get(other, 0):
+                    return False
+        return True
 
     def _ordered(self, nodes: list[Node]) -> tuple[Node, ...]:
         if self._exchange:
