@@ -100,7 +100,7 @@ class Storm:
 
     def _run(self, orders: Sequence[Order], *, clock: str) -> Told:
         number = self.findings.num_episodes
-        with self._scene(f"run-{number:04d}") as (scene, wires):
+        with self._scene(f"run-{number:04d}" if orders else "undisturbed") as (scene, wires):
             crew = Crew(self._nursery, scene, CLOCKS[clock])
             told = Episode(crew, wires, orders=orders, dice=self._dice).run()
             self._nursery.end_all()
