@@ -151,7 +151,8 @@ threads = 1
 
 
 def _wait_for_silos(folder: Path, silos: list[str], *, children: Children, watch: Watch) -> None:
-    while not all(is_done(folder, silo, children=children) for silo in silos):
+    left = set(silos)
+    while left := {silo for silo in left if not is_done(folder, silo, children=children)}:
         if children.has_ended("aggregator"):  # also with code 0: it serves until the demo ends it
             raise children.mourn("aggregator")
         watch({silo: status_of(folder, silo) for silo in silos})
