@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _obey(arguments)
     except ModuleNotFoundError as error:
-        print(f'silo_agent: {error}. Install what a silo needs with: pip install "isthmus[silo]"', file=sys.stderr)
+        print(f'silo_agent: {error}. Install what a silo needs with: pip install ".[silo]" in a clone', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0

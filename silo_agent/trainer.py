@@ -165,7 +165,7 @@ def build_trainer(choice: Choice, surroundings: Surroundings, *, folder: Path) -
     except ModuleNotFoundError as error:
         raise ConfigInvalid(
             f"The trainer {choice.name} needs the package {error.name}, which is not installed. "
-            'Install it with: pip install "isthmus[silo]"'
+            'Install it with: pip install ".[silo]" in a clone of Isthmus'
         ) from error
     try:
         options = entry.options.model_validate(choice.options, context={"folder": folder})

@@ -4,10 +4,10 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
-from aggregator.commands.place import open_existing, store_of, url_of
+from aggregator.commands.place import open_existing, require_apart, url_of
 from aggregator.ledger import Ledger
 from aggregator.moving.copying import Copied, copy_federation
-from aggregator.stores import Store, open_store
+from aggregator.stores import open_store
 from isthmus.cli.progress import progress
 from isthmus.cli.text import Answer, counted, size
 
@@ -18,7 +18,7 @@ def export_federation(arguments: Namespace) -> Answer:
     Raises:
         IsthmusError: See `aggregator.moving.copying.copy_federation`.
     """
-    return _copied(store_of(arguments), str(arguments.out), arguments.federation)
+    return _copied(url_of(arguments), str(arguments.out), arguments.federation)
 
 
 def import_federation(arguments: Namespace) -> Answer:
@@ -27,10 +27,12 @@ def import_federation(arguments: Namespace) -> Answer:
     Raises:
         IsthmusError: See `aggregator.moving.copying.copy_federation`.
     """
-    return _copied(open_existing(str(arguments.source)), url_of(arguments), arguments.federation)
+    return _copied(str(arguments.source), url_of(arguments), arguments.federation)
 
 
-def _copied(source: Store, destination_url: str, name: str) -> Answer:
+def _copied(source_url: str, destination_url: str, name: str) -> Answer:
+    require_apart(source_url, destination_url)
+    source = open_existing(source_url)
     Ledger(source).federation(name)  # an unknown federation is told before a folder is made for it
     destination = open_store(destination_url)
     with tempfile.TemporaryDirectory() as scratch, progress("copying") as tell:
@@ -67,6 +69,7 @@ def _text(copied: Copied, destination_url: str, *, digest: bytes) -> str:
     ]
     if extent.left_out is not None:
         lines.append(
-            f"Its open round {extent.left_out} was left out, since it runs; to move all of it, pause it before."
+            f"Its open round {extent.left_out} is not in the copy, since it runs. To copy all of it, pause "
+            "the federation where it runs, then export it again."
         )
     return "\n".join(lines)

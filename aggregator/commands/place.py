@@ -2,7 +2,7 @@
 
 import os
 from argparse import Namespace
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from aggregator.config import load_config
@@ -36,3 +36,30 @@ def open_existing(url: str) -> Store:
     if parts.scheme in ("", "file") and url.strip() and not Path(unquote(parts.path)).is_dir():
         raise ConfigInvalid(f"There is no folder {unquote(parts.path)}. Name the folder that holds the store.")
     return open_store(url)
+
+
+def require_apart(source_url: str, destination_url: str) -> None:
+    """Checks that a copy from one store to the other is a second one, and one that lasts.
+
+    Raises:
+        ConfigInvalid: They are one store, one lies inside the other, or one is this process's memory.
+    """
+    for url in (source_url, destination_url):
+        if urlsplit(url).scheme == "memory":
+            raise ConfigInvalid(
+                f"{url} ends with this command, so no copy comes from or goes there. Name another place."
+            )
+    source, destination = _root_of(source_url), _root_of(destination_url)
+    if source.is_relative_to(destination) or destination.is_relative_to(source):
+        raise ConfigInvalid(
+            f"{source_url} and {destination_url} are one place, or one lies inside the other: that would be no second "
+            "copy. Name a place outside of the store."
+        )
+
+
+def _root_of(url: str) -> PurePath:
+    """Where a store begins, so that two can be compared; folders by where they really are."""
+    parts = urlsplit(url)
+    if parts.scheme in ("", "file"):
+        return Path(unquote(parts.path)).resolve()
+    return PurePosixPath(f"{parts.scheme}:", parts.netloc, parts.path.strip("/"))

@@ -81,7 +81,8 @@ def verify(
         return _verdict(evidence, latest=0, recomputed=[], num_receipts=0)
     latest = _latest(evidence)
     if only is not None and not 1 <= only <= latest:
-        raise ProjectorUnknown(f"Federation {federation} has published projectors 1 to {latest}, so not {only}.")
+        published = f"rounds 1 to {latest}" if latest else "no round yet"
+        raise ProjectorUnknown(f"Federation {federation} has published {published}, so not {only}.")
     case = Case(
         evidence,
         Ledger(store),

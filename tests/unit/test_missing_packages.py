@@ -27,7 +27,7 @@ def test_trainer_without_transformers(name: str, tmp_path: Path, monkeypatch: py
         monkeypatch.delattr(silo_agent, module.rpartition(".")[2], raising=False)
     monkeypatch.setitem(sys.modules, "transformers", None)
 
-    with pytest.raises(ConfigInvalid, match=r'needs the package transformers.*pip install "isthmus\[silo\]"'):
+    with pytest.raises(ConfigInvalid, match=r'needs the package transformers.*pip install "\.\[silo\]" in a clone'):
         build_trainer(Choice(name=name), Surroundings("s", Samples(()), tmp_path), folder=tmp_path)
 
 
@@ -47,4 +47,4 @@ def test_agent_without_pillow(tmp_path: Path) -> None:
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert line.startswith("silo_agent: import of PIL")
-    assert line.endswith('pip install "isthmus[silo]"')
+    assert line.endswith('pip install ".[silo]" in a clone')

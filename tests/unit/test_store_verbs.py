@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from aggregator.commands.place import require_apart
 from isthmus.cli import VERBS, main
 from isthmus.cli.store import COMMANDS
+from isthmus.errors import ConfigInvalid
 from tests.real_aggregator import ENVIRONMENT
 
 
@@ -47,7 +49,7 @@ def test_without_the_aggregators_packages(missing: str, tmp_path: Path) -> None:
     assert line.startswith(
         f"isthmus: isthmus verify works on the store itself and needs the aggregator's packages ({missing}"
     )
-    assert line.endswith("pip install 'isthmus[aggregator]'")
+    assert line.endswith("pip install '.[aggregator]' in a clone of Isthmus")
 
 
 def test_misspelt_folder_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,3 +67,34 @@ def test_store_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
             main(["verify", "harbour", *options])
         assert caught.value.code == 2
         assert "--config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [
+        ("store", "store"),
+        ("store", "file://{here}/store"),
+        ("store", "store/inside"),
+        ("store/inside", "store"),
+        ("s3://bucket/one", "s3://bucket/one/?region=eu"),
+        ("s3://bucket", "s3://bucket/two"),
+        ("memory:", "store"),
+        ("store", "memory:"),
+    ],
+)
+def test_copy_to_its_own_place_is_refused(
+    source: str, destination: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that would be no second one, or would not last, is refused before anything is read or made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigInvalid):
+        require_apart(source.format(here=tmp_path), destination.format(here=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [("store", "store2"), ("s3://bucket/one", "s3://bucket/two"), ("gs://a", "s3://a")]
+)
+def test_places_beside_each_other_are_apart(source: str, destination: str) -> None:
+    """Stores that only begin alike, or are called alike elsewhere, are two places."""
+    require_apart(source, destination)

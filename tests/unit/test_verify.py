@@ -33,7 +33,7 @@ def test_one_round_can_be_verified_alone(store: MemoryStore) -> None:
 @pytest.mark.parametrize("number", [0, 3, 99])
 def test_round_that_is_not_published_is_told(store: MemoryStore, number: int) -> None:
     """Asking for a round that is not published names what is."""
-    with pytest.raises(ProjectorUnknown, match="published projectors 1 to 2"):
+    with pytest.raises(ProjectorUnknown, match="published rounds 1 to 2"):
         verdict_of(store, only=number)
 
 

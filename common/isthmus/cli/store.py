@@ -40,7 +40,7 @@ def command(verb: str) -> Command:
                 raise  # a part of ours is gone: no package that one could install
             raise ConfigInvalid(
                 f"isthmus {verb} works on the store itself and needs the aggregator's packages ({missing} is missing); "
-                "install them with: pip install 'isthmus[aggregator]'"
+                "install them with: pip install '.[aggregator]' in a clone of Isthmus"
             ) from error
         return cast(Command, work)(arguments)
 
