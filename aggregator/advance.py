@@ -14,7 +14,7 @@ from aggregator.ledger.documents import Closing, Contribution, Roster, RosterEnt
 from aggregator.publication import At, publish
 from aggregator.rounds import Cut, RoundView, Wait, decide, reason_of_cut
 from isthmus.contribution import Receipt
-from isthmus.errors import RoundClosed, StoreUnavailable
+from isthmus.errors import IsthmusError, RoundClosed
 from isthmus.federation import FederationState
 from isthmus.manifest import ProjectorManifest
 
@@ -130,7 +130,7 @@ def _sweep(ledger: Ledger, federation: str, published: int) -> str:
     try:
         for number in range(published - max_staleness - 1, published + 1):  # from one whose publisher may have died
             ledger.sweep_uploads(federation, number)
-    except StoreUnavailable as error:
+    except IsthmusError as error:  # the projector is visible, whatever stands in the way here
         return str(error)
     return ""
 

@@ -130,8 +130,8 @@ class Advancing:
                 self._tell_waiting(name, outcome)
             case Published():
                 self._tell_published(name, outcome)
-            case Finished():
-                self._finished.add(name)
+            case Finished() if outcome.round > self._ledger.federation(name).federation.rounds:
+                self._finished.add(name)  # one that the operator finished may still have a cut to bring to its end
         return isinstance(outcome, Published)
 
     def _tell_waiting(self, name: str, waiting: Waiting) -> None:

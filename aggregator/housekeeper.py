@@ -55,6 +55,8 @@ class Housekeeper:
                 self._tidy(name)
             except IsthmusError as error:
                 log_event(_LOG, Event.HOUSEKEEPING_FAILED, logging.WARNING, federation=name, reason=str(error))
+            except Exception:  # a bug, or a document that makes no sense, must not keep other federations untidied
+                _LOG.exception(Event.HOUSEKEEPING_FAILED.value)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

@@ -140,9 +140,10 @@ def mean_metrics(contributions: list[Contribution]) -> dict[str, float]:
     """
     reported = [set(one.header.metrics) for one in contributions]
     weights = [one.header.num_examples for one in contributions]
+    total = sum(weights)
     means = {}
     for name in sorted(set.intersection(*reported) if reported else ()):
-        shares = (weight / sum(weights) for weight in weights)
+        shares = (weight / total for weight in weights)
         mean = sum(share * one.header.metrics[name] for share, one in zip(shares, contributions, strict=True))
         if math.isfinite(mean):
             means[name] = mean

@@ -181,6 +181,8 @@ class Agent:
             receipt = self.hub.push_payload(header, entry.payload)
         except (RoundMoved, FederationFinished) as error:
             self._give_up(entry, Aside.LATE, error)
+            # The round that is over may still be handed out until its projector is there: it is not trained again.
+            self._seen = max(self._seen, int(error.details.get("currentRound", 0)) - 1)
             return
         except QuotaExceeded as error:  # nothing is wrong with the delta, but this round takes no more of this silo
             self._give_up(entry, Aside.REFUSED, error)

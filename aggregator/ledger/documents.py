@@ -4,7 +4,7 @@ Knows their fields and their bytes (canonical JSON); knows neither their keys no
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
@@ -206,6 +206,11 @@ class Roster:
     reason: str
     cut_at: datetime
     abandoned: bool = False
+
+    def trained_from(self, round_number: int) -> "Roster":
+        """The same with those entries alone that were trained from this round's start."""
+        entries = tuple(entry for entry in self.entries if self.round - entry.staleness == round_number)
+        return replace(self, entries=entries)
 
     @property
     def silos(self) -> tuple[str, ...]:

@@ -76,9 +76,9 @@ class Ledger:
         return record
 
     def federations(self) -> list[str]:
-        """Names of all federations, sorted."""
+        """Names of all federations, sorted; no definition is read, so one that is damaged hides no other."""
         names = federations.catalog(self._store)
-        return [name for name in names if name in self._records or federations.find(self._store, name) is not None]
+        return [name for name in names if name in self._records or exists(self._store, keys.federation_file(name))]
 
     def state(self, name: str) -> FederationState:
         """What the operator last asked for; running at first. That all rounds are over does not show here."""
@@ -219,8 +219,9 @@ class Ledger:
         if not 1 <= round_number <= last <= self.latest_number(federation):
             return 0
         rosters = [self.roster(federation, number) for number in range(round_number, last + 1)]
-        counted = [one for roster in rosters if roster for one in self.roster_contributions(roster)]
-        kept = [one for one in counted if one.header.round == round_number]
+        kept = [
+            one for roster in rosters if roster for one in self.roster_contributions(roster.trained_from(round_number))
+        ]
         return staging.sweep(self._store, keys.uploads(federation, round_number), kept=kept)
 
     def commit_contribution(self, contribution: Contribution) -> Contribution:

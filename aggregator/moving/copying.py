@@ -108,11 +108,12 @@ class _Copy:
 
     def operators(self) -> None:
         """What the operator says of silos and of the federation's state, as it is now."""
-        wanted = list(operators_keys(self._source, self._name))
-        for key in wanted:
+        wanted = set()
+        for key in operators_keys(self._source, self._name):
+            wanted.add(key)
             self.key(key)
         if self._writes:  # a silo that was barred when an earlier copy broke off, and is not any more
-            lifted = {entry.key for entry in self._destination.list(keys.revocations(self._name))} - set(wanted)
+            lifted = {entry.key for entry in self._destination.list(keys.revocations(self._name))} - wanted
             for key in sorted(lifted):
                 self._destination.delete(key)
 

@@ -85,7 +85,11 @@ def blob_digests(source: Ledger, federation: str, number: int) -> list[bytes]:
 
 
 def operators_keys(source: Store, federation: str) -> Iterator[str]:
-    """Enrolments, credentials, revocations and state, as the operator left them: read once, when they are reached."""
-    for prefix in (keys.credentials(federation), keys.silos(federation), keys.revocations(federation)):
+    """Revocations, enrolments, credentials and state, as the operator left them: listed when they are reached.
+
+    Against the order in which an invitation writes them: a copy that an invitation races with may bar a silo that is
+    not barred any more, and never lets in a credential that was.
+    """
+    for prefix in (keys.revocations(federation), keys.silos(federation), keys.credentials(federation)):
         yield from (entry.key for entry in source.list(prefix))
     yield from filter(lambda key: exists(source, key), (keys.state(federation), keys.finished(federation)))

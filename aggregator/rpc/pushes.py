@@ -97,19 +97,20 @@ class Pushes:
         """The receipt of this very payload when it is counted already; None when it was never committed.
 
         Raises:
-            RoundClosed: It was committed too late to be counted.
-            ContributionConflict: The silo contributed other bytes to this round.
+            RoundClosed: What the silo contributed to this round, be it this or another payload, came too late.
+            ContributionConflict: The silo contributed other bytes to this round, and they are counted.
         """
         contribution = self._ledger.contribution(federation, round_number, silo)
         if contribution is None:
             return None
+        receipt = counted(self._ledger, contribution)
         if contribution.header.payload_digest != payload_digest:
             raise ContributionConflict(
                 f"Silo {silo} already contributed another delta to round {round_number} of {federation}; "
                 "the first stands. Go on with the next round.",
                 sha256=contribution.header.payload_digest.hex(),
             )
-        return counted(self._ledger, contribution)
+        return receipt
 
     def receipt_if_counted(
         self, federation: str, *, round_number: int, silo: str, payload_digest: bytes
@@ -119,6 +120,20 @@ class Pushes:
             return self.standing(federation, round_number=round_number, silo=silo, payload_digest=payload_digest)
         except (RoundMoved, ContributionConflict):
             return None
+
+    def _commit(self, contribution: Contribution) -> Contribution:
+        """The contribution that stands; another payload's, committed meanwhile, is answered as `standing` does."""
+        header = contribution.header
+        try:
+            return self._ledger.commit_contribution(contribution)
+        except ContributionConflict:
+            self.standing(
+                header.federation,
+                round_number=header.round,
+                silo=contribution.silo,
+                payload_digest=header.payload_digest,
+            )
+            raise
 
     def _receive(self, push: PushCall, *, open_round: int) -> Receipt:
         header = header_from_proto(push.header)
@@ -134,7 +149,7 @@ class Pushes:
         contribution = self._upload(push, header, open_round=open_round)
         push.require_enrolled()
         self._require_running(header.federation, open_round=open_round)  # an upload takes time; the operator may act
-        standing = self._ledger.commit_contribution(contribution)
+        standing = self._commit(contribution)
         self._ledger.record_admission(standing)  # whether it counts or comes too late: the roster tells that
         receipt = counted(self._ledger, standing)
         self._on_admitted()

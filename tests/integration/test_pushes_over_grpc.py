@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,6 +243,24 @@ def test_late_delta_is_told_to_pull_again(operator, address, north, south):
     late = Silo(address, operator.invite("west", replace=True))
 
     error = refusal(lambda: late.push(delta))
+
+    assert (RoundClosed, "2") == (type(error), error.details["currentRound"])
+
+
+def test_other_bytes_after_a_late_delta_are_late_too(store, operator, north, south):
+    """Where a silo's first delta came too late to be counted, another one conflicts with nothing: it is late."""
+    west = Silo(north.address, operator.invite("west"))
+    another = west.delta(name="another")
+    operator.revoke("west")
+    north.push(north.delta())
+    south.push(south.delta(name="other"))
+    assert 2 == north.round(after_round=1, wait_seconds=20).round
+    ledger = Ledger(store)
+    counted = ledger.contribution("harbour", 1, "north")
+    ledger.commit_contribution(replace(counted, silo="west"))
+    west = Silo(north.address, operator.invite("west", replace=True))
+
+    error = refusal(lambda: west.push(another))
 
     assert (RoundClosed, "2") == (type(error), error.details["currentRound"])
 

@@ -13,6 +13,7 @@ from aggregator.ledger.documents import Closing
 from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import StoreUnavailable
+from isthmus.federation import FederationState
 from isthmus.logs import Event
 from tests.ledgers import NAME, after, contribute, definition, found
 
@@ -207,3 +208,35 @@ def test_bug_in_one_federation_stops_no_other(tellings: Tellings, tmp_path: Path
         advancing.trouble(NAME),
         Ledger(store).latest_number(NAME),
     )
+
+
+def test_damaged_definition_stops_no_other_federation(tmp_path: Path) -> None:
+    """A federation whose definition cannot be read is told as trouble; the others advance, and are still listed."""
+    store = MemoryStore()
+    for name in ("anchor", NAME):
+        found(Ledger(store), definition(name))
+        for silo in "abc":
+            contribute(Ledger(store), silo, federation=name)
+    key = "federations/anchor/federation.json"
+    store.put(key, store.get(key).replace(b"anchor", b"anchos"))
+    ledger = Ledger(store)
+    advancing = loop(ledger, tmp_path, clock=lambda: after(1))
+    advancing.turn()
+
+    assert ["anchor", NAME] == ledger.federations()
+    assert ("damaged" in advancing.trouble("anchor"), 1) == (True, ledger.latest_number(NAME))
+
+
+def test_cut_that_began_before_the_operators_finish_is_ended(tmp_path: Path) -> None:
+    """A replica that saw the federation finished still ends a cut whose marker another one wrote after that."""
+    ledger = Ledger(MemoryStore())
+    found(ledger)
+    contribute(ledger, "a")
+    contribute(ledger, "b")
+    ledger.set_state(NAME, FederationState.FINISHED, reason="", now=after(2))
+    advancing = loop(ledger, tmp_path, clock=lambda: after(3))
+    advancing.turn()
+    ledger.mark_closing(NAME, Closing(1, "its time was up", after(1)))
+    advancing.turn()
+
+    assert 1 == ledger.latest_number(NAME)

@@ -102,6 +102,19 @@ def test_sets_aside_what_the_federation_went_on_without(
     assert (silo.outbox.entries(), silo.outbox.num_aside(Aside.LATE)) == ([], 1)
 
 
+def test_closed_round_is_not_trained_again(silo: Silo) -> None:
+    """A round that was cut without the delta is not trained again while it is still handed out: the next one is."""
+    silo.hub.faults = [("push_payload", RoundClosed("closed", currentRound=2))]
+    silo.trainer.meanwhile = lambda number: setattr(silo.hub, "skipped_rounds", 1) if number == 1 else None
+    waits = []
+    ask = silo.hub.round
+    silo.hub.round = lambda **how: waits.append(how["after_round"]) or ask(**how)
+
+    assert silo.run() is Ending.FINISHED
+
+    assert (waits[:2], silo.trainer.trained) == ([0, 1], [1, 2, 3])
+
+
 def test_quota_costs_one_round(silo: Silo) -> None:
     """A silo that has used up its quota of a round sets the delta aside and takes part in the next one."""
     silo.hub.faults = [("push_payload", QuotaExceeded("Enough for this round."))]
