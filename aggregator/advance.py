@@ -155,7 +155,7 @@ def pending(ledger: Ledger, federation: str, number: int) -> list[tuple[str, int
     Contributions to that round; in buffered mode also those to rounds up to `max_staleness` before it that no earlier
     roster counted. Earlier rosters are all fixed, so two listings differ by what came between them alone.
     """
-    oldest = max(1, number - ledger.federation(federation).federation.participation.max_staleness)
+    oldest = ledger.federation(federation).federation.first_trained(number)
     rosters = [(earlier, ledger.roster(federation, earlier)) for earlier in range(oldest, number)]
     counted_already = {
         (entry.silo, earlier - entry.staleness) for earlier, roster in rosters if roster for entry in roster.entries
@@ -212,8 +212,7 @@ def counted(ledger: Ledger, contribution: Contribution) -> Receipt:
         RoundClosed: No roster that may hold it does; details["currentRound"] is the round to go on with.
     """
     federation, trained = contribution.header.federation, contribution.header.round
-    definition = ledger.federation(federation).federation
-    last = max(trained, min(trained + definition.participation.max_staleness, definition.rounds))
+    last = ledger.federation(federation).federation.last_counting(trained)
     for number in range(trained, last + 1):
         closing = ledger.closing(federation, number)
         if closing is None:

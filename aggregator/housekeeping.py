@@ -139,7 +139,7 @@ def over(ledger: Ledger, record: FederationRecord, number: int, *, latest: int) 
         latest: The newest global projector; an older one makes fewer rounds over.
     """
     name = record.federation.name
-    last = max(number, min(number + record.federation.participation.max_staleness, record.federation.rounds))
+    last = record.federation.last_counting(number)
     if last <= latest:
         return ledger.manifest(name, last).cut_at
     finished_at = federations.finished_at(ledger.store, name)

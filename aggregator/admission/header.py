@@ -91,11 +91,6 @@ def _invalid(field: str, *, check: str, measured: object, limit: object) -> Head
     )
 
 
-def oldest_round(open_round: int, federation: Federation) -> int:
-    """The earliest round that deltas are still taken for."""
-    return max(1, open_round - federation.participation.max_staleness)
-
-
 def _require_round(header: ContributionHeader, round_number: int, *, max_staleness: int) -> None:
     if header.round < round_number - max_staleness:
         allowed = f", and deltas may be {max_staleness} behind" if max_staleness else ""

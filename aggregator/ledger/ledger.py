@@ -214,8 +214,7 @@ class Ledger:
 
     def sweep_uploads(self, federation: str, round_number: int) -> int:
         """Deletes what was staged for a round, once it can be counted no more and no roster did; how many keys."""
-        definition = self.federation(federation).federation
-        last = min(round_number + definition.participation.max_staleness, definition.rounds)
+        last = self.federation(federation).federation.last_counting(round_number)
         if not 1 <= round_number <= last <= self.latest_number(federation):
             return 0
         rosters = [self.roster(federation, number) for number in range(round_number, last + 1)]

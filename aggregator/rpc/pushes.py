@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.admission.header import judge_header, oldest_round
+from aggregator.admission.header import judge_header
 from aggregator.admission.payload import PayloadInspection
 from aggregator.advance import counted
 from aggregator.ledger import Ledger
@@ -169,7 +169,7 @@ class Pushes:
     def _upload(self, push: PushCall, header: ContributionHeader, *, open_round: int) -> Contribution:
         """Judges the header, takes the payload in, judges it: a contribution that is staged but not yet committed."""
         record = self._ledger.federation(header.federation)
-        taken = oldest_round(open_round, record.federation) <= header.round <= open_round
+        taken = record.federation.first_trained(open_round) <= header.round <= open_round
         base = self._ledger.manifest(header.federation, (header.round if taken else open_round) - 1)
         judge_header(
             header,

@@ -46,7 +46,6 @@ class Case:
         self.ledger = ledger
         self.record = record
         self.name = record.federation.name
-        self.max_staleness = record.federation.participation.max_staleness
         self.latest = latest
         self.memory_budget_bytes = memory_budget_bytes
         self.scratch = scratch
@@ -57,7 +56,7 @@ class Case:
 
     def forget_before(self, number: int) -> None:
         """Lets go of what was read of rounds that a roster from this one on cannot name."""
-        number -= self.max_staleness + 1
+        number = self.record.federation.first_trained(number) - 1
         for memory in (self._manifests, self._rosters, self._starts):
             for known in [key for key in memory if 0 < key < number]:
                 del memory[known]
@@ -107,16 +106,13 @@ class Case:
 
     def counted_in(self, number: int, silo: str) -> list[int]:
         """The rounds whose rosters hold what a silo contributed to a round: one at most, where all is well."""
-        rounds = range(number, self._last_to_count(number) + 1)
+        rounds = range(number, self.record.federation.last_counting(number) + 1)
         rosters = [roster for roster in map(self.roster, rounds) if roster]
         return [one.round for one in rosters if (silo, number) in trained(one)]
 
-    def _last_to_count(self, number: int) -> int:
-        return max(number, min(number + self.max_staleness, self.record.federation.rounds))
-
     def _may_be_gone(self, number: int, silo: str) -> bool:
         """Whether nobody needs the bytes of a contribution any more: no roster that could count it did."""
-        last = self._last_to_count(number)
+        last = self.record.federation.last_counting(number)
         if self.ledger.latest_number(self.name) < last:
             return False
         for cut_since in range(self.latest + 1, last + 1):  # since it was looked at first

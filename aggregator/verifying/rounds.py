@@ -87,14 +87,14 @@ def _members(case: Case, roster: Roster) -> list[Checked] | None:
 def _check_roster(case: Case, roster: Roster) -> bool:
     """Whether a roster is one that the cut can have fixed: in order, nobody twice, abandoned only without a quorum."""
     key, named = keys.roster(case.name, roster.round), trained(roster)
-    participation = case.record.federation.participation
-    oldest = max(1, roster.round - participation.max_staleness)
+    federation = case.record.federation
+    oldest = federation.first_trained(roster.round)
     twice = [one for one in named if case.counted_in(one[1], one[0]) != [roster.round]]
     facts = [
         ("each contribution once, in order", named == sorted(set(named))),
         (f"contributions to rounds {oldest} to {roster.round}", all(oldest <= one[1] <= roster.round for one in named)),
         ("no contribution that another roster counts", not twice),
-        ("abandoned only without its quorum", roster.abandoned == (len(named) < participation.silos.min)),
+        ("abandoned only without its quorum", roster.abandoned == (len(named) < federation.participation.silos.min)),
     ]
     meaning = f"The roster of round {roster.round} is none that a cut can have fixed."
     found = [text if holds else f"not {text}" for text, holds in facts]

@@ -194,6 +194,14 @@ class Federation(_Table):
     plan: PlanPolicy
     projector: ProjectorPolicy | None = None
 
+    def first_trained(self, counting: int) -> int:
+        """The earliest round whose deltas a round may count; itself, unless deltas may be stale."""
+        return max(1, counting - self.participation.max_staleness)
+
+    def last_counting(self, trained: int) -> int:
+        """The last round that may count a delta trained in this one; itself, unless deltas may be stale."""
+        return max(trained, min(trained + self.participation.max_staleness, self.rounds))
+
 
 class TrainingPlan(_Table):
     """How a silo trains in one round: the federation's plan with the learning rate of that round."""
