@@ -2,11 +2,11 @@
 
 import os
 from argparse import Namespace
-from pathlib import Path, PurePath, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import PurePath, PurePosixPath
+from urllib.parse import urlsplit
 
 from aggregator.config import load_config
-from aggregator.stores import Store, open_store
+from aggregator.stores import Store, folder_of, open_store
 from isthmus.errors import ConfigInvalid
 
 
@@ -32,9 +32,9 @@ def open_existing(url: str) -> Store:
     Raises:
         ConfigInvalid: It names no store, or a folder that is not there: a misspelt one must not be made.
     """
-    parts = urlsplit(url)
-    if parts.scheme in ("", "file") and url.strip() and not Path(unquote(parts.path)).is_dir():
-        raise ConfigInvalid(f"There is no folder {unquote(parts.path)}. Name the folder that holds the store.")
+    folder = folder_of(url)
+    if folder is not None and not folder.is_dir():
+        raise ConfigInvalid(f"There is no folder {folder}. Name the folder that holds the store.")
     return open_store(url)
 
 
@@ -59,7 +59,7 @@ def require_apart(source_url: str, destination_url: str) -> None:
 
 def _root_of(url: str) -> PurePath:
     """Where a store begins, so that two can be compared; folders by where they really are."""
+    if (folder := folder_of(url)) is not None:
+        return folder.resolve()
     parts = urlsplit(url)
-    if parts.scheme in ("", "file"):
-        return Path(unquote(parts.path)).resolve()
     return PurePosixPath(f"{parts.scheme}:", parts.netloc, parts.path.strip("/"))

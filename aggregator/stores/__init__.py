@@ -32,10 +32,22 @@ def open_store(url: str) -> Store:
     return STORES[parts.scheme](parts)
 
 
+def folder_of(url: str) -> Path | None:
+    """The folder that a store's URL names; None where it names no folder."""
+    parts = urlsplit(url)
+    if not url.strip() or parts.scheme not in ("", "file"):
+        return None
+    return _folder(parts)
+
+
+def _folder(url: SplitResult) -> Path:
+    return Path(unquote(url.path) if url.scheme else url.path)
+
+
 def _open_local(url: SplitResult) -> Store:
     if url.netloc not in ("", "localhost") or url.query or url.fragment:
         raise ConfigInvalid(f"{url.geturl()!r} names no folder. A folder's URL is file:///, then its path.")
-    return LocalStore(Path(unquote(url.path) if url.scheme else url.path))
+    return LocalStore(_folder(url))
 
 
 def _open_memory(url: SplitResult) -> Store:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.commands.place import require_apart
+from aggregator.commands.place import open_existing, require_apart
 from isthmus.cli import VERBS, main
 from isthmus.cli.store import COMMANDS
 from isthmus.errors import ConfigInvalid
@@ -58,6 +58,15 @@ def test_misspelt_folder_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixtu
 
     assert "There is no folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_with_a_percent_sign_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is named as it is, not by a URL, may have any name: the same one is looked for and opened."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a%20b").mkdir()
+    open_existing("a%20b").put("key", b"content")
+
+    assert (tmp_path / "a%20b" / "key").is_file()
 
 
 def test_store_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
