@@ -5,6 +5,7 @@ create-only: the closing marker, then the roster, then the manifest. All after t
 bytes, so whoever comes later, or twice, computes the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -112,7 +113,8 @@ def advance(
         state = ledger.state(federation)
         if state is not FederationState.RUNNING:
             return Paused(number) if state is FederationState.PAUSED else Finished(number)
-        decision = decide(view_of(ledger, federation, number), record.federation.participation, now=now)
+        view = view_of(ledger, federation, number, listed=pending(ledger, federation, number))
+        decision = decide(view, record.federation.participation, now=now)
         if isinstance(decision, Wait):
             return Waiting(number, decision.reason, decision.until, decision.overdue)
         at("decided")
@@ -135,9 +137,12 @@ def _sweep(ledger: Ledger, federation: str, published: int) -> str:
     return ""
 
 
-def view_of(ledger: Ledger, federation: str, number: int) -> RoundView:
-    """The open round as `rounds.decide` wants it: four listings, and a record for each silo that was refused."""
-    contributed = tuple(silo for silo, _ in pending(ledger, federation, number))
+def view_of(ledger: Ledger, federation: str, number: int, *, listed: Sequence[tuple[str, int]]) -> RoundView:
+    """The open round as `rounds.decide` wants it: three listings, and a record for each silo that was refused.
+
+    `listed` is what `pending` found.
+    """
+    contributed = tuple(silo for silo, _ in listed)
     troubled = set(ledger.recorded_silos(federation, number)) - set(contributed)
     return RoundView(
         number=number,

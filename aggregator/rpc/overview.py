@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import replace
 
-from aggregator.advance import pending
 from aggregator.ledger import Ledger
 from aggregator.ledger.records import SiloRecord
 from aggregator.rpc.present import Present
@@ -56,9 +55,8 @@ def status_message(ledger: Ledger, present: Present, *, trouble: str) -> admin_p
 
 def _silo_messages(ledger: Ledger, present: Present, past: Counter[str]) -> list[admin_pb2.SiloStatus]:
     name = present.record.federation.name
-    contributed = pending(ledger, name, present.round)
-    newest = dict(contributed)  # sorted by round within a silo, so the last one stands
-    past.update(silo for silo, _ in contributed)
+    newest = dict(present.listed)  # sorted by round within a silo, so the last one stands
+    past.update(silo for silo, _ in present.listed)
     recorded = ledger.recorded_silos(name, present.round)
     return [
         _silo_message(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.advance import round_of, state_of, view_of
+from aggregator.advance import pending, round_of, state_of, view_of
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Closing
 from aggregator.ledger.records import FederationRecord
@@ -22,6 +22,7 @@ class Present:
         round: The open one; after the last, the number of rounds + 1.
         base: Manifest of the projector that the round starts from.
         view: The open round; after the last one, empty.
+        listed: What its cut would take: silo and round trained from, sorted.
         closing: The marker that the round is being cut; None while it is open.
         waiting_for: What the round waits for, in words.
         overdue: Its deadline has passed without the quorum.
@@ -32,6 +33,7 @@ class Present:
     round: int
     base: ProjectorManifest
     view: RoundView
+    listed: tuple[tuple[str, int], ...]
     closing: Closing | None
     waiting_for: str
     overdue: bool
@@ -53,7 +55,8 @@ def present_of(ledger: Ledger, federation: str, *, now: datetime) -> Present:
     record = ledger.federation(federation)
     number = round_of(ledger, federation)
     state = state_of(ledger, federation)
-    view = view_of(ledger, federation, number)
+    listed = tuple(pending(ledger, federation, number))
+    view = view_of(ledger, federation, number, listed=listed)
     closing = ledger.closing(federation, number)
     decision = decide(view, record.federation.participation, now=now)
     waits = state is FederationState.RUNNING and closing is None
@@ -63,6 +66,7 @@ def present_of(ledger: Ledger, federation: str, *, now: datetime) -> Present:
         round=number,
         base=ledger.manifest(federation, number - 1),
         view=view,
+        listed=listed,
         closing=closing,
         waiting_for=_waiting_for(record, view, closing, state=state, decision=decision),
         overdue=waits and isinstance(decision, Wait) and decision.overdue,
