@@ -1,6 +1,7 @@
 """The verbs about federations: create, list, status, lineage, pause, resume, finish."""
 
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 
 from isthmus.cli.client import connect, federation_of
@@ -57,7 +58,8 @@ def status(arguments: Namespace) -> Answer:
     """Tells a federation's present: the round, its silos, who is waited for and why."""
     with connect(arguments) as client:
         overview = client.overview(federation_of(client, arguments))
-    return Answer({**_fields(overview), "spec_fingerprint": overview.spec.fingerprint}, overview_text(overview))
+    data = {field.name: getattr(overview, field.name) for field in fields(overview)}
+    return Answer(data | {"spec_fingerprint": overview.spec.fingerprint}, overview_text(overview))
 
 
 def lineage(arguments: Namespace) -> Answer:
@@ -168,26 +170,6 @@ def _abandoned(overview: FederationOverview) -> str:
     if overview.num_abandoned_rounds > len(overview.abandoned_rounds):
         return f"{counted(overview.num_abandoned_rounds, 'round')}, the newest {newest}"
     return f"{'rounds' if len(overview.abandoned_rounds) > 1 else 'round'} {newest}" if newest else ""
-
-
-def _fields(overview: FederationOverview) -> dict[str, object]:
-    return {
-        "summary": overview.summary,
-        "waiting_for": overview.waiting_for,
-        "opened_at": overview.opened_at,
-        "deadline": overview.deadline,
-        "silos": overview.silos,
-        "spec": overview.spec,
-        "latest": overview.latest,
-        "num_contributions": overview.num_contributions,
-        "quorum": overview.quorum,
-        "max_staleness": overview.max_staleness,
-        "overdue": overview.overdue,
-        "abandoned_rounds": overview.abandoned_rounds,
-        "num_abandoned_rounds": overview.num_abandoned_rounds,
-        "cut_began_at": overview.cut_began_at,
-        "trouble": overview.trouble,
-    }
 
 
 def _lineage_row(manifest: ProjectorManifest, metrics: list[str]) -> tuple[object, ...]:
