@@ -40,14 +40,12 @@ class RoundKeys:
     """What the store holds of one round, each part in the order in which it is written.
 
     Attributes:
-        staged: Segments and markers of uploads.
+        staged: Segments and markers of uploads; none once the round's deltas were removed.
         documents: Contributions, then what decided the cut, then the audit records.
-        removed: Whether the round's deltas were removed: then what is still staged of it is not copied.
     """
 
     staged: list[Entry]
     documents: list[Entry]
-    removed: bool
 
 
 def extent_of(source: Ledger, federation: str) -> Extent:
@@ -74,7 +72,6 @@ def round_keys(source: Store, federation: str, number: int) -> RoundKeys:
     return RoundKeys(
         staged=[] if removed else list(source.list(keys.uploads(federation, number))),
         documents=[*contributed, *deciding, *audits],
-        removed=removed,
     )
 
 
