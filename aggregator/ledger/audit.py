@@ -6,7 +6,6 @@ nobody can write it twice or otherwise. The contribution is named by the roster,
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -114,11 +113,6 @@ def record_admission(store: Store, contribution: Contribution) -> None:
     store.put_if_absent(key, admission_document(contribution))
 
 
-def refusals(store: Store, trail: Trail) -> list[AuditRecord]:
-    """All refusals on record, oldest first."""
-    return [_read(store, key) for key in _refusal_keys(store, trail)]
-
-
 def admission(store: Store, trail: Trail) -> AuditRecord | None:
     """The record of what was admitted; None where there is none."""
     try:
@@ -144,16 +138,6 @@ def _last_refused(store: Store, trail: Trail) -> Fields:
         return {}
     last, admitted = _read(store, chain[-1]), admission(store, trail)
     return {} if admitted is not None and admitted.at >= last.at else dict(last.fields["event"])
-
-
-def first_broken_link(chain: Sequence[AuditRecord]) -> int | None:
-    """The sequence at which a chain of refusals was tampered with; None when it is whole."""
-    previous = ""
-    for sequence, record in enumerate(chain):
-        if (record.fields["sequence"], record.fields["previous"]) != (sequence, previous):
-            return sequence
-        previous = record.digest
-    return None
 
 
 def _refusal_keys(store: Store, trail: Trail) -> list[str]:

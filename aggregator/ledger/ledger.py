@@ -322,10 +322,6 @@ class Ledger:
             if keys.admission(one.header.federation, one.header.round, one.silo) not in recorded:
                 self.record_admission(one)
 
-    def refusals(self, federation: str, round_number: int, silo: str) -> list[audit.AuditRecord]:
-        """The pushes of this silo to this round that were refused, oldest first."""
-        return audit.refusals(self._store, audit.Trail(federation, round_number, silo))
-
     def last_refusal(self, federation: str, round_number: int, silo: str) -> str:
         """Why the silo's last push to this round was refused; empty when it was not, or there was none."""
         return audit.last_refusal(self._store, audit.Trail(federation, round_number, silo))
