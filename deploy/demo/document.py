@@ -58,7 +58,7 @@ def report_from(
 
 
 def _course(course: Course) -> dict[str, object]:
-    return {"loss": course.losses[-1].all, "loss_by_round": [loss.all for loss in course.losses]}
+    return {"loss": course[-1].all, "loss_by_round": [loss.all for loss in course]}
 
 
 def _hits(retrieval: Retrieval) -> dict[str, float]:
@@ -66,14 +66,12 @@ def _hits(retrieval: Retrieval) -> dict[str, float]:
 
 
 def _retrieval(measured: Measured) -> dict[str, object]:
-    found, pooled = measured.federated.retrieval, measured.pooled.retrieval
-    assert found is not None  # both were asked for
-    assert pooled is not None
+    found = measured.federated_retrieval
     return {
         "num_candidates": found.candidates,
         "num_pictures": found.num_pictures,
         "federated": _hits(found),
-        "pooled": _hits(pooled),
+        "pooled": _hits(measured.pooled_retrieval),
         "chance": {"top1": 1 / found.candidates, "top5": min(5 / found.candidates, 1.0)},
     }
 
@@ -82,22 +80,29 @@ def _matrix(measured: Measured) -> dict[str, object]:
     def row(name: str, loss: Loss) -> dict[str, object]:
         return {"trained_by": name, "loss_by_topic": loss.by_topic}
 
-    rows = [row(UNTRAINED, measured.untrained.losses[-1])]
-    rows += [row(silo, course.losses[-1]) for silo, course in measured.alone.items()]
-    rows += [row(FEDERATION, measured.federated.losses[-1]), row(POOLED, measured.pooled.losses[-1])]
-    return {"topics": list(measured.untrained.losses[-1].by_topic), "rows": rows}
+    rows = [row(UNTRAINED, measured.untrained[-1])]
+    rows += [row(silo, course[-1]) for silo, course in measured.alone.items()]
+    rows += [row(FEDERATION, measured.federated[-1]), row(POOLED, measured.pooled[-1])]
+    return {"topics": list(measured.untrained[-1].by_topic), "rows": rows}
 
 
 def _captions(measured: Measured, collection: Collection, out: Path) -> list[dict[str, str]]:
     folder = out / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    found = zip(measured.shown, measured.before, measured.after, measured.picked, strict=True)
-    for index, before, after, picked in found:
+    for index, before, after in zip(measured.shown, measured.before, measured.after, strict=True):
         picture = collection.held_out[index]
         shutil.copyfile(picture.path, folder / picture.path.name)
         name = f"pictures/{picture.path.name}"
-        rows.append({"picture": name, "truth": picture.caption, "before": before, "after": after, "picked": picked})
+        rows.append(
+            {
+                "picture": name,
+                "truth": picture.caption,
+                "before": before,
+                "after": after,
+                "picked": measured.federated_retrieval.picked[index],
+            }
+        )
     return rows
 
 

@@ -46,7 +46,6 @@ class Children:
         self._lock = threading.Lock()
         self._peaks: dict[str, int] = {}
         self._ended = threading.Event()
-        self._over = False
         self._watch = threading.Thread(target=self._watch_memory, name="memory", daemon=True)
 
     def __enter__(self) -> Self:
@@ -61,7 +60,6 @@ class Children:
         self._watch.join()
         with self._lock:  # a thread of the demo may be starting one more
             children = list(self._running.values())
-            self._over = True
         for child in children:
             child.terminate()
         deadline = time.monotonic() + END_SECONDS
@@ -86,7 +84,7 @@ class Children:
             talks: Whether the demo writes to its standard input and reads its standard output as text.
         """
         with self._lock, (self._logs / f"{name}.log").open("w", encoding="utf-8") as log:
-            if self._over:
+            if self._ended.is_set():
                 raise ChildFailed(f"{name} was not started: the demo is ending.")
             child = subprocess.Popen(
                 [sys.executable, "-m", *arguments],

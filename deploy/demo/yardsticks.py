@@ -16,15 +16,8 @@ CAPTION_TOKENS = 12
 """Longest caption that is written for the report."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """How one way of training went: held-out loss before the first round and after each.
-
-    Retrieval at the end takes longer to measure than to train for, so a silo alone and the untrained have none.
-    """
-
-    losses: tuple[Loss, ...]
-    retrieval: Retrieval | None = None
+Course = tuple[Loss, ...]
+"""How one way of training went: held-out loss before the first round and after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +32,8 @@ class Measured:
         shown: Indices of the held-out pictures that were described.
         before: Their captions by the initial projector.
         after: Their captions by the last global projector.
-        picked: The caption that it finds likeliest among some.
+        federated_retrieval: Of the last global projector.
+        pooled_retrieval: Of pooled training's. A silo alone has none: it takes longer than training for it.
         peak_rss_bytes: Of the worker that used most memory.
     """
 
@@ -50,7 +44,8 @@ class Measured:
     shown: tuple[int, ...]
     before: tuple[str, ...]
     after: tuple[str, ...]
-    picked: tuple[str, ...]
+    federated_retrieval: Retrieval
+    pooled_retrieval: Retrieval
     peak_rss_bytes: int
 
 
@@ -120,22 +115,20 @@ def _gather(tasks: Sequence[Task], done: Sequence[Answer], *, shown: tuple[int, 
     measured = [answer for task, answer in zip(tasks, done, strict=True) if isinstance(task, Measure)]
     start = measured[0].losses
     trained = {
-        task.name: Course(start + answer.losses, answer.retrieval)
-        for task, answer in zip(tasks, done, strict=True)
-        if isinstance(task, Train)
+        task.name: start + answer.losses for task, answer in zip(tasks, done, strict=True) if isinstance(task, Train)
     }
-    found = measured[-1].retrieval
-    assert found is not None  # it was asked for
+    pooled_retrieval, federated_retrieval = (answer.retrieval for answer in done if answer.retrieval)
     before, after = (answer.captions for answer in done if answer.captions)
     return Measured(
-        untrained=Course(start),
-        federated=Course(tuple(answer.losses[0] for answer in measured), found),
+        untrained=start,
+        federated=tuple(answer.losses[0] for answer in measured),
         pooled=trained.pop("pooled"),
         alone=trained,
         shown=shown,
         before=before,
         after=after,
-        picked=tuple(found.picked[index] for index in shown),
+        federated_retrieval=federated_retrieval,
+        pooled_retrieval=pooled_retrieval,
         peak_rss_bytes=max(answer.peak_rss_bytes for answer in done),
     )
 
