@@ -121,7 +121,7 @@ class Agent:
         if current.state is FederationState.PAUSED:
             raise FederationPaused(f"The federation {current.federation} is paused by its operator.")
         if current.receipt is not None or current.number <= self._seen:
-            self._seen = max(self._seen, current.number)
+            self._saw(current.number)
             self.status.enter(Phase.WAITING, **facts, words=current.waiting_for)
             return None
         return self._take_part(current)
@@ -182,11 +182,11 @@ class Agent:
         except (RoundMoved, FederationFinished) as error:
             self._give_up(entry, Aside.LATE, error)
             # The round that is over may still be handed out until its projector is there: it is not trained again.
-            self._seen = max(self._seen, int(error.details.get("currentRound", 0)) - 1)
+            self._saw(int(error.details.get("currentRound", 0)) - 1)
             return
         except QuotaExceeded as error:  # nothing is wrong with the delta, but this round takes no more of this silo
             self._give_up(entry, Aside.REFUSED, error)
-            self._seen = max(self._seen, header.round)
+            self._saw(header.round)
             return
         except RefusedDelta as error:
             folder = self.outbox.set_aside(entry, Aside.REFUSED)
@@ -195,12 +195,16 @@ class Agent:
         except ContributionConflict as error:
             # This silo's samples of the round are counted, if by another delta: the cursor passes them all the same.
             self._give_up(entry, Aside.LATE, error, samples_used=True)
-            self._seen = max(self._seen, header.round)
+            self._saw(header.round)
             return
         self.outbox.settle(entry, receipt)
-        self._seen = max(self._seen, header.round)
+        self._saw(header.round)
         self._log_delta(Event.DELTA_COUNTED, header, silo=receipt.silo, l2_norm=receipt.l2_norm)
         self.status.enter(Phase.WAITING)
+
+    def _saw(self, round_number: int) -> None:
+        """Rounds up to this one are over for this silo: the next question is for a later one."""
+        self._seen = max(self._seen, round_number)
 
     def _give_up(self, entry: Entry, why: Aside, error: IsthmusError, *, samples_used: bool = False) -> None:
         folder = self.outbox.set_aside(entry, why, samples_used=samples_used)
