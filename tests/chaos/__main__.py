@@ -63,7 +63,7 @@ def _storm(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         _say(f"Repeat with: python -m tests.chaos --seed {options.seed} (its folders are under {folder})")
         return 1
     if options.log:
-        report.log(ROOT / "docs" / "LOG.md", today=datetime.now(UTC).date())
+        report.log(today=datetime.now(UTC).date())
     os.rmdir(folder)
     return 0
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from benchmarks.logbook import enter
 from tests.chaos.cells import Cell
 from tests.chaos.storm import Findings
 
@@ -96,20 +97,18 @@ class Report:
         (folder / "report.json").write_text(json.dumps(self.document(), indent=1) + "\n", encoding="ascii")
         (folder / "matrix.txt").write_text(self.matrix(), encoding="ascii")
 
-    def log(self, file: Path, *, today: date) -> None:
-        """Puts the numbers before the newest section of the log of measurements."""
+    def log(self, *, today: date) -> None:
+        """Enters the numbers into the log of measurements."""
         rows = "\n".join(
             f"| {role} | {fault} | {len(cells)} | {sum(self.findings.runs[cell] for cell in cells)} "
             f"| {sum(self.findings.failed[cell] for cell in cells)} |"
             for (role, fault), cells in self._by_fault().items()
         )
-        section = (
-            f"## Chaos, {today.isoformat()}\n\n`{self.command}`: {self.summary}.\n\n"
-            f"| who | fault | points | runs | not green |\n|---|---|---|---|---|\n{rows}\n\n"
+        body = (
+            f"`{self.command}`: {self.summary}.\n\n"
+            f"| who | fault | points | runs | not green |\n|---|---|---|---|---|\n{rows}"
         )
-        text = file.read_text(encoding="utf-8")
-        head, mark, rest = text.partition("\n## ")
-        file.write_text(f"{head}\n{section}{mark[1:]}{rest}", encoding="utf-8")
+        enter(f"Chaos, {today.isoformat()}", body)
 
     def _by_fault(self) -> dict[tuple[str, str], list[Cell]]:
         found: dict[tuple[str, str], list[Cell]] = {}
