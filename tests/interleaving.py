@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
 from aggregator.stores import Content, Entry, Store
 
 _PATIENCE_SECONDS = 60.0
+
+Bursts = list[tuple[int, int]]
 
 
 class Died(BaseException):
@@ -82,6 +87,18 @@ class TurnStore:
         yield
         if actor.dies_at == actor.verbs:
             raise Died
+
+
+def bursts(*, most_actors: int, most_verbs: int, length: int = 25) -> SearchStrategy[Bursts]:
+    """Whose turn it is, and for how many verbs: in bursts, so that some are far ahead of others."""
+    burst = st.tuples(st.integers(0, most_actors), st.integers(1, most_verbs))
+    return st.lists(burst, min_size=length, max_size=length)
+
+
+def mortals(names: Sequence[str], *, most_verbs: int) -> SearchStrategy[list[Actor]]:
+    """Up to three actors of these names, each with the verb that it dies at."""
+    mortal = st.builds(Actor, st.sampled_from(names), dies_at=st.integers(1, most_verbs), before=st.booleans())
+    return st.lists(mortal, max_size=3, unique_by=lambda actor: actor.name)
 
 
 def run_interleaved(

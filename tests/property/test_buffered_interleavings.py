@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from aggregator.advance import Published, counted
 from aggregator.ledger import Ledger
@@ -15,22 +14,15 @@ from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
 from isthmus.contribution import Receipt
 from isthmus.errors import ProjectorUnknown, RoundClosed
-from tests.interleaving import Actor, Died, run_interleaved
+from tests.interleaving import Actor, Bursts, Died, bursts, mortals, run_interleaved
 from tests.ledgers import NAME, after, contribute, definition, found, staged, step
 
 CUTTERS = ("cutter 1", "cutter 2")
 PUSHERS = ("push a 1", "push b 1", "push b 1 again", "push c 1", "push a 2", "push b 2")
 ROUNDS = 4
-Bursts = list[tuple[int, int]]
 
-bursts = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 12)), min_size=25, max_size=25)
-"""Whose turn it is, and for how many verbs: in bursts, so that some are far ahead of others."""
-
-mortals = st.lists(
-    st.builds(Actor, st.sampled_from(CUTTERS + PUSHERS), dies_at=st.integers(1, 40), before=st.booleans()),
-    max_size=3,
-    unique_by=lambda actor: actor.name,
-)
+orders = bursts(most_actors=7, most_verbs=12)
+deaths_of_some = mortals(CUTTERS + PUSHERS, most_verbs=40)
 
 
 def push(name: str) -> Callable[[Store], Receipt]:
@@ -76,7 +68,7 @@ def play(order: Bursts, deaths: list[Actor], *, scratch: Path) -> tuple[Ledger, 
 
 
 @settings(max_examples=60, deadline=None)
-@given(bursts, mortals)
+@given(orders, deaths_of_some)
 def test_receipted_delta_is_in_the_one_roster_that_its_receipt_names(order: Bursts, deaths: list[Actor]) -> None:
     """Whatever the order and whoever dies: no delta is in two rosters, and receipts and refusals say what is true."""
     with tempfile.TemporaryDirectory() as scratch:

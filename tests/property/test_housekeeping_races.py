@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from aggregator.advance import Published, Waiting, counted
 from aggregator.housekeeping import tidy
@@ -14,7 +13,7 @@ from aggregator.stores import Store, exists
 from aggregator.stores.memory import MemoryStore
 from isthmus.contribution import Receipt
 from isthmus.errors import InvariantBroken, RoundClosed
-from tests.interleaving import Actor, Died, run_interleaved
+from tests.interleaving import Actor, Bursts, Died, bursts, mortals, run_interleaved
 from tests.ledgers import NAME, after, contribute, definition, found, staged, step
 
 LONG_AFTER = after(100 * 86_400)
@@ -24,12 +23,8 @@ TIDIERS = ("tidy 1", "tidy 2")
 CUTTERS = ("cut 1", "cut 2")
 NAMES = (*TIDIERS, *CUTTERS, "push b", "push c")
 
-bursts = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), min_size=20, max_size=20)
-mortals = st.lists(
-    st.builds(Actor, st.sampled_from(NAMES), dies_at=st.integers(1, 30), before=st.booleans()),
-    max_size=3,
-    unique_by=lambda actor: actor.name,
-)
+orders = bursts(most_actors=5, most_verbs=9, length=20)
+deaths_of_some = mortals(NAMES, most_verbs=30)
 
 
 def push(silo: str) -> Callable[[Store], Receipt]:
@@ -57,8 +52,8 @@ def bytes_are_gone(ledger: Ledger, number: int) -> bool:
 
 
 @settings(max_examples=60, deadline=None)
-@given(bursts, mortals)
-def test_housekeeping_harms_no_round(order: list[tuple[int, int]], deaths: list[Actor]) -> None:
+@given(orders, deaths_of_some)
+def test_housekeeping_harms_no_round(order: Bursts, deaths: list[Actor]) -> None:
     """Whatever the order and whoever dies: what is receipted is counted, and nothing is gone without its record.
 
     A survivor publishes the round, and ends what others began to remove.

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from aggregator.advance import Published, counted
 from aggregator.ledger import Ledger
@@ -15,24 +14,16 @@ from aggregator.stores.memory import MemoryStore
 from isthmus.contribution import Receipt
 from isthmus.errors import RoundClosed
 from isthmus.federation import Choice
-from tests.interleaving import Actor, Died, run_interleaved
+from tests.interleaving import Actor, Bursts, Died, bursts, mortals, run_interleaved
 from tests.ledgers import INITIAL, NAME, after, contribute, definition, found, staged, step
 from tests.rosters import TINY, run_round, values
-
-Bursts = list[tuple[int, int]]
 
 SILOS = ("a", "b", "c")
 CUTTERS = ("cutter 1", "cutter 2")
 PUSHERS = ("push a", "push b", "push b again", "push c")
 
-bursts = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), min_size=25, max_size=25)
-"""Whose turn it is, and for how many verbs: in bursts, so that some are far ahead of others."""
-
-mortals = st.lists(
-    st.builds(Actor, st.sampled_from(CUTTERS + PUSHERS), dies_at=st.integers(1, 30), before=st.booleans()),
-    max_size=3,
-    unique_by=lambda actor: actor.name,
-)
+orders = bursts(most_actors=5, most_verbs=9)
+deaths_of_some = mortals(CUTTERS + PUSHERS, most_verbs=30)
 
 
 def push(name: str) -> Callable[[Store], Receipt]:
@@ -64,7 +55,7 @@ def play(order: Bursts, deaths: list[Actor], *, scratch: Path) -> tuple[Ledger, 
 
 
 @settings(max_examples=100, deadline=None)
-@given(bursts, mortals)
+@given(orders, deaths_of_some)
 def test_who_is_receipted_is_counted_once_and_who_is_refused_is_not(order: Bursts, deaths: list[Actor]) -> None:
     """Whatever the order and whoever dies: receipts name exactly what the one published roster counted."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -84,7 +75,7 @@ def test_who_is_receipted_is_counted_once_and_who_is_refused_is_not(order: Burst
 
 
 @settings(max_examples=30, deadline=None)
-@given(bursts, mortals)
+@given(orders, deaths_of_some)
 def test_published_projector_is_a_function_of_its_roster(order: Bursts, deaths: list[Actor]) -> None:
     """Whatever the order and whoever dies: the published bytes are those that the roster gives."""
     with tempfile.TemporaryDirectory() as scratch:
