@@ -9,7 +9,7 @@ from typing import TypeVar
 from isthmus.addresses import parse_address
 from isthmus.client import SiloClient
 from isthmus.credentials import Credentials, load_credentials
-from isthmus.errors import AggregatorUnreachable, ConfigInvalid, CredentialUnknown, FederationUnknown, IsthmusError
+from isthmus.errors import AggregatorUnreachable, ConfigInvalid, FederationUnknown, IdentityInvalid, IsthmusError
 from isthmus.round import Round
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
@@ -115,7 +115,7 @@ def _ask(config: SiloConfig, trainer: Trainer | None) -> Iterator[Finding]:
 
 _ADVICE: dict[type[IsthmusError], str] = {
     AggregatorUnreachable: " Something answers at this port, but no aggregator: is the port right?",
-    CredentialUnknown: " Ask the operator for a new invitation.",
+    IdentityInvalid: " Ask the operator for a new invitation.",
     FederationUnknown: " Correct `federation`, or ask the operator to invite this silo to it.",
 }
 

@@ -8,7 +8,7 @@ import grpc
 from aggregator.ledger import Ledger
 from aggregator.ledger.records import SiloRecord
 from isthmus.credentials import METADATA_KEY, token_digest, token_of
-from isthmus.errors import CredentialMissing, CredentialUnknown, FederationUnknown, OperatorOnly, SiloNotEnrolled
+from isthmus.errors import CredentialMissing, FederationUnknown, IdentityInvalid, OperatorOnly, SiloNotEnrolled
 from isthmus.spec import NAME_PATTERN
 
 
@@ -17,7 +17,7 @@ def caller_digest(context: grpc.ServicerContext) -> str:
 
     Raises:
         CredentialMissing: It carries none.
-        CredentialUnknown: What it carries is none of ours, or it carries two.
+        IdentityInvalid: What it carries is none of ours, or it carries two.
     """
     values = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
     if not values:
@@ -26,7 +26,7 @@ def caller_digest(context: grpc.ServicerContext) -> str:
         )
     token = token_of(str(values[0])) if len(values) == 1 else None
     if token is None:
-        raise CredentialUnknown("The call's credential is not one that this aggregator issued. Ask the operator.")
+        raise IdentityInvalid("The call's credential is not one that this aggregator issued. Ask the operator.")
     return token_digest(token)
 
 
@@ -34,7 +34,7 @@ def silo_of_call(ledger: Ledger, federation: str, context: grpc.ServicerContext)
     """The silo that calls, enrolled and active in this federation.
 
     Raises:
-        CredentialMissing, CredentialUnknown: See `caller_digest`.
+        CredentialMissing, IdentityInvalid: See `caller_digest`.
         FederationUnknown: There is no such federation, or the credential is of none of its silos; the two answers
             are the same, so that nobody learns which federations exist.
         SiloNotEnrolled: The silo was revoked.
@@ -55,7 +55,7 @@ def require_operator(digests: Iterable[str], context: grpc.ServicerContext) -> N
     """Checks that an operator calls.
 
     Raises:
-        CredentialMissing, CredentialUnknown: See `caller_digest`.
+        CredentialMissing, IdentityInvalid: See `caller_digest`.
         OperatorOnly: The credential is no operator's.
     """
     digest = caller_digest(context)

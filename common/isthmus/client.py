@@ -90,7 +90,7 @@ class SiloClient:
         The aggregator caps the wait at 60 s. A paused or finished federation answers at once; see `Round.state`.
 
         Raises:
-            IsthmusError: FederationUnknown, CredentialUnknown, or AggregatorUnreachable when patience is over.
+            IsthmusError: FederationUnknown, IdentityInvalid, or AggregatorUnreachable when patience is over.
         """
         request = aggregator_pb2.GetRoundRequest(federation=self.federation, after_round=after_round)
         request.wait.FromNanoseconds(int(wait_seconds * 1e9))

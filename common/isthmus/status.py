@@ -17,12 +17,14 @@ DOMAIN = "isthmus.v1"
 
 CODES: dict[type[errors.IsthmusError], grpc.StatusCode] = {
     errors.HeaderInvalid: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.SignatureInvalid: grpc.StatusCode.INVALID_ARGUMENT,
     errors.PayloadMalformed: grpc.StatusCode.INVALID_ARGUMENT,
     errors.PayloadTooLarge: grpc.StatusCode.INVALID_ARGUMENT,
     errors.PayloadDigestMismatch: grpc.StatusCode.INVALID_ARGUMENT,
     errors.SpecMismatch: grpc.StatusCode.INVALID_ARGUMENT,
     errors.DeltaNotFinite: grpc.StatusCode.INVALID_ARGUMENT,
     errors.DeltaNormExceeded: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.DeltaNormTooSmall: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NumExamplesOutOfRange: grpc.StatusCode.INVALID_ARGUMENT,
     errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.RoundClosed: grpc.StatusCode.ABORTED,
@@ -30,30 +32,37 @@ CODES: dict[type[errors.IsthmusError], grpc.StatusCode] = {
     errors.OffsetMismatch: grpc.StatusCode.OUT_OF_RANGE,
     errors.FinishMissing: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Incomplete: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.UploadTooSlow: grpc.StatusCode.ABORTED,
     errors.ContributionConflict: grpc.StatusCode.ALREADY_EXISTS,
+    errors.DeltaReplayed: grpc.StatusCode.ALREADY_EXISTS,
     errors.FederationExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.SiloExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.CredentialMissing: grpc.StatusCode.UNAUTHENTICATED,
-    errors.CredentialUnknown: grpc.StatusCode.UNAUTHENTICATED,
+    errors.IdentityInvalid: grpc.StatusCode.UNAUTHENTICATED,
+    errors.InvitationInvalid: grpc.StatusCode.PERMISSION_DENIED,
     errors.SiloNotEnrolled: grpc.StatusCode.PERMISSION_DENIED,
+    errors.SiloQuarantined: grpc.StatusCode.PERMISSION_DENIED,
     errors.OperatorOnly: grpc.StatusCode.PERMISSION_DENIED,
     errors.FederationUnknown: grpc.StatusCode.NOT_FOUND,
     errors.ProjectorUnknown: grpc.StatusCode.NOT_FOUND,
     errors.SiloUnknown: grpc.StatusCode.NOT_FOUND,
     errors.FederationPaused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.FederationFinished: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.EnrolmentClosed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.FederationInvalid: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NameInvalid: grpc.StatusCode.INVALID_ARGUMENT,
     errors.RequestInvalid: grpc.StatusCode.INVALID_ARGUMENT,
     errors.OffsetOutOfRange: grpc.StatusCode.OUT_OF_RANGE,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.InvariantBroken: grpc.StatusCode.INTERNAL,
 }
 """Every error that travels. A test fails when one of `isthmus.errors` is neither here nor in LOCAL."""
 
 LOCAL: frozenset[type[errors.IsthmusError]] = frozenset(
-    {errors.AggregatorUnreachable, errors.ConfigInvalid, errors.ScratchUnavailable}
+    {errors.AggregatorUnreachable, errors.AggregatorUntrusted, errors.ConfigInvalid, errors.ScratchUnavailable}
 )
 """Errors that are raised where they are caught and never sent."""
 
@@ -143,7 +152,7 @@ def _without_info(call: grpc.RpcError) -> errors.IsthmusError:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return errors.Overloaded(f"The aggregator is at a limit: {text}.", grpcCode=code.name)
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return errors.CredentialUnknown(f"The credential was refused: {text}.", grpcCode=code.name)
+        return errors.IdentityInvalid(f"The credential was refused: {text}.", grpcCode=code.name)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return errors.InvariantBroken(
             f"The server speaks another protocol than {DOMAIN}: {text}. Check the address and both versions.",

@@ -8,7 +8,6 @@ import pytest
 from isthmus.credentials import METADATA_KEY, Credentials, new_token
 from isthmus.errors import (
     CredentialMissing,
-    CredentialUnknown,
     DeltaNotFinite,
     FederationExists,
     FederationFinished,
@@ -16,6 +15,7 @@ from isthmus.errors import (
     FederationUnknown,
     FinishMissing,
     HeaderInvalid,
+    IdentityInvalid,
     Incomplete,
     NameInvalid,
     OffsetMismatch,
@@ -268,7 +268,7 @@ def test_malformed_credential_is_unknown(operator, address, value):
     silo = Silo(address, None)
     silo.metadata = ((METADATA_KEY, value),)
 
-    assert CredentialUnknown is type(refusal(silo.round))
+    assert IdentityInvalid is type(refusal(silo.round))
 
 
 def test_two_credentials_are_none(operator, address):
@@ -277,4 +277,4 @@ def test_two_credentials_are_none(operator, address):
     silo = Silo(address, None)
     silo.metadata = (*operator.invite("north").metadata, *OPERATOR.metadata)
 
-    assert CredentialUnknown is type(refusal(silo.round))
+    assert IdentityInvalid is type(refusal(silo.round))

@@ -13,9 +13,9 @@ from isthmus.credentials import load_credentials, new_token, save_credentials, t
 from isthmus.errors import (
     AggregatorUnreachable,
     BaseStale,
-    CredentialUnknown,
     DeltaNormExceeded,
     DeltaNotFinite,
+    IdentityInvalid,
     InvariantBroken,
     Overloaded,
     PayloadDigestMismatch,
@@ -147,7 +147,7 @@ def test_transient_errors_are_waited_out(silo: SiloClient, hub: ScriptedHub) -> 
         DeltaNormExceeded("Tensor a has norm 7, the limit is 5.", tensor="a", measured=7, limit=5),
         RoundClosed("Round 1 was cut; pull projector 1.", currentRound=2),
         BaseStale("Not the base of round 1."),
-        CredentialUnknown("Nobody issued this credential."),
+        IdentityInvalid("Nobody issued this credential."),
         InvariantBroken("Error 1234."),
     ],
 )

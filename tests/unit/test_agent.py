@@ -10,11 +10,11 @@ from isthmus.errors import (
     AggregatorUnreachable,
     BaseStale,
     ConfigInvalid,
-    CredentialUnknown,
     DeltaNormExceeded,
     FederationFinished,
     FederationPaused,
     FinishMissing,
+    IdentityInvalid,
     IsthmusError,
     Overloaded,
     QuotaExceeded,
@@ -149,7 +149,7 @@ def test_refused_delta_stops_the_agent_and_is_set_aside(silo: Silo) -> None:
     assert silo.trainer.trained[:2] == [1, 1]
 
 
-@pytest.mark.parametrize("error", [CredentialUnknown("who?"), ConfigInvalid("wrong")])
+@pytest.mark.parametrize("error", [IdentityInvalid("who?"), ConfigInvalid("wrong")])
 def test_what_does_not_pass_stops_the_agent(silo: Silo, error: IsthmusError) -> None:
     """An error that waiting does not mend ends the agent."""
     silo.hub.faults = [("round", error)]
@@ -160,8 +160,8 @@ def test_what_does_not_pass_stops_the_agent(silo: Silo, error: IsthmusError) -> 
 
 def test_leftover_is_pushed_before_anything_else(silo: Silo) -> None:
     """A delta from before a restart is pushed first, and its round is never trained again."""
-    silo.hub.faults = [("push_payload", CredentialUnknown("revoked for a while"))]
-    with pytest.raises(CredentialUnknown):
+    silo.hub.faults = [("push_payload", IdentityInvalid("revoked for a while"))]
+    with pytest.raises(IdentityInvalid):
         silo.run()
 
     assert silo.run() is Ending.FINISHED

@@ -122,36 +122,48 @@ class GetStatusResponse(_message.Message):
     def __init__(self, summary: _Optional[_Union[FederationSummary, _Mapping]] = ..., waiting_for: _Optional[str] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., silos: _Optional[_Iterable[_Union[SiloStatus, _Mapping]]] = ..., spec: _Optional[_Union[_projector_pb2.ProjectorSpec, _Mapping]] = ..., latest: _Optional[_Union[_projector_pb2.ProjectorManifest, _Mapping]] = ..., num_contributions: _Optional[int] = ..., quorum: _Optional[int] = ..., max_staleness: _Optional[int] = ..., overdue: bool = ..., abandoned_rounds: _Optional[_Iterable[int]] = ..., num_abandoned_rounds: _Optional[int] = ..., cut_began_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class SiloStatus(_message.Message):
-    __slots__ = ("silo", "active", "receipt", "last_refusal", "num_contributions", "waited_for_since")
+    __slots__ = ("silo", "active", "receipt", "last_refusal", "num_contributions", "waited_for_since", "spiffe_id", "quarantined")
     SILO_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     LAST_REFUSAL_FIELD_NUMBER: _ClassVar[int]
     NUM_CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
     WAITED_FOR_SINCE_FIELD_NUMBER: _ClassVar[int]
+    SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     silo: str
     active: bool
     receipt: _projector_pb2.Receipt
     last_refusal: str
     num_contributions: int
     waited_for_since: _timestamp_pb2.Timestamp
-    def __init__(self, silo: _Optional[str] = ..., active: bool = ..., receipt: _Optional[_Union[_projector_pb2.Receipt, _Mapping]] = ..., last_refusal: _Optional[str] = ..., num_contributions: _Optional[int] = ..., waited_for_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    spiffe_id: str
+    quarantined: bool
+    def __init__(self, silo: _Optional[str] = ..., active: bool = ..., receipt: _Optional[_Union[_projector_pb2.Receipt, _Mapping]] = ..., last_refusal: _Optional[str] = ..., num_contributions: _Optional[int] = ..., waited_for_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., spiffe_id: _Optional[str] = ..., quarantined: bool = ...) -> None: ...
 
 class InviteSiloRequest(_message.Message):
-    __slots__ = ("federation", "silo", "replace")
+    __slots__ = ("federation", "silo", "replace", "valid_seconds")
     FEDERATION_FIELD_NUMBER: _ClassVar[int]
     SILO_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
+    VALID_SECONDS_FIELD_NUMBER: _ClassVar[int]
     federation: str
     silo: str
     replace: bool
-    def __init__(self, federation: _Optional[str] = ..., silo: _Optional[str] = ..., replace: bool = ...) -> None: ...
+    valid_seconds: int
+    def __init__(self, federation: _Optional[str] = ..., silo: _Optional[str] = ..., replace: bool = ..., valid_seconds: _Optional[int] = ...) -> None: ...
 
 class InviteSiloResponse(_message.Message):
-    __slots__ = ("credential_pem",)
-    CREDENTIAL_PEM_FIELD_NUMBER: _ClassVar[int]
-    credential_pem: str
-    def __init__(self, credential_pem: _Optional[str] = ...) -> None: ...
+    __slots__ = ("secret", "expires_at", "enrolment_port", "authorities_pem")
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    ENROLMENT_PORT_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITIES_PEM_FIELD_NUMBER: _ClassVar[int]
+    secret: bytes
+    expires_at: _timestamp_pb2.Timestamp
+    enrolment_port: int
+    authorities_pem: str
+    def __init__(self, secret: _Optional[bytes] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enrolment_port: _Optional[int] = ..., authorities_pem: _Optional[str] = ...) -> None: ...
 
 class RevokeSiloRequest(_message.Message):
     __slots__ = ("federation", "silo")
@@ -162,6 +174,18 @@ class RevokeSiloRequest(_message.Message):
     def __init__(self, federation: _Optional[str] = ..., silo: _Optional[str] = ...) -> None: ...
 
 class RevokeSiloResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReleaseSiloRequest(_message.Message):
+    __slots__ = ("federation", "silo")
+    FEDERATION_FIELD_NUMBER: _ClassVar[int]
+    SILO_FIELD_NUMBER: _ClassVar[int]
+    federation: str
+    silo: str
+    def __init__(self, federation: _Optional[str] = ..., silo: _Optional[str] = ...) -> None: ...
+
+class ReleaseSiloResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub(object):
-    """What an operator calls. Needs the operator's credential; a silo gets PERMISSION_DENIED OPERATOR_ONLY.
+    """What an operator calls. Needs an operator's certificate; a silo gets PERMISSION_DENIED OPERATOR_ONLY.
 
     The errors of every RPC are those of AggregatorService.
     """
@@ -67,6 +67,11 @@ class AdminServiceStub(object):
                 request_serializer=isthmus_dot_v1_dot_admin__pb2.RevokeSiloRequest.SerializeToString,
                 response_deserializer=isthmus_dot_v1_dot_admin__pb2.RevokeSiloResponse.FromString,
                 _registered_method=True)
+        self.ReleaseSilo = channel.unary_unary(
+                '/isthmus.v1.AdminService/ReleaseSilo',
+                request_serializer=isthmus_dot_v1_dot_admin__pb2.ReleaseSiloRequest.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_admin__pb2.ReleaseSiloResponse.FromString,
+                _registered_method=True)
         self.ListProjectors = channel.unary_unary(
                 '/isthmus.v1.AdminService/ListProjectors',
                 request_serializer=isthmus_dot_v1_dot_admin__pb2.ListProjectorsRequest.SerializeToString,
@@ -80,7 +85,7 @@ class AdminServiceStub(object):
 
 
 class AdminServiceServicer(object):
-    """What an operator calls. Needs the operator's credential; a silo gets PERMISSION_DENIED OPERATOR_ONLY.
+    """What an operator calls. Needs an operator's certificate; a silo gets PERMISSION_DENIED OPERATOR_ONLY.
 
     The errors of every RPC are those of AggregatorService.
     """
@@ -132,9 +137,10 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def InviteSilo(self, request, context):
-        """Enrols a silo and returns its credential, which is shown this once; the aggregator keeps only its digest.
+        """Invites a silo: returns a secret with which its site enrols once, see EnrolmentService. It is shown this once; the
+        aggregator keeps only its digest.
 
-        Repeat: refused: a lost credential is replaced by revoking and inviting again with `replace`.
+        Repeat: an invitation that nobody used yet is replaced; a silo that is enrolled needs `replace`.
         Errors: ALREADY_EXISTS SILO_EXISTS: enrolled already. INVALID_ARGUMENT NAME_INVALID: not a silo's name.
         Order: after CreateFederation.
         """
@@ -143,7 +149,19 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeSilo(self, request, context):
-        """Bars a silo from the next call on. What it contributed before stays.
+        """Bars a silo from the next call on, at every replica; a call that is open ends within seconds. What it contributed
+        before stays.
+
+        Repeat: safe.
+        Errors: NOT_FOUND SILO_UNKNOWN.
+        Order: after InviteSilo.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseSilo(self, request, context):
+        """Lets a silo push again that was quarantined for its refused payloads; they count for nothing from now on.
 
         Repeat: safe.
         Errors: NOT_FOUND SILO_UNKNOWN.
@@ -208,6 +226,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=isthmus_dot_v1_dot_admin__pb2.RevokeSiloRequest.FromString,
                     response_serializer=isthmus_dot_v1_dot_admin__pb2.RevokeSiloResponse.SerializeToString,
             ),
+            'ReleaseSilo': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseSilo,
+                    request_deserializer=isthmus_dot_v1_dot_admin__pb2.ReleaseSiloRequest.FromString,
+                    response_serializer=isthmus_dot_v1_dot_admin__pb2.ReleaseSiloResponse.SerializeToString,
+            ),
             'ListProjectors': grpc.unary_unary_rpc_method_handler(
                     servicer.ListProjectors,
                     request_deserializer=isthmus_dot_v1_dot_admin__pb2.ListProjectorsRequest.FromString,
@@ -227,7 +250,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
-    """What an operator calls. Needs the operator's credential; a silo gets PERMISSION_DENIED OPERATOR_ONLY.
+    """What an operator calls. Needs an operator's certificate; a silo gets PERMISSION_DENIED OPERATOR_ONLY.
 
     The errors of every RPC are those of AggregatorService.
     """
@@ -384,6 +407,33 @@ class AdminService(object):
             '/isthmus.v1.AdminService/RevokeSilo',
             isthmus_dot_v1_dot_admin__pb2.RevokeSiloRequest.SerializeToString,
             isthmus_dot_v1_dot_admin__pb2.RevokeSiloResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseSilo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isthmus.v1.AdminService/ReleaseSilo',
+            isthmus_dot_v1_dot_admin__pb2.ReleaseSiloRequest.SerializeToString,
+            isthmus_dot_v1_dot_admin__pb2.ReleaseSiloResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,12 +26,13 @@ if _version_not_supported:
 
 
 class AggregatorServiceStub(object):
-    """What a silo calls. The caller is known by its credential, never by a field.
+    """What a silo calls. The caller is known by its client certificate's SPIFFE URI, never by a field.
 
     Every error carries google.rpc.ErrorInfo with domain "isthmus.v1" and the reason named below; its metadata holds the
     measured value and the limit where there are any. On every RPC:
-    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or none of ours. Ask the operator.
-    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked. Ask the operator.
+    UNAUTHENTICATED CREDENTIAL_MISSING / IDENTITY_INVALID: no client certificate, or one that does not name exactly one
+    SPIFFE URI of the right form. Enrol, or ask whoever issued it.
+    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked, or invited anew. Ask the operator.
     NOT_FOUND FEDERATION_UNKNOWN: no such federation, or the credential is of none of its silos (one answer for both,
     so that nobody learns which federations exist). Check its name, then ask the operator.
     INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.
@@ -67,12 +68,13 @@ class AggregatorServiceStub(object):
 
 
 class AggregatorServiceServicer(object):
-    """What a silo calls. The caller is known by its credential, never by a field.
+    """What a silo calls. The caller is known by its client certificate's SPIFFE URI, never by a field.
 
     Every error carries google.rpc.ErrorInfo with domain "isthmus.v1" and the reason named below; its metadata holds the
     measured value and the limit where there are any. On every RPC:
-    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or none of ours. Ask the operator.
-    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked. Ask the operator.
+    UNAUTHENTICATED CREDENTIAL_MISSING / IDENTITY_INVALID: no client certificate, or one that does not name exactly one
+    SPIFFE URI of the right form. Enrol, or ask whoever issued it.
+    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked, or invited anew. Ask the operator.
     NOT_FOUND FEDERATION_UNKNOWN: no such federation, or the credential is of none of its silos (one answer for both,
     so that nobody learns which federations exist). Check its name, then ask the operator.
     INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.
@@ -114,16 +116,23 @@ class AggregatorServiceServicer(object):
         counted (the answer comes after the header). A broken upload continues: ask GetPushStatus, then send the same
         header and the chunks from `committed_bytes`, at any replica.
         Errors:
-        INVALID_ARGUMENT HEADER_INVALID, PAYLOAD_MALFORMED, PAYLOAD_TOO_LARGE, PAYLOAD_DIGEST_MISMATCH, SPEC_MISMATCH,
-        DELTA_NOT_FINITE, DELTA_NORM_EXCEEDED, NUM_EXAMPLES_OUT_OF_RANGE: the delta is wrong whatever the state. Do
-        not resend it; correct it. The staged bytes are dropped, and the silo may push another one to this round.
+        INVALID_ARGUMENT HEADER_INVALID, SIGNATURE_INVALID, PAYLOAD_MALFORMED, PAYLOAD_TOO_LARGE,
+        PAYLOAD_DIGEST_MISMATCH, SPEC_MISMATCH, DELTA_NOT_FINITE, DELTA_NORM_EXCEEDED, DELTA_NORM_TOO_SMALL,
+        NUM_EXAMPLES_OUT_OF_RANGE: the delta is wrong whatever the state. Do not resend it; correct it. The staged bytes
+        are dropped, and the silo may push another one to this round.
+        PERMISSION_DENIED SILO_QUARANTINED: too many of this silo's payloads were refused. The operator can release it.
         RESOURCE_EXHAUSTED QUOTA_EXCEEDED, without RetryInfo: this silo has staged too much, or begun too many deltas, in
         this round. Do not repeat it in this round; a push that was begun before may still be resumed.
         FAILED_PRECONDITION FINISH_MISSING, INCOMPLETE: the stream ended before the announced bytes and `finish`. What
         arrived is kept. Resume. FEDERATION_PAUSED, FEDERATION_FINISHED: the operator stopped it.
         ABORTED ROUND_CLOSED, BASE_STALE: the round moved on. Pull the current projector and train again.
+        ABORTED UPLOAD_TOO_SLOW: the stream moved too few bytes for too long. What arrived is kept. Resume.
+        RESOURCE_EXHAUSTED RATE_LIMITED, with RetryInfo: this silo began too many uploads within the hour. Wait that long.
+        RESOURCE_EXHAUSTED STORE_FULL, with RetryInfo: the federation's share of the store, or the store, is full. What
+        has a receipt is safe; the operator must make room.
         OUT_OF_RANGE OFFSET_MISMATCH: a chunk does not start at `committedBytes` (metadata). Resume there.
         ALREADY_EXISTS CONTRIBUTION_CONFLICT: this silo already contributed other bytes to this round. The first stands.
+        ALREADY_EXISTS DELTA_REPLAYED: these very bytes were contributed before, to another round or by another silo.
         Order: after PullProjector of the round's base. In buffered mode (`participation.max_staleness` above 0) a delta
         is taken until that many rounds after its own were cut; the receipt says which one counts it.
         """
@@ -174,12 +183,13 @@ def add_AggregatorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AggregatorService(object):
-    """What a silo calls. The caller is known by its credential, never by a field.
+    """What a silo calls. The caller is known by its client certificate's SPIFFE URI, never by a field.
 
     Every error carries google.rpc.ErrorInfo with domain "isthmus.v1" and the reason named below; its metadata holds the
     measured value and the limit where there are any. On every RPC:
-    UNAUTHENTICATED CREDENTIAL_MISSING / CREDENTIAL_UNKNOWN: no credential, or none of ours. Ask the operator.
-    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked. Ask the operator.
+    UNAUTHENTICATED CREDENTIAL_MISSING / IDENTITY_INVALID: no client certificate, or one that does not name exactly one
+    SPIFFE URI of the right form. Enrol, or ask whoever issued it.
+    PERMISSION_DENIED SILO_NOT_ENROLLED: the silo was revoked, or invited anew. Ask the operator.
     NOT_FOUND FEDERATION_UNKNOWN: no such federation, or the credential is of none of its silos (one answer for both,
     so that nobody learns which federations exist). Check its name, then ask the operator.
     INVALID_ARGUMENT REQUEST_INVALID, NAME_INVALID: a field is missing or out of range; the text names it. Correct it.

@@ -83,7 +83,7 @@ class Metric(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class ContributionHeader(_message.Message):
-    __slots__ = ("federation", "round", "base_digest", "spec_fingerprint", "payload_digest", "payload_size_bytes", "num_examples", "encoding", "metrics", "signature")
+    __slots__ = ("federation", "round", "base_digest", "spec_fingerprint", "payload_digest", "payload_size_bytes", "num_examples", "encoding", "metrics", "signature", "nonce")
     FEDERATION_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class ContributionHeader(_message.Message):
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
     federation: str
     round: int
     base_digest: bytes
@@ -104,7 +105,8 @@ class ContributionHeader(_message.Message):
     encoding: Encoding
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
     signature: bytes
-    def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., base_digest: _Optional[bytes] = ..., spec_fingerprint: _Optional[bytes] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    nonce: bytes
+    def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., base_digest: _Optional[bytes] = ..., spec_fingerprint: _Optional[bytes] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., signature: _Optional[bytes] = ..., nonce: _Optional[bytes] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("offset_bytes", "data")
@@ -115,7 +117,7 @@ class Chunk(_message.Message):
     def __init__(self, offset_bytes: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("federation", "round", "silo", "payload_digest", "payload_size_bytes", "num_examples", "l2_norm", "admitted_at", "counted_in")
+    __slots__ = ("federation", "round", "silo", "payload_digest", "payload_size_bytes", "num_examples", "l2_norm", "admitted_at", "counted_in", "signature")
     FEDERATION_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     SILO_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +127,7 @@ class Receipt(_message.Message):
     L2_NORM_FIELD_NUMBER: _ClassVar[int]
     ADMITTED_AT_FIELD_NUMBER: _ClassVar[int]
     COUNTED_IN_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     federation: str
     round: int
     silo: str
@@ -134,10 +137,11 @@ class Receipt(_message.Message):
     l2_norm: float
     admitted_at: _timestamp_pb2.Timestamp
     counted_in: int
-    def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., silo: _Optional[str] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., l2_norm: _Optional[float] = ..., admitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., counted_in: _Optional[int] = ...) -> None: ...
+    signature: bytes
+    def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., silo: _Optional[str] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., l2_norm: _Optional[float] = ..., admitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., counted_in: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class ProjectorManifest(_message.Message):
-    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance", "abandoned")
+    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance", "abandoned", "signature")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +156,7 @@ class ProjectorManifest(_message.Message):
     CUT_AT_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     ABANDONED_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     number: int
     digest: bytes
     size_bytes: int
@@ -166,4 +171,5 @@ class ProjectorManifest(_message.Message):
     cut_at: _timestamp_pb2.Timestamp
     tolerance: float
     abandoned: bool
-    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ..., abandoned: bool = ...) -> None: ...
+    signature: bytes
+    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ..., abandoned: bool = ..., signature: _Optional[bytes] = ...) -> None: ...
