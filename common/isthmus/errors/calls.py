@@ -42,7 +42,7 @@ class CredentialMissing(NotAllowed):
 
 
 class IdentityInvalid(NotAllowed):
-    """The call's certificate does not name exactly one SPIFFE URI of the right form; details["check"] says which way."""
+    """The call's certificate does not name exactly one SPIFFE URI of the right form; details["check"] says how."""
 
     reason = "IDENTITY_INVALID"
 
