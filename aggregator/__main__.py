@@ -43,11 +43,18 @@ def _serve(config: AggregatorConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     host, _ = host_and_port(config.listen)
-    print(f"ready: {host}:{aggregator.port}", flush=True)
+    port = aggregator.enrolment_port
+    enrolment = f" enrolment: {_enrolment_host(config)}:{port}" if port else ""
+    print(f"ready: {host}:{aggregator.port}{enrolment}", flush=True)
     while not ended.wait(_LOOK_SECONDS):  # the system may give a signal to another thread, which wakes nobody here
         pass
     aggregator.stop()
     return 0
+
+
+def _enrolment_host(config: AggregatorConfig) -> str:
+    listen = config.enrolment.listen if config.enrolment and config.tls else config.listen
+    return host_and_port(listen)[0]
 
 
 def _check(config: AggregatorConfig) -> int:

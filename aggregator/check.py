@@ -3,13 +3,16 @@
 import secrets
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aggregator.config import AggregatorConfig, host_and_port
-from aggregator.setup import operator_digests, scratch_folders
+from aggregator.setup import read_signing_key, scratch_folders
 from aggregator.stores import Store, open_store
+from aggregator.tls import ServerTls
+from aggregator.vouching import Authorities
 from isthmus.errors import ConfigInvalid
 
 _PROBE = b"isthmus"
@@ -23,7 +26,11 @@ def check(config: AggregatorConfig) -> Iterator[str]:
         ConfigInvalid: Something does not; names it.
         StoreUnavailable: The store does not answer.
     """
-    yield f"settings: right; {len(operator_digests(config))} operator(s)"
+    read_signing_key(config.signing_key)
+    authorities = Authorities(config.client_authorities, clock=lambda: datetime.now(UTC))
+    if config.tls is not None:
+        ServerTls(config.tls, authorities)
+    yield f"settings: right; trust domain {config.trust_domain}, {'TLS' if config.tls else 'plaintext on loopback'}"
     scratch_folders(config).close()
     yield f"scratch: {config.scratch or 'the temporary folder of the system'} can be written"
     probe(open_store(config.store))

@@ -33,14 +33,27 @@ class _Table(BaseModel):
 
 
 class Tls(_Table):
-    """The server's certificate. Absent: plaintext, which is refused off loopback unless `allow_plaintext`."""
+    """The server's certificate. Absent: plaintext, which is refused off loopback."""
 
     certificate: FilePath
-    """PEM: the server's certificate, then its intermediates."""
+    """PEM: the server's certificate, then its intermediates. Read anew when it changes; open streams go on."""
     key: FilePath
     """PEM: its private key, without a passphrase."""
     authority: FilePath | None = None
     """PEM: the authority that silos must trust; every invitation carries it. Absent: silos trust their system's."""
+
+
+class Enrolment(_Table):
+    """Issuing certificates to invited silos. Absent: silos bring certificates of an authority that is trusted."""
+
+    listen: str = "127.0.0.1:8444"
+    """host:port for callers that have no certificate yet; port 0 takes a free one. Unused where there is no [tls]."""
+    certificate: FilePath
+    """PEM: the authority that issues, as `isthmus ca init` wrote it."""
+    key: FilePath
+    """PEM: its private key, without a passphrase."""
+    certificate_days: float = Field(default=30.0, ge=1 / 24 / 60, le=825.0)
+    """How long a silo's certificate is valid; silos renew theirs when a third of that is left."""
 
 
 class Limits(_Table):
@@ -90,13 +103,20 @@ class AggregatorConfig(_Table):
     """A folder, or the address of a bucket: s3://bucket/prefix, gs://..., az://..., memory: (lost at exit)."""
     scratch: FilePath | None = None
     """A folder for files that an aggregation needs while it runs; absent: the system's temporary folder."""
+    trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9._-]{1,255}$")]
+    """The SPIFFE trust domain of this aggregator's silos and operators, as `isthmus ca init` was told."""
+    client_authorities: FilePath
+    """PEM: who may vouch for silos and operators. Read anew when it changes."""
+    signing_key: FilePath
+    """PEM: the Ed25519 private key that signs receipts and manifests; the same at all replicas."""
+    former_signing_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    """Public keys, in hex, that signed before: silos go on accepting what they signed."""
+    operators: tuple[str, ...] = ()
+    """SPIFFE URIs of operators beside spiffe://<trust_domain>/operator/<name>."""
     allow_plaintext: bool = False
-    """True: serve without TLS off loopback, for example behind a proxy that ends TLS. Credentials travel readable."""
+    """True: serve without TLS, on loopback alone. Whoever on this machine has a caller's certificate is believed."""
     tls: Tls | None = None
-    operator_credentials: tuple[FilePath, ...] = ()
-    """Credential files of operators, as `isthmus operator init` writes them."""
-    operator_credential_sha256: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
-    """Digests of operators' credentials, so that the credentials themselves need not lie on this machine."""
+    enrolment: Enrolment | None = None
     advance_interval_seconds: float = Field(default=1.0, ge=0.05, le=60.0)
     """How often a replica looks whether a round is due."""
     poll_interval_seconds: float = Field(default=1.0, ge=0.05, le=60.0)
@@ -110,15 +130,6 @@ class AggregatorConfig(_Table):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
 
-    @model_validator(mode="after")
-    def _some_operator(self) -> "AggregatorConfig":
-        if not self.operator_credentials and not self.operator_credential_sha256:
-            raise ValueError(
-                "operator_credentials or operator_credential_sha256 must name an operator; "
-                "make a credential with `isthmus operator init --out operator.pem`"
-            )
-        return self
-
 
 def load_config(file: Path, *, environment: Mapping[str, str], assignments: Sequence[str] = ()) -> AggregatorConfig:
     """The settings in the file, overridden by ISTHMUS_AGGREGATOR__* variables, overridden by --set assignments.
@@ -130,10 +141,16 @@ def load_config(file: Path, *, environment: Mapping[str, str], assignments: Sequ
         AggregatorConfig, file, prefix=ENVIRONMENT_PREFIX, environment=environment, assignments=assignments
     )
     host, _ = host_and_port(config.listen)
-    if config.tls is None and not config.allow_plaintext and not is_loopback(host):
+    if config.tls is None and not config.allow_plaintext:
         raise ConfigInvalid(
-            f"listen = {config.listen!r} is reachable from other machines, but there is no [tls], so credentials would "
-            "travel readable. Add [tls] with certificate and key, listen on 127.0.0.1, or set allow_plaintext = true."
+            "There is no [tls], so whatever travels could be read. Add [tls] with certificate and key (`isthmus ca "
+            "init` makes them), or, on this machine alone, set allow_plaintext = true."
+        )
+    if config.tls is None and not is_loopback(host):
+        raise ConfigInvalid(
+            f"listen = {config.listen!r} is reachable from other machines, but there is no [tls]: plaintext is served "
+            "on loopback alone. Add [tls] with certificate and key (`isthmus ca init` makes them), or listen on "
+            "127.0.0.1."
         )
     return config
 

@@ -18,23 +18,37 @@ from aggregator.ledger import Ledger
 from aggregator.rpc.admin import AdminService
 from aggregator.rpc.creation import Creation
 from aggregator.rpc.door import Door
+from aggregator.rpc.enrolment import EnrolmentService, Issuing
+from aggregator.rpc.identity import Callers
 from aggregator.rpc.interceptor import StatusInterceptor
 from aggregator.rpc.pushes import Pushes
 from aggregator.rpc.quota import Quota
 from aggregator.rpc.service import AggregatorService
 from aggregator.rpc.slots import Slots
 from aggregator.rpc.watch import RoundWatch
-from aggregator.setup import bind, operator_digests, read_pem, scratch_folders
+from aggregator.setup import bind, read_pem, read_signing_key, scratch_folders
 from aggregator.stores import Store
+from aggregator.tls import ServerTls
+from aggregator.vouching import Authorities
+from isthmus.authority import load_authority
 from isthmus.chunks import MESSAGE_CAP_BYTES
 from isthmus.logs import Event, log_event
-from isthmus.v1 import admin_pb2, admin_pb2_grpc, aggregator_pb2, aggregator_pb2_grpc
+from isthmus.signatures import public_key_of
+from isthmus.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    aggregator_pb2,
+    aggregator_pb2_grpc,
+    enrolment_pb2,
+    enrolment_pb2_grpc,
+)
 
 _LOG = logging.getLogger(__name__)
 
 SERVICES = (
     aggregator_pb2.DESCRIPTOR.services_by_name["AggregatorService"].full_name,
     admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
+    enrolment_pb2.DESCRIPTOR.services_by_name["EnrolmentService"].full_name,
 )
 
 OPTIONS = (
@@ -67,12 +81,12 @@ class Aggregator:
         store: Where all state is.
 
     Raises:
-        ConfigInvalid: The port is taken, or a certificate or an operator's credential cannot be used; nothing is left
-            running.
+        ConfigInvalid: The port is taken, or a certificate or a key cannot be used; nothing is left running.
         StoreUnavailable: The store does not answer.
 
     Attributes:
         port: Where it listens; the free one it took for port 0.
+        enrolment_port: Where sites enrol that have no certificate yet; 0: nowhere.
     """
 
     def __init__(self, config: AggregatorConfig, store: Store) -> None:
@@ -93,12 +107,19 @@ class Aggregator:
             on_store=self._tell_health,
         )
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
-        self._door = Door(config.limits.max_uploads)
+        authorities = Authorities(config.client_authorities, clock=_now)
+        self._callers = Callers(
+            authorities,
+            trust_domain=config.trust_domain,
+            operators=config.operators,
+            plaintext=config.tls is None,
+        )
+        self._door = Door(config.limits.max_uploads, judge=self._callers.certificate)
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
         with ExitStack() as undo:
             undo.callback(self._scratch.close)
             self._server = self._wired(ledger, config)
-            self.port = bind(self._server, config)
+            self.port, self.enrolment_port = _bound(self._server, config, authorities)
             undo.pop_all()
         self._stopped = threading.Event()
         self._start()
@@ -127,21 +148,28 @@ class Aggregator:
         limits = config.limits
         quota = Quota(max_staged_bytes=limits.max_staged_bytes_per_silo, max_attempts=limits.max_attempts_per_silo)
         pushes = Pushes(ledger, slots=self._slots, quota=quota, clock=_now, on_admitted=self._advancing.wake)
-        silos = AggregatorService(ledger, pushes=pushes, watch=self._watch, slots=self._slots, clock=_now)
+        silos = AggregatorService(
+            ledger, callers=self._callers, pushes=pushes, watch=self._watch, slots=self._slots, clock=_now
+        )
+        issuing = _issuing(config)
         operators = AdminService(
             ledger,
-            operators=operator_digests(config),
+            callers=self._callers,
             creation=Creation(
                 ledger, scratch=self._scratch.creation, max_projector_bytes=config.limits.max_projector_bytes
             ),
             slots=self._slots,
-            authority_pem=read_pem(config.tls.authority) if config.tls and config.tls.authority else "",
+            authority_pem=issuing.authorities_pem,
+            enrolment_port=lambda: self.enrolment_port,
             clock=_now,
             on_change=self._on_change,
             trouble=self._advancing.trouble,
         )
         aggregator_pb2_grpc.add_AggregatorServiceServicer_to_server(silos, server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(operators, server)
+        enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(
+            EnrolmentService(ledger, callers=self._callers, issuing=issuing, clock=_now), server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if config.reflection:
             reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -168,6 +196,33 @@ class Aggregator:
         kinds = health_pb2.HealthCheckResponse
         for service in ("", *SERVICES):
             self._health.set(service, kinds.SERVING if serving else kinds.NOT_SERVING)
+
+
+def _bound(server: grpc.Server, config: AggregatorConfig, authorities: Authorities) -> tuple[int, int]:
+    """Binds the port of those who have a certificate, and that of those who have none yet (0: there is none)."""
+    if config.tls is None:
+        port = bind(server, config.listen, None)
+        return port, port if config.enrolment else 0
+    tls = ServerTls(config.tls, authorities)
+    port = bind(server, config.listen, tls.of_members())
+    return port, bind(server, config.enrolment.listen, tls.of_anybody()) if config.enrolment else 0
+
+
+def _issuing(config: AggregatorConfig) -> Issuing:
+    """What enrolled silos get, from the files that the settings name."""
+    enrolment = config.enrolment
+    authority = None
+    if enrolment is not None:
+        pems = [read_pem(path).encode() for path in (enrolment.certificate, enrolment.key)]
+        authority = load_authority(*pems, where="[enrolment]")
+    own_key = public_key_of(read_signing_key(config.signing_key))
+    return Issuing(
+        authority=authority,
+        trust_domain=config.trust_domain,
+        certificate_days=enrolment.certificate_days if enrolment else 0.0,
+        authorities_pem=read_pem(config.tls.authority) if config.tls and config.tls.authority else "",
+        aggregator_keys=(own_key, *map(bytes.fromhex, config.former_signing_keys)),
+    )
 
 
 def _now() -> datetime:

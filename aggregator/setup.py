@@ -1,19 +1,19 @@
-"""What a replica takes from its machine before it serves: port, certificates, operators' credentials, scratch folders.
+"""What a replica takes from its machine before it serves: port, keys, scratch folders.
 
 Every failure here is one sentence that names the setting and what to do.
 """
 
 import errno
 import socket
-import ssl
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from aggregator.config import AggregatorConfig, Tls, host_and_port
-from isthmus.credentials import load_credentials
+from aggregator.config import AggregatorConfig, host_and_port
 from isthmus.errors import ConfigInvalid
 
 
@@ -56,16 +56,6 @@ def scratch_folders(config: AggregatorConfig) -> Scratch:
     return scratch
 
 
-def operator_digests(config: AggregatorConfig) -> frozenset[str]:
-    """Hex SHA-256 of every operator's credential.
-
-    Raises:
-        ConfigInvalid: A credentials file cannot be used.
-    """
-    files = (load_credentials(path).digest for path in config.operator_credentials)
-    return frozenset((*config.operator_credential_sha256, *files))
-
-
 def read_pem(path: Path) -> str:
     """The PEM text in this file.
 
@@ -75,24 +65,37 @@ def read_pem(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"The PEM file {path} cannot be read: {error}. Correct [tls].") from error
+        raise ConfigInvalid(
+            f"The PEM file {path} cannot be read: {error}. Correct its path in the settings."
+        ) from error
 
 
-def bind(server: grpc.Server, config: AggregatorConfig) -> int:
-    """Binds the server to `listen`; the port it got.
+def read_signing_key(path: Path) -> bytes:
+    """The Ed25519 private key (32 bytes) in this PEM file.
 
     Raises:
-        ConfigInvalid: The port is taken or the address is not this machine's; or a certificate is wrong.
+        ConfigInvalid: It cannot be read, or holds another key.
     """
-    host, port = host_and_port(config.listen)
+    try:
+        key = serialization.load_pem_private_key(read_pem(path).encode(), password=None)
+    except (ValueError, TypeError) as error:
+        raise ConfigInvalid(f"{path}, named by signing_key, holds no private key in PEM: {error}.") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigInvalid(f"{path}, named by signing_key, is no Ed25519 key; `isthmus ca init` makes one.")
+    return key.private_bytes_raw()
+
+
+def bind(server: grpc.Server, listen: str, credentials: grpc.ServerCredentials | None) -> int:
+    """Binds the server to host:port, over TLS where credentials are given; the port it got.
+
+    Raises:
+        ConfigInvalid: The port is taken or the address is not this machine's.
+    """
+    host, port = host_and_port(listen)
     if wrong := _why_not(host, port):  # asked before gRPC, which would log it in its own words first
         raise ConfigInvalid(f"The aggregator cannot listen on {host} port {port}: {wrong}")
-    credentials = _server_credentials(config.tls) if config.tls else None
     try:
-        if credentials is None:
-            bound = server.add_insecure_port(config.listen)
-        else:
-            bound = server.add_secure_port(config.listen, credentials)
+        bound = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError:
         bound = 0
     if bound == 0:
@@ -101,21 +104,6 @@ def bind(server: grpc.Server, config: AggregatorConfig) -> int:
             "or set listen to another port."
         )
     return bound
-
-
-def _server_credentials(tls: Tls) -> grpc.ServerCredentials:
-    certificate, key = read_pem(tls.certificate), read_pem(tls.key)
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password=_no_passphrase)
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigInvalid(
-            f"tls.certificate {tls.certificate} and tls.key {tls.key} are no certificate and its private key: {error}."
-        ) from error
-    return grpc.ssl_server_credentials([(key.encode(), certificate.encode())])
-
-
-def _no_passphrase() -> bytes:
-    raise ValueError("the key is protected by a passphrase; store it without one")
 
 
 def _why_not(host: str, port: int) -> str:

@@ -42,7 +42,7 @@ def check(config: SiloConfig) -> Iterator[Finding]:
         return
     address = parse_address(config.aggregator)
     num_unreached = 0
-    for finding in reach(address, ca_pem=credentials.ca_pem, now=datetime.now(UTC)):
+    for finding in reach(address, ca_pem=credentials.authorities_pem, now=datetime.now(UTC)):
         num_unreached += not finding.ok
         yield finding
     if num_unreached < len(address.endpoints):  # one replica is enough

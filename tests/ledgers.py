@@ -6,10 +6,13 @@ from pathlib import Path
 
 from aggregator.admission.payload import PayloadInspection
 from aggregator.advance import At, Outcome, advance
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.documents import Contribution, Upload
+from aggregator.ledger.records import CredentialRecord, SiloRecord
 from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import AdmissionPolicy, Federation, parse_federation
+from isthmus.invitation import secret_digest
+from isthmus.signatures import contribution_statement, public_key_of, signer
 from tests.rosters import TINY, payload_bytes, values
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -55,13 +58,52 @@ def found(ledger: Ledger, toml: str | None = None, *, silos: tuple[str, ...] = (
     federation = parse_federation(text)
     ledger.create_federation(text, federation, TINY, projector=INITIAL, now=START)
     for silo in silos:
-        ledger.invite(federation.name, silo, credential_sha256=credential(silo), now=START)
+        enrol(ledger, silo, federation=federation.name)
     return federation
 
 
-def credential(silo: str) -> str:
-    """The digest of a silo's token."""
-    return hashlib.sha256(silo.encode()).hexdigest()
+def enrol(
+    ledger: Ledger, silo: str, *, federation: str = NAME, name: str = "", now: datetime = START, replace: bool = False
+) -> SiloRecord:
+    """Invites a silo and uses the invitation, with keys that follow from `name` (the silo's own name: "")."""
+    invited = invitation(silo, name=name, now=now)
+    ledger.invite(federation, invited, replace=replace)
+    enrolment.redeem(ledger.store, federation, credential_record(invited, name=name))
+    return invited
+
+
+def invitation(silo: str, *, name: str = "", now: datetime = START) -> SiloRecord:
+    """What an operator's invitation puts on record; its secret follows from `name`."""
+    return SiloRecord(silo, secret_digest(_seed("invitation", name or silo)), now, now + timedelta(days=1))
+
+
+def credential_record(invited: SiloRecord, *, name: str = "") -> CredentialRecord:
+    """What using it puts on record."""
+    named = name or invited.silo
+    return CredentialRecord(
+        credential=credential(named),
+        silo=invited.silo,
+        invitation_sha256=invited.invitation_sha256,
+        spiffe_id=f"spiffe://test.example/federation/{NAME}/silo/{invited.silo}",
+        signing_key=public_key_of(_seed("signing", named)),
+        certificate=b"certificate",
+        signing_key_proof=b"proof",
+        enrolled_at=invited.invited_at,
+    )
+
+
+def credential(name: str) -> str:
+    """The name of the credential that follows from `name`."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def signature(header: ContributionHeader, *, silo: str) -> bytes:
+    """The silo's signature over a header, by the key it enrolled as `enrol` does."""
+    return signer(_seed("signing", silo))(contribution_statement(header, silo=silo))
+
+
+def _seed(what: str, name: str) -> bytes:
+    return hashlib.sha256(f"{what} {name}".encode()).digest()
 
 
 def contribute(ledger: Ledger, silo: str, *, round_number: int = 1, federation: str = NAME) -> Contribution:

@@ -1,15 +1,17 @@
 """A real aggregator as a process of its own, over a folder, for tests that need one on the other side of a socket."""
 
-import json
+import io
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.credentials import load_credentials, new_token, save_credentials, token_pem
+from isthmus.cli import main
+from tests import pki
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -26,6 +28,7 @@ class RealAggregator:
 
     folder: Path
     address: str = ""
+    enrolment_port: int = 0
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -48,6 +51,7 @@ class RealAggregator:
         ready = self.process.stdout.readline().split()
         assert ready[:1] == ["ready:"], (self.folder / "aggregator.log").read_text()
         self.address = ready[1]
+        self.enrolment_port = int(ready[-1].rpartition(":")[2])
 
     def kill(self) -> None:
         """Ends the process as a power cut would."""
@@ -63,16 +67,26 @@ class RealAggregator:
         self.start(port=int(self.address.rpartition(":")[2]))
 
 
+def enrol_silo(aggregator: RealAggregator, silo: str, *, federation: str) -> Path:
+    """Invites a silo and enrols it, both by the command line; its credentials file in the aggregator's folder."""
+    out, token = aggregator.folder / f"{silo}.pem", aggregator.folder / f"{silo}.invitation"
+    calls = ["--aggregator", aggregator.address, "--credentials", str(aggregator.operator), "--federation", federation]
+    with redirect_stdout(io.StringIO()):
+        assert main(["silo", "invite", silo, "--out", str(token), *calls]) == 0
+        assert main(["silo", "enrol", "--token-file", str(token), "--out", str(out)]) == 0
+    return out
+
+
 @contextmanager
-def real_aggregator(folder: Path, *, operators: Sequence[str] = (), settings: str = "") -> Iterator[RealAggregator]:
+def real_aggregator(folder: Path, *, settings: str = "") -> Iterator[RealAggregator]:
     """A running aggregator over `folder`/store; see `real_replicas`."""
-    with real_replicas(folder, 1, operators=operators, settings=settings) as (aggregator,):
+    with real_replicas(folder, 1, settings=settings) as (aggregator,):
         yield aggregator
 
 
 @contextmanager
 def real_replicas(
-    folder: Path, count: int, *, store: str = "store", operators: Sequence[str] = (), settings: str = ""
+    folder: Path, count: int, *, store: str = "store", settings: str = ""
 ) -> Iterator[list[RealAggregator]]:
     """Running aggregators over one store, each a process of its own.
 
@@ -80,15 +94,13 @@ def real_replicas(
         folder: Empty; the operator's credentials file is written there.
         count: How many.
         store: A folder within `folder`, or the URL of a bucket.
-        operators: Hex digests of further operators' credentials.
         settings: Further TOML of their configuration.
     """
     replicas = [RealAggregator(folder) for _ in range(count)]
-    save_credentials(replicas[0].operator, token_pem(new_token()))
-    digests = json.dumps([load_credentials(replicas[0].operator).digest, *operators])
+    shutil.copy(pki.folder() / "operator.pem", replicas[0].operator)
     (folder / "aggregator.toml").write_text(
-        f'listen = "127.0.0.1:0"\nstore = "{store}"\noperator_credential_sha256 = {digests}\n'
-        f"advance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\n{settings}"
+        f'listen = "127.0.0.1:0"\nstore = "{store}"\nadvance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\n'
+        f"{pki.toml(settings)}"
     )
     try:
         for replica in replicas:

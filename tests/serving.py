@@ -12,23 +12,27 @@ import grpc
 from aggregator.config import AggregatorConfig, Limits
 from aggregator.server import Aggregator
 from aggregator.stores import Store
+from isthmus.addresses import parse_address
+from isthmus.channel import CHANNEL_OPTIONS, anonymous_channel
 from isthmus.chunks import split
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
-from isthmus.credentials import Credentials, new_token, parse_credentials
+from isthmus.credentials import Credentials
+from isthmus.enrolling import enrol
 from isthmus.errors import IsthmusError
+from isthmus.invitation import Invitation
 from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.status import error_of
 from isthmus.v1 import admin_pb2, admin_pb2_grpc, aggregator_pb2, aggregator_pb2_grpc, projector_pb2
 from isthmus.wire import header_to_proto, receipt_from_proto
+from tests import pki
 from tests.rosters import TINY, payload_bytes, values
 
 MIB = 1 << 20
 LARGE = ProjectorSpec((TensorSpec("bias", "F32", (1000,)), TensorSpec("weight", "F32", (1250, 2048))))
 """A projector of more than one segment: a little over 10 MB."""
 
-OPERATOR = Credentials(new_token())
-OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
-"""So that ending one caller's connection ends nobody else's."""
+ENROL_AT: dict[str, str] = {}
+"""Where newcomers enrol, by the address of the replicas that `serving` started."""
 
 SECONDS = 30.0
 """Deadline of every call of a test that does not name its own."""
@@ -56,18 +60,27 @@ def delta_of(spec: ProjectorSpec, name: str) -> bytes:
 def serving(store: Store, **settings: object) -> Iterator[str]:
     """A replica over this store; its address. `limits` may be given as a dict."""
     limits = Limits.model_validate(settings.pop("limits", {}))
+    quick = {"advance_interval_seconds": 0.1, "poll_interval_seconds": 0.1, "drain_seconds": 0.2}
     config = AggregatorConfig(
-        listen="127.0.0.1:0",
-        store="given",
-        operator_credential_sha256=(OPERATOR.digest,),
-        limits=limits,
-        **{"advance_interval_seconds": 0.1, "poll_interval_seconds": 0.1, "drain_seconds": 0.2, **settings},
+        **{"listen": "127.0.0.1:0", "store": "given", "limits": limits, **pki.settings(), **quick, **settings}
     )
     replica = Aggregator(config, store)
+    address = f"127.0.0.1:{replica.port}"
+    ENROL_AT[address] = f"127.0.0.1:{replica.enrolment_port}"
     try:
-        yield f"127.0.0.1:{replica.port}"
+        yield address
     finally:
         replica.stop()
+
+
+def connected(address: str, credentials: Credentials | None) -> grpc.Channel:
+    """A connection of one's own over mutual TLS; without credentials, over TLS alone."""
+    if credentials is None:
+        return anonymous_channel(parse_address(address), pki.operator().authorities_pem)
+    trust = grpc.ssl_channel_credentials(
+        credentials.authorities_pem.encode(), credentials.key.pem.encode(), credentials.chain_pem.encode()
+    )
+    return grpc.secure_channel(address, trust, options=CHANNEL_OPTIONS)
 
 
 @contextmanager
@@ -82,9 +95,10 @@ def told() -> Iterator[None]:
 class Operator:
     """An operator's calls."""
 
-    def __init__(self, address: str, credentials: Credentials = OPERATOR) -> None:
-        self._metadata = credentials.metadata
-        self.connect(grpc.insecure_channel(address, options=OWN_CONNECTION))
+    def __init__(self, address: str, credentials: Credentials | None = None, *, enrol_at: str = "") -> None:
+        self.address = address
+        self.enrol_at = enrol_at or ENROL_AT.get(address, "")
+        self.connect(connected(address, credentials or pki.operator()))
 
     def connect(self, channel: grpc.Channel) -> None:
         """Calls over this channel from now on."""
@@ -93,7 +107,7 @@ class Operator:
     def call(self, method: str, request: object):
         """Any RPC, by its name; a stream is read to its end."""
         with told():
-            answer = getattr(self.stub, method)(request, metadata=self._metadata, timeout=SECONDS)
+            answer = getattr(self.stub, method)(request, timeout=SECONDS)
             return list(answer) if isinstance(answer, grpc.Call) else answer
 
     def create(self, toml: str | bytes | None = None, *, projector: bytes | None = None, **fields: object):
@@ -119,10 +133,18 @@ class Operator:
             ),
         )
 
-    def invite(self, silo: str, *, federation: str = "harbour", replace: bool = False) -> Credentials:
-        """Enrols a silo; its credentials."""
+    def invitation(self, silo: str, *, federation: str = "harbour", replace: bool = False) -> Invitation:
+        """Invites a silo; what its site gets."""
         request = admin_pb2.InviteSiloRequest(federation=federation, silo=silo, replace=replace)
-        return parse_credentials(self.call("InviteSilo", request).credential_pem, where="the invitation")
+        answer = self.call("InviteSilo", request)
+        host, _, _ = self.address.rpartition(":")
+        enrol_at = self.enrol_at or f"{host}:{answer.enrolment_port}"
+        authorities = tuple(one.der for one in pki.operator().authorities)
+        return Invitation(self.address, enrol_at, federation, silo, answer.secret, authorities)
+
+    def invite(self, silo: str, *, federation: str = "harbour", replace: bool = False) -> Credentials:
+        """Invites and enrols a silo; its credentials."""
+        return enrol(self.invitation(silo, federation=federation, replace=replace))
 
     def revoke(self, silo: str, *, federation: str = "harbour") -> None:
         """Bars a silo."""
@@ -157,8 +179,8 @@ class Silo:
         self.address = address
         self.federation = federation
         self.credentials = credentials
-        self.metadata = credentials.metadata if credentials else ()
-        self.connect(grpc.insecure_channel(address, options=OWN_CONNECTION))
+        self.metadata: tuple[tuple[str, str], ...] = ()
+        self.connect(connected(address, credentials))
 
     def connect(self, channel: grpc.Channel) -> None:
         """Calls over this channel from now on."""

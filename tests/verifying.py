@@ -12,7 +12,7 @@ from aggregator.verifying.verify import Verdict, verify
 from isthmus.contribution import Receipt
 from isthmus.errors import NameInvalid
 from isthmus.federation import FederationState
-from tests.ledgers import NAME, after, contribute, definition, found, staged, step
+from tests.ledgers import NAME, after, contribute, definition, enrol, found, staged, step
 
 SILOS = ("a", "b", "c", "d")
 ORPHAN = b"what a replica that died had put"
@@ -22,7 +22,7 @@ def populate(store: Store, scratch: Path) -> None:
     """Two rounds published, finished in the third; refusals, a late delta, an abandoned upload, a silo barred."""
     ledger = Ledger(store)
     found(ledger, definition(rounds=4), silos=SILOS)
-    ledger.invite(NAME, "c", credential_sha256="ab" * 32, now=after(1), replace=True)
+    enrol(ledger, "c", name="another", now=after(1), replace=True)
     ledger.revoke(NAME, "d")
     for number in (1, 2):
         for text in ("first", "second", "third"):

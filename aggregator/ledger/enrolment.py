@@ -1,16 +1,43 @@
-"""The silos of a federation and their credentials, as the operator enrols and bars them. Talks to a store only."""
+"""The silos of a federation, their invitations and credentials. Talks to a store only.
+
+What an invitation and its uses leave is created once and never overwritten; the silo's own document alone is, by the
+operator's next invitation. So a renewal that races with a replacement can bring nothing back: a credential opens
+something only while the silo's document names the invitation that it came by.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from aggregator.ledger import keys
-from aggregator.ledger.records import SiloRecord
+from aggregator.ledger.canonical import canonical, fields_of
+from aggregator.ledger.records import CredentialRecord, SiloRecord
 from aggregator.stores import Store, exists
-from isthmus.errors import NameInvalid, SiloExists, SiloUnknown
+from isthmus.errors import InvitationInvalid, NameInvalid, SiloExists, SiloUnknown
 from isthmus.spec import NAME_PATTERN
 
 
-def invite(store: Store, federation: str, silo: SiloRecord, *, replace: bool) -> SiloRecord:
-    """Enrols a silo. The credential's key is put first: until the enrolment names it too, it opens nothing.
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A silo and the credential that it came with."""
 
-    Where a revocation stands it is lifted last, when the old credential opens nothing any more.
+    record: SiloRecord
+    credential: CredentialRecord
+
+    @property
+    def silo(self) -> str:
+        """The silo's name."""
+        return self.record.silo
+
+    @property
+    def active(self) -> bool:
+        """Whether the credential opens anything: the silo is not revoked, and was not invited anew."""
+        return self.record.active and self.credential.invitation_sha256 == self.record.invitation_sha256
+
+
+def invite(store: Store, federation: str, silo: SiloRecord, *, replace: bool) -> SiloRecord:
+    """Invites a silo. The invitation's key is put first: until the silo's document names it too, it opens nothing.
+
+    Where a revocation stands it is lifted last, when the old credentials open nothing any more.
 
     Raises:
         NameInvalid: It is no silo's name.
@@ -20,11 +47,11 @@ def invite(store: Store, federation: str, silo: SiloRecord, *, replace: bool) ->
         raise NameInvalid(
             f"{silo.silo[:64]!r} is not a silo's name. Use 1 to 63 of a-z, 0-9 and -, and do not begin with -."
         )
-    store.put_if_absent(keys.credential(federation, silo.credential_sha256), silo.silo.encode())
+    store.put_if_absent(keys.invitation(federation, silo.invitation_sha256), silo.silo.encode())
     key = keys.silo(federation, silo.silo)
     # A bucket whose answer was lost may deny having created what stands, so what stands is asked.
     if not store.put_if_absent(key, silo.to_json()) and store.get(key) != silo.to_json():
-        if not replace:
+        if not replace and is_enrolled(store, federation, SiloRecord.from_json(store.get(key), active=True)):
             raise SiloExists(
                 f"Silo {silo.silo} is enrolled already. Invite it with replace to void its old credential."
             )
@@ -33,11 +60,86 @@ def invite(store: Store, federation: str, silo: SiloRecord, *, replace: bool) ->
     return silo
 
 
+def is_enrolled(store: Store, federation: str, silo: SiloRecord) -> bool:
+    """Whether the silo has used its invitation."""
+    return exists(store, keys.redemption(federation, silo.invitation_sha256))
+
+
+def invited(store: Store, federation: str, invitation_sha256: str, *, now: datetime) -> SiloRecord:
+    """Whom an invitation is for.
+
+    Raises:
+        InvitationInvalid: There is no such invitation, or another one came after it, or it has expired.
+    """
+    try:
+        silo = store.get(keys.invitation(federation, invitation_sha256)).decode()
+        record = SiloRecord.from_json(
+            store.get(keys.silo(federation, silo)), active=not exists(store, keys.revocation(federation, silo))
+        )
+    except KeyError:
+        raise InvitationInvalid(
+            "There is no such invitation in this federation. Ask the operator for a new one.", check="unknown"
+        ) from None
+    if not record.active or record.invitation_sha256 != invitation_sha256:
+        raise InvitationInvalid(
+            f"The invitation of silo {silo} was withdrawn or replaced. Ask the operator for a new one.", check="void"
+        )
+    if now >= record.expires_at:
+        raise InvitationInvalid(
+            f"The invitation of silo {silo} expired at {record.expires_at:%Y-%m-%d %H:%M} UTC. Ask the operator for a "
+            "new one.",
+            check="expired",
+            measured=now.isoformat(),
+            limit=record.expires_at.isoformat(),
+        )
+    return record
+
+
+def redeem(store: Store, federation: str, credential: CredentialRecord) -> None:
+    """Uses an invitation: from now on this credential is the silo's. Again with the same keys it changes nothing.
+
+    Raises:
+        InvitationInvalid: Other keys used it.
+    """
+    keys_used = canonical({"credential": credential.credential, "signing_key": credential.signing_key.hex()})
+    key = keys.redemption(federation, credential.invitation_sha256)
+    if not store.put_if_absent(key, keys_used) and store.get(key) != keys_used:
+        raise InvitationInvalid(
+            f"The invitation of silo {credential.silo} was used already, with other keys. If that was not this site, "
+            "tell the operator; else ask for a new one.",
+            check="used",
+        )
+    add_credential(store, federation, credential)
+
+
+def add_credential(store: Store, federation: str, credential: CredentialRecord) -> None:
+    """Enrols one more credential of a silo, as a renewal does; what stands stays."""
+    store.put_if_absent(keys.credential(federation, credential.credential), credential.to_json())
+
+
+def credential(store: Store, federation: str, name: str) -> CredentialRecord | None:
+    """The credential of this name; None when nobody enrolled it."""
+    try:
+        return CredentialRecord.from_json(store.get(keys.credential(federation, name)))
+    except KeyError:
+        return None
+
+
+def enrolled(store: Store, federation: str, name: str) -> Enrolled | None:
+    """The silo whose credential this is, active or not; None when it is nobody's."""
+    found = credential(store, federation, name)
+    if found is None:
+        return None
+    active = not exists(store, keys.revocation(federation, found.silo))
+    document = store.get(keys.silo(federation, found.silo))  # enrolments stay
+    return Enrolled(SiloRecord.from_json(document, active=active), found)
+
+
 def revoke(store: Store, federation: str, silo: str) -> None:
     """Bars a silo from the next call on.
 
     Raises:
-        SiloUnknown: No silo of that name is enrolled.
+        SiloUnknown: No silo of that name is invited.
     """
     if not NAME_PATTERN.fullmatch(silo) or not exists(store, keys.silo(federation, silo)):
         raise SiloUnknown(f"No silo {silo[:64]!r} is enrolled in federation {federation}. Check its name.")
@@ -45,27 +147,26 @@ def revoke(store: Store, federation: str, silo: str) -> None:
 
 
 def all_silos(store: Store, federation: str) -> list[SiloRecord]:
-    """Every enrolment, revoked ones too, sorted by name; reads a small document for each."""
+    """Every silo, revoked ones too, sorted by name; reads a small document for each."""
     revoked = _names(store, keys.revocations(federation))
     names = sorted(_names(store, keys.silos(federation)))
     return [SiloRecord.from_json(store.get(keys.silo(federation, name)), active=name not in revoked) for name in names]
 
 
-def active_names(store: Store, federation: str) -> tuple[str, ...]:
-    """Who is enrolled and not revoked, sorted; two listings, however many silos there are."""
-    enrolled = _names(store, keys.silos(federation))
-    return tuple(sorted(enrolled - _names(store, keys.revocations(federation))))
-
-
-def silo_of(store: Store, federation: str, credential_sha256: str) -> SiloRecord | None:
-    """Whose credential this is, revoked or not; None when it is, or is no longer, nobody's."""
+def spiffe_id_of(store: Store, federation: str, silo: SiloRecord) -> str:
+    """Who the silo's certificates say it is; "" while it has not used its invitation."""
     try:
-        silo = store.get(keys.credential(federation, credential_sha256)).decode()
-        document = store.get(keys.silo(federation, silo))
+        used_with = fields_of(store.get(keys.redemption(federation, silo.invitation_sha256)))
     except KeyError:
-        return None
-    record = SiloRecord.from_json(document, active=not exists(store, keys.revocation(federation, silo)))
-    return record if record.credential_sha256 == credential_sha256 else None
+        return ""
+    found = credential(store, federation, used_with["credential"])
+    return found.spiffe_id if found is not None else ""
+
+
+def active_names(store: Store, federation: str) -> tuple[str, ...]:
+    """Who is invited and not revoked, sorted; two listings, however many silos there are."""
+    invited = _names(store, keys.silos(federation))
+    return tuple(sorted(invited - _names(store, keys.revocations(federation))))
 
 
 def _names(store: Store, prefix: str) -> set[str]:

@@ -53,14 +53,34 @@ def revocation(federation: str, name: str) -> str:
     return f"{revocations(federation)}/{name}"
 
 
+def invitations(federation: str) -> str:
+    """Prefix of all invitations that were ever given."""
+    return f"federations/{federation}/invitations"
+
+
+def invitation(federation: str, invitation_sha256: str) -> str:
+    """Which silo an invitation is for; the silo's own document tells whether it still stands."""
+    return f"{invitations(federation)}/{invitation_sha256}"
+
+
+def redemptions(federation: str) -> str:
+    """Prefix of the markers of all invitations that were used."""
+    return f"federations/{federation}/redeemed"
+
+
+def redemption(federation: str, invitation_sha256: str) -> str:
+    """With which keys an invitation was used, created once: nobody uses it with others."""
+    return f"{redemptions(federation)}/{invitation_sha256}.json"
+
+
 def credentials(federation: str) -> str:
-    """Prefix of all credentials that were ever issued."""
+    """Prefix of all credentials that were ever enrolled."""
     return f"federations/{federation}/credentials"
 
 
-def credential(federation: str, credential_sha256: str) -> str:
-    """Which silo a credential was issued to; the enrolment tells whether it still is that silo's."""
-    return f"{credentials(federation)}/{credential_sha256}"
+def credential(federation: str, credential: str) -> str:
+    """Whose a credential is and what signs with it, created once; the silo's document tells whether it still stands."""
+    return f"{credentials(federation)}/{credential}.json"
 
 
 def all_uploads(federation: str) -> str:

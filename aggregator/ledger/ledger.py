@@ -18,6 +18,7 @@ from aggregator.ledger.documents import (
     manifest_from_json,
     manifest_to_json,
 )
+from aggregator.ledger.enrolment import Enrolled
 from aggregator.ledger.records import FederationRecord, SiloRecord
 from aggregator.ledger.remembered import last_true, remember
 from aggregator.ledger.segments import read_range
@@ -98,13 +99,10 @@ class Ledger:
         self.federation(name)
         federations.set_state(self._store, name, state, reason=reason, now=now)
 
-    def invite(
-        self, federation: str, silo: str, *, credential_sha256: str, now: datetime, replace: bool = False
-    ) -> SiloRecord:
-        """Enrols a silo, or gives one that is enrolled a new credential; see `enrolment.invite`."""
+    def invite(self, federation: str, silo: SiloRecord, *, replace: bool = False) -> SiloRecord:
+        """Invites a silo, or one that is enrolled anew; see `enrolment.invite`."""
         self.federation(federation)
-        record = SiloRecord(silo=silo, credential_sha256=credential_sha256, active=True, invited_at=now)
-        return enrolment.invite(self._store, federation, record, replace=replace)
+        return enrolment.invite(self._store, federation, silo, replace=replace)
 
     def revoke(self, federation: str, silo: str) -> None:
         """Bars a silo from the next call on; see `enrolment.revoke`."""
@@ -119,9 +117,9 @@ class Ledger:
         """Who is enrolled and not revoked, sorted; two listings, and no document is read."""
         return enrolment.active_names(self._store, federation)
 
-    def silo_of(self, federation: str, credential_sha256: str) -> SiloRecord | None:
-        """Whose credential this is, revoked or not; None when it is nobody's, or the federation is not there."""
-        return enrolment.silo_of(self._store, federation, credential_sha256)
+    def enrolled(self, federation: str, credential: str) -> Enrolled | None:
+        """The silo whose credential this is, active or not; None when it is nobody's, or there is no federation."""
+        return enrolment.enrolled(self._store, federation, credential)
 
     def manifest(self, federation: str, number: int) -> ProjectorManifest:
         """What is known of a global projector.

@@ -73,25 +73,28 @@ class FederationRecord:
 
 @dataclass(frozen=True, slots=True)
 class SiloRecord:
-    """A silo's enrolment in one federation.
+    """A silo as its operator invited it to one federation.
 
     Attributes:
         silo: Its name.
-        credential_sha256: Hex SHA-256 of the one credential that is its identity.
+        invitation_sha256: Hex SHA-256 of the invitation's secret; credentials of earlier invitations open nothing.
+        invited_at: When.
+        expires_at: Until when the invitation may be used.
         active: False once revoked.
-        invited_at: When that credential was issued.
     """
 
     silo: str
-    credential_sha256: str
-    active: bool
+    invitation_sha256: str
     invited_at: datetime
+    expires_at: datetime
+    active: bool = True
 
     def to_json(self) -> bytes:
         """The document `silos/<silo>.json`."""
         return canonical(
             {
-                "credential_sha256": self.credential_sha256,
+                "expires_at": from_instant(self.expires_at),
+                "invitation_sha256": self.invitation_sha256,
                 "invited_at": from_instant(self.invited_at),
                 "silo": self.silo,
             }
@@ -99,6 +102,45 @@ class SiloRecord:
 
     @classmethod
     def from_json(cls, document: bytes, *, active: bool) -> "SiloRecord":
-        """The enrolment that `to_json` wrote; whether it is active stands under another key."""
+        """The record that `to_json` wrote; whether it is active stands under another key."""
         fields: Fields = fields_of(document)
-        return cls(**{**fields, "invited_at": to_instant(fields["invited_at"])}, active=active)
+        instants = {name: to_instant(fields[name]) for name in ("invited_at", "expires_at")}
+        return cls(**fields | instants, active=active)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRecord:
+    """One credential of a silo: a certificate's key (or, of a foreign authority, its URI) and the signing key with it.
+
+    Attributes:
+        credential: Names it: hex SHA-256 of the certificate's public key, or of its URI.
+        silo: Whose it is.
+        invitation_sha256: The invitation that it came by, itself or through renewals.
+        spiffe_id: The URI that its certificates name.
+        signing_key: Ed25519 public key, 32 bytes, that signs the silo's contributions.
+        certificate: That of the enrolment, DER: who vouched for the silo then.
+        signing_key_proof: The certificate's key's signature over the statement about `signing_key`.
+        enrolled_at: When.
+    """
+
+    credential: str
+    silo: str
+    invitation_sha256: str
+    spiffe_id: str
+    signing_key: bytes
+    certificate: bytes
+    signing_key_proof: bytes
+    enrolled_at: datetime
+
+    def to_json(self) -> bytes:
+        """The document `credentials/<credential>.json`."""
+        fields: Fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        raw = {name: value.hex() for name, value in fields.items() if isinstance(value, bytes)}
+        return canonical(fields | raw | {"enrolled_at": from_instant(self.enrolled_at)})
+
+    @classmethod
+    def from_json(cls, document: bytes) -> "CredentialRecord":
+        """The record that `to_json` wrote."""
+        fields: Fields = fields_of(document)
+        raw = {name: bytes.fromhex(fields[name]) for name in ("signing_key", "certificate", "signing_key_proof")}
+        return cls(**fields | raw | {"enrolled_at": to_instant(fields["enrolled_at"])})

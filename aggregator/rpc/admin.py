@@ -1,24 +1,27 @@
 """AdminService: what operators call. Translates and authorizes; federations.py and enrolment.py do the work."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import grpc
 
 from aggregator.ledger import Ledger
+from aggregator.ledger.records import SiloRecord
 from aggregator.rpc.creation import Creation
-from aggregator.rpc.identity import require_operator
+from aggregator.rpc.identity import Callers
 from aggregator.rpc.lineage import projectors_page
 from aggregator.rpc.overview import status_message, summary_message
 from aggregator.rpc.present import present_of
 from aggregator.rpc.pulls import chunks_of, require_offset
 from aggregator.rpc.slots import Slots
-from isthmus.credentials import new_token, token_digest, token_pem
 from isthmus.errors import RequestInvalid
+from isthmus.invitation import SECRET_BYTES, secret_digest
 from isthmus.logs import Event, log_event
 from isthmus.v1 import admin_pb2, admin_pb2_grpc, projector_pb2
 from isthmus.wire import (
+    instant_to_proto,
     manifest_to_proto,
     spec_to_proto,
     state_from_proto,
@@ -28,16 +31,22 @@ _LOG = logging.getLogger(__name__)
 
 MAX_REASON_CHARACTERS = 256
 
+INVITATION_SECONDS = 86_400
+"""How long an invitation may be used, unless the operator says otherwise."""
+
+_MIN_VALID_SECONDS, _MAX_VALID_SECONDS = 60, 30 * 86_400
+
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """The servicer.
 
     Args:
         ledger: Where everything is stored.
-        operators: Hex SHA-256 of the operators' credentials.
+        callers: Tells who calls.
         creation: Takes federations in.
         slots: How many exports and creations may run at once.
         authority_pem: What invitations carry so that silos trust this aggregator; may be empty.
+        enrolment_port: Where silos without a certificate enrol; 0: nowhere.
         clock: The instant now, UTC.
         on_change: Called when a federation's state or silos changed.
         trouble: Why this replica's last step of a federation failed; empty when it did not.
@@ -47,19 +56,21 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self,
         ledger: Ledger,
         *,
-        operators: Collection[str],
+        callers: Callers,
         creation: Creation,
         slots: Slots,
         authority_pem: str,
+        enrolment_port: Callable[[], int],
         clock: Callable[[], datetime],
         on_change: Callable[[], None],
         trouble: Callable[[str], str],
     ) -> None:
         self._ledger = ledger
-        self._operators = operators
+        self._callers = callers
         self._creation = creation
         self._slots = slots
         self._authority_pem = authority_pem
+        self._enrolment_port = enrolment_port
         self._clock = clock
         self._on_change = on_change
         self._trouble = trouble
@@ -68,7 +79,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request_iterator: Iterator[admin_pb2.CreateFederationRequest], context: grpc.ServicerContext
     ) -> admin_pb2.CreateFederationResponse:
         """See admin.proto."""
-        require_operator(self._operators, context)
+        self._callers.operator(context)
         first = next(request_iterator)  # the door let no call in without it
         if first.WhichOneof("part") != "definition":
             raise RequestInvalid("The first part of a creation must be the definition.", check="order")
@@ -85,7 +96,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.SetFederationStateRequest, context: grpc.ServicerContext
     ) -> admin_pb2.SetFederationStateResponse:
         """See admin.proto."""
-        require_operator(self._operators, context)
+        self._callers.operator(context)
         state = state_from_proto(request.state)
         if len(request.reason) > MAX_REASON_CHARACTERS:
             raise RequestInvalid(
@@ -103,7 +114,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ListFederationsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListFederationsResponse:
         """See admin.proto."""
-        require_operator(self._operators, context)
+        self._callers.operator(context)
         presents = (present_of(self._ledger, name, now=self._clock()) for name in self._ledger.federations())
         return admin_pb2.ListFederationsResponse(federations=[summary_message(present) for present in presents])
 
@@ -111,7 +122,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.GetStatusRequest, context: grpc.ServicerContext
     ) -> admin_pb2.GetStatusResponse:
         """See admin.proto."""
-        require_operator(self._operators, context)
+        self._callers.operator(context)
         present = present_of(self._ledger, request.federation, now=self._clock())
         return status_message(self._ledger, present, trouble=self._trouble(request.federation))
 
@@ -119,24 +130,30 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.InviteSiloRequest, context: grpc.ServicerContext
     ) -> admin_pb2.InviteSiloResponse:
         """See admin.proto."""
-        require_operator(self._operators, context)
-        token = new_token()
-        self._ledger.invite(
-            request.federation,
-            request.silo,
-            credential_sha256=token_digest(token),
-            now=self._clock(),
-            replace=request.replace,
+        self._callers.operator(context)
+        now = self._clock()
+        secret = secrets.token_bytes(SECRET_BYTES)
+        record = SiloRecord(
+            silo=request.silo,
+            invitation_sha256=secret_digest(secret),
+            invited_at=now,
+            expires_at=now + timedelta(seconds=_valid_seconds(request)),
         )
+        self._ledger.invite(request.federation, record, replace=request.replace)
         log_event(_LOG, Event.SILO_INVITED, federation=request.federation, silo=request.silo, replace=request.replace)
         self._on_change()
-        return admin_pb2.InviteSiloResponse(credential_pem=token_pem(token) + self._authority_pem)
+        return admin_pb2.InviteSiloResponse(
+            secret=secret,
+            expires_at=instant_to_proto(record.expires_at),
+            enrolment_port=self._enrolment_port(),
+            authorities_pem=self._authority_pem,
+        )
 
     def RevokeSilo(
         self, request: admin_pb2.RevokeSiloRequest, context: grpc.ServicerContext
     ) -> admin_pb2.RevokeSiloResponse:
         """See admin.proto."""
-        require_operator(self._operators, context)
+        self._callers.operator(context)
         self._ledger.revoke(request.federation, request.silo)
         log_event(_LOG, Event.SILO_REVOKED, federation=request.federation, silo=request.silo)
         self._on_change()
@@ -146,14 +163,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ListProjectorsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListProjectorsResponse:
         """See admin.proto."""
-        require_operator(self._operators, context)
+        self._callers.operator(context)
         return projectors_page(self._ledger, request.federation, first_number=request.first_number)
 
     def ExportProjector(
         self, request: admin_pb2.ExportProjectorRequest, context: grpc.ServicerContext
     ) -> Iterator[admin_pb2.ExportProjectorResponse]:
         """See admin.proto."""
-        require_operator(self._operators, context)
+        self._callers.operator(context)
         manifest = self._ledger.manifest(request.federation, request.number)
         require_offset(manifest, request.offset_bytes)
         with self._slots.pull(context) as alive:
@@ -163,3 +180,15 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             ):
                 alive()
                 yield admin_pb2.ExportProjectorResponse(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))
+
+
+def _valid_seconds(request: admin_pb2.InviteSiloRequest) -> int:
+    seconds = request.valid_seconds or INVITATION_SECONDS
+    if not _MIN_VALID_SECONDS <= seconds <= _MAX_VALID_SECONDS:
+        raise RequestInvalid(
+            f"An invitation is valid from {_MIN_VALID_SECONDS} to {_MAX_VALID_SECONDS} s, not {seconds}.",
+            check="valid_seconds",
+            measured=seconds,
+            limit=_MAX_VALID_SECONDS,
+        )
+    return seconds

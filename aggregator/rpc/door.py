@@ -1,7 +1,7 @@
-"""What every call passes before it may keep a thread: a credential that could be one of ours, and its first message.
+"""What every call passes before it may keep a thread: a certificate that could be one of ours, and its first message.
 
 grpcio gives a call a thread before any of its bytes came: without the door, calls that never send a message would take
-all threads. Health and reflection ask for no credential, so they have small pools of their own.
+all threads. Enrolment, health and reflection ask for no certificate, so they have small pools of their own.
 """
 
 import itertools
@@ -12,7 +12,6 @@ from typing import Any
 
 import grpc
 
-from aggregator.rpc.identity import caller_digest
 from aggregator.rpc.openings import Openings
 from isthmus.status import DOMAIN
 
@@ -20,6 +19,7 @@ Message = Any  # messages of every RPC pass here
 Judge = Callable[[grpc.ServicerContext], object]
 
 _HEALTH = "/grpc.health.v1.Health/"
+_ENROL = f"/{DOMAIN}.EnrolmentService/Enrol"
 
 _STRANGERS_AT_ONCE = 8
 
@@ -29,12 +29,16 @@ class Door(grpc.ServerInterceptor):
 
     Args:
         limit: How many calls of silos and operators may be opening at once; see `Openings`.
+        judge: Raises unless a call shows a certificate that could be one of ours.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, judge: Judge) -> None:
+        self._judge = judge
         self._callers = Openings(limit, monotonic=time.monotonic)
         self._strangers = Openings(_STRANGERS_AT_ONCE, monotonic=time.monotonic)
+        self._newcomers = Openings(_STRANGERS_AT_ONCE, monotonic=time.monotonic)
         self._health_pool = ThreadPoolExecutor(2 * _STRANGERS_AT_ONCE, thread_name_prefix="health")
+        self._newcomers_pool = ThreadPoolExecutor(2 * _STRANGERS_AT_ONCE, thread_name_prefix="enrolment")
         self._tools_pool = ThreadPoolExecutor(2 * _STRANGERS_AT_ONCE, thread_name_prefix="reflection")
 
     def intercept_service(
@@ -47,8 +51,10 @@ class Door(grpc.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
+        if method == _ENROL:
+            return _rebuilt(handler, _entering(handler, self._newcomers, judge=_anybody), pool=self._newcomers_pool)
         if method.startswith(f"/{DOMAIN}."):
-            return _rebuilt(handler, _entering(handler, self._callers, judge=caller_digest))
+            return _rebuilt(handler, _entering(handler, self._callers, judge=self._judge))
         if method.startswith(_HEALTH):
             return _rebuilt(handler, _entering(handler, self._strangers, judge=_anybody), pool=self._health_pool)
         return _rebuilt(handler, _brief(handler, self._strangers), pool=self._tools_pool)
@@ -57,10 +63,12 @@ class Door(grpc.ServerInterceptor):
         """Cuts off calls that sent no first message for too long."""
         self._callers.cut_idle()
         self._strangers.cut_idle()
+        self._newcomers.cut_idle()
 
     def close(self) -> None:
         """Ends the small pools; call it once the server has stopped."""
         self._health_pool.shutdown(wait=True)
+        self._newcomers_pool.shutdown(wait=True)
         self._tools_pool.shutdown(wait=True)
 
 

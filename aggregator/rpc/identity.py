@@ -1,63 +1,126 @@
-"""Who calls: from the credential alone, never from a field. Knows gRPC's metadata and the ledger's enrolments."""
+"""Who calls: from the client certificate alone, never from a field. Knows gRPC's contexts and the ledger."""
 
-import hmac
-from collections.abc import Iterable
+import base64
+import hashlib
+from collections.abc import Collection
 
 import grpc
 
 from aggregator.ledger import Ledger
-from aggregator.ledger.records import SiloRecord
-from isthmus.credentials import METADATA_KEY, token_digest, token_of
-from isthmus.errors import CredentialMissing, FederationUnknown, IdentityInvalid, OperatorOnly, SiloNotEnrolled
+from aggregator.ledger.enrolment import Enrolled
+from aggregator.vouching import Authorities
+from isthmus.certificates import Certificate
+from isthmus.credentials import METADATA_KEY
+from isthmus.errors import (
+    ConfigInvalid,
+    CredentialMissing,
+    FederationUnknown,
+    IdentityInvalid,
+    OperatorOnly,
+    SiloNotEnrolled,
+)
 from isthmus.spec import NAME_PATTERN
+from isthmus.spiffe import SpiffeId
+
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
 
-def caller_digest(context: grpc.ServicerContext) -> str:
-    """Hex SHA-256 of the token that the call carries.
+class Callers:
+    """Tells who calls.
 
-    Raises:
-        CredentialMissing: It carries none.
-        IdentityInvalid: What it carries is none of ours, or it carries two.
+    Args:
+        authorities: Who may vouch for callers.
+        trust_domain: Of this aggregator's own operators.
+        operators: SPIFFE URIs of further operators.
+        plaintext: The port speaks plaintext, which it does on loopback alone: there the caller shows its certificate
+            in the call's metadata, and whoever has the file is believed. Over TLS that metadata is never read.
     """
+
+    def __init__(
+        self, authorities: Authorities, *, trust_domain: str, operators: Collection[str], plaintext: bool
+    ) -> None:
+        self._authorities = authorities
+        self._trust_domain = trust_domain
+        self._operators = frozenset(operators)
+        self._plaintext = plaintext
+
+    def certificate(self, context: grpc.ServicerContext) -> Certificate:
+        """The certificate that the caller proved to be its own.
+
+        Raises:
+            CredentialMissing: It showed none.
+            IdentityInvalid: It does not name exactly one SPIFFE URI, has expired, or nobody may vouch for it.
+        """
+        shown = _shown_in_metadata(context) if self._plaintext else _shown_in_handshake(context)
+        try:
+            return self._authorities.identify(shown, shook_hands=not self._plaintext)
+        except ConfigInvalid as error:
+            raise IdentityInvalid("What the call shows is no certificate.", check="certificate") from error
+
+    def silo(self, ledger: Ledger, federation: str, context: grpc.ServicerContext) -> Enrolled:
+        """The silo that calls, enrolled and active in this federation.
+
+        Raises:
+            CredentialMissing, IdentityInvalid: See `certificate`.
+            FederationUnknown: There is no such federation, or the certificate is of none of its silos; the two answers
+                are the same, so that nobody learns which federations exist.
+            SiloNotEnrolled: The silo was revoked, or invited anew.
+        """
+        certificate = self.certificate(context)
+        found = _enrolled(ledger, federation, certificate) if NAME_PATTERN.fullmatch(federation) else None
+        if found is None:
+            raise FederationUnknown(
+                f"There is no federation {federation[:64]!r} for this certificate. Check the federation's name; if it "
+                "is right, ask the operator to invite this silo, and enrol."
+            )
+        if not found.active:
+            raise SiloNotEnrolled(
+                f"Silo {found.silo} was revoked in federation {federation}, or invited anew. Ask the operator."
+            )
+        return found
+
+    def operator(self, context: grpc.ServicerContext) -> SpiffeId:
+        """The operator that calls.
+
+        Raises:
+            CredentialMissing, IdentityInvalid: See `certificate`.
+            OperatorOnly: The certificate names no operator.
+        """
+        who = self.certificate(context).spiffe_id
+        if not (who.is_operator and who.trust_domain == self._trust_domain) and str(who) not in self._operators:
+            raise OperatorOnly(f"Only an operator may do this, and {who} is none.")
+        return who
+
+
+def credential_names(certificate: Certificate) -> tuple[str, str]:
+    """Under which names a credential may be enrolled: that of its key, or (of a foreign authority) of its URI."""
+    return certificate.key_sha256, hashlib.sha256(str(certificate.spiffe_id).encode()).hexdigest()
+
+
+def _enrolled(ledger: Ledger, federation: str, certificate: Certificate) -> Enrolled | None:
+    for name in credential_names(certificate):
+        found = ledger.enrolled(federation, name)
+        if found is not None and found.credential.spiffe_id == str(certificate.spiffe_id):
+            return found
+    return None
+
+
+def _shown_in_metadata(context: grpc.ServicerContext) -> bytes:
     values = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
-    if not values:
+    if len(values) != 1:
         raise CredentialMissing(
-            "The call carries no credential. Give the credentials file that the operator's invitation wrote."
+            f"The call carries {len(values)} certificates instead of one. Call with the credentials file that "
+            "`isthmus silo enrol` wrote."
         )
-    token = token_of(str(values[0])) if len(values) == 1 else None
-    if token is None:
-        raise IdentityInvalid("The call's credential is not one that this aggregator issued. Ask the operator.")
-    return token_digest(token)
+    return values[0] if isinstance(values[0], bytes) else values[0].encode()
 
 
-def silo_of_call(ledger: Ledger, federation: str, context: grpc.ServicerContext) -> SiloRecord:
-    """The silo that calls, enrolled and active in this federation.
-
-    Raises:
-        CredentialMissing, IdentityInvalid: See `caller_digest`.
-        FederationUnknown: There is no such federation, or the credential is of none of its silos; the two answers
-            are the same, so that nobody learns which federations exist.
-        SiloNotEnrolled: The silo was revoked.
-    """
-    digest = caller_digest(context)
-    record = ledger.silo_of(federation, digest) if NAME_PATTERN.fullmatch(federation) else None
-    if record is None:
-        raise FederationUnknown(
-            f"There is no federation {federation[:64]!r} for this credential. Check the federation's name; if it is "
-            "right, the operator must invite this silo, or has replaced its credential."
+def _shown_in_handshake(context: grpc.ServicerContext) -> bytes:
+    shown = (context.auth_context() or {}).get("x509_pem_cert")
+    if not shown:
+        raise CredentialMissing(
+            "The call came without a client certificate. Call the aggregator's ordinary port with the credentials file "
+            "that `isthmus silo enrol` wrote."
         )
-    if not record.active:
-        raise SiloNotEnrolled(f"Silo {record.silo} was revoked in federation {federation}. Ask the operator.")
-    return record
-
-
-def require_operator(digests: Iterable[str], context: grpc.ServicerContext) -> None:
-    """Checks that an operator calls.
-
-    Raises:
-        CredentialMissing, IdentityInvalid: See `caller_digest`.
-        OperatorOnly: The credential is no operator's.
-    """
-    digest = caller_digest(context)
-    if not any(hmac.compare_digest(digest, known) for known in digests):
-        raise OperatorOnly("Only the operator may do this, and the call's credential is not the operator's.")
+    pem = bytes(shown[0])
+    return base64.b64decode(pem.partition(_BEGIN)[2].partition(_END)[0])

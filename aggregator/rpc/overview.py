@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.records import SiloRecord
 from aggregator.rpc.present import Present
 from isthmus.federation import FederationState
@@ -91,4 +91,5 @@ def _silo_message(
         last_refusal=last_refusal if receipt is None else "",
         num_contributions=num_contributions,
         waited_for_since=instant_to_proto(since) if waited_for else None,
+        spiffe_id=enrolment.spiffe_id_of(ledger.store, present.record.federation.name, silo),
     )

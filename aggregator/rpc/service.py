@@ -8,7 +8,7 @@ import grpc
 
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Upload
-from aggregator.rpc.identity import silo_of_call
+from aggregator.rpc.identity import Callers
 from aggregator.rpc.incoming import chunks_until_finish
 from aggregator.rpc.present import Present, present_of
 from aggregator.rpc.pulls import chunks_of, manifest_of, require_offset
@@ -43,6 +43,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
 
     Args:
         ledger: Where everything is stored.
+        callers: Tells who calls.
         pushes: Receives deltas.
         watch: Holds long polls back.
         slots: How many polls and pulls may run at once.
@@ -50,9 +51,17 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
     """
 
     def __init__(
-        self, ledger: Ledger, *, pushes: Pushes, watch: RoundWatch, slots: Slots, clock: Callable[[], datetime]
+        self,
+        ledger: Ledger,
+        *,
+        callers: Callers,
+        pushes: Pushes,
+        watch: RoundWatch,
+        slots: Slots,
+        clock: Callable[[], datetime],
     ) -> None:
         self._ledger = ledger
+        self._callers = callers
         self._pushes = pushes
         self._watch = watch
         self._slots = slots
@@ -62,7 +71,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self, request: aggregator_pb2.GetRoundRequest, context: grpc.ServicerContext
     ) -> aggregator_pb2.GetRoundResponse:
         """See aggregator.proto."""
-        silo_of_call(self._ledger, request.federation, context)
+        self._callers.silo(self._ledger, request.federation, context)
         seconds = min(request.wait.ToNanoseconds() / 1e9, MAX_WAIT_SECONDS)
         if request.after_round and seconds > 0:
             with self._slots.poll() as may_wait:
@@ -73,7 +82,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
                         seconds=seconds,
                         alive=context.is_active,
                     )
-        silo = silo_of_call(self._ledger, request.federation, context).silo
+        silo = self._callers.silo(self._ledger, request.federation, context).silo
         now = self._clock()
         present = present_of(self._ledger, request.federation, now=now)
         return _round_message(present, self._receipt(present, silo), now=now)
@@ -82,7 +91,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self, request: aggregator_pb2.PullProjectorRequest, context: grpc.ServicerContext
     ) -> Iterator[aggregator_pb2.PullProjectorResponse]:
         """See aggregator.proto."""
-        silo = silo_of_call(self._ledger, request.federation, context).silo
+        silo = self._callers.silo(self._ledger, request.federation, context).silo
         match request.WhichOneof("projector"):
             case "number":
                 manifest = self._ledger.manifest(request.federation, request.number)
@@ -107,7 +116,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         """See aggregator.proto."""
         first = next(request_iterator)  # the door let no call in without it
         federation = first.header.federation
-        silo = silo_of_call(self._ledger, federation, context).silo
+        silo = self._callers.silo(self._ledger, federation, context).silo
         if first.WhichOneof("part") != "header":
             raise HeaderInvalid("The first part of a push must be the header.", check="order")
         push = PushCall(
@@ -115,7 +124,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
             header=first.header,
             chunks=chunks_until_finish(request_iterator),
             call=context,
-            require_enrolled=lambda: silo_of_call(self._ledger, federation, context),
+            require_enrolled=lambda: self._callers.silo(self._ledger, federation, context),
         )
         return aggregator_pb2.PushDeltaResponse(receipt=receipt_to_proto(self._pushes.receive(push)))
 
@@ -123,7 +132,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self, request: aggregator_pb2.GetPushStatusRequest, context: grpc.ServicerContext
     ) -> aggregator_pb2.GetPushStatusResponse:
         """See aggregator.proto."""
-        silo = silo_of_call(self._ledger, request.federation, context).silo
+        silo = self._callers.silo(self._ledger, request.federation, context).silo
         if len(request.payload_digest) != DIGEST_BYTES:
             raise RequestInvalid(
                 f"payload_digest has {len(request.payload_digest)} bytes; a SHA-256 has {DIGEST_BYTES}.",
@@ -169,4 +178,5 @@ def _round_message(present: Present, receipt: Receipt | None, *, now: datetime) 
         waiting_for=present.waiting_for,
         num_rounds=federation.rounds,
         max_num_examples=federation.admission.max_num_examples,
+        quorum=federation.participation.silos.min,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from aggregator.ledger import keys
 from aggregator.ledger.canonical import fields_of
 from aggregator.ledger.documents import manifest_to_json
-from aggregator.ledger.records import SiloRecord
+from aggregator.ledger.records import CredentialRecord, SiloRecord
 from aggregator.stores import exists
 from aggregator.verifying.case import Case
 from isthmus.errors import InvariantBroken
@@ -52,12 +52,12 @@ def _silo(case: Case, key: str, found: re.Match[str]) -> None:
     if record is None:
         return
     case.findings.agree(key, expected=found[1], found=record.silo, meaning=meaning)
-    issued = keys.credential(case.name, record.credential_sha256)
+    invited = keys.invitation(case.name, record.invitation_sha256)
     case.findings.agree(
-        issued,
+        invited,
         expected=found[1],
-        found=(case.evidence.content(issued) or b"").decode(errors="replace"),
-        meaning=f"The credential of silo {found[1]} opens nothing, or opens for another.",
+        found=(case.evidence.content(invited) or b"").decode(errors="replace"),
+        meaning=f"The invitation of silo {found[1]} opens nothing, or opens for another.",
     )
 
 
@@ -102,11 +102,23 @@ def _blob(case: Case, key: str, found: re.Match[str]) -> None:
         case.evidence.blob_holds(digest, size_bytes=None, meaning="No manifest names these bytes; they changed.")
 
 
-def _credential(case: Case, key: str, found: re.Match[str]) -> None:
-    """Whose it is: what it says without an enrolment that names it too means nothing, but must be a name."""
+def _invitation(case: Case, key: str, found: re.Match[str]) -> None:
+    """Whose it is: what it says without a silo's document that names it too means nothing, but must be a name."""
     content = (case.evidence.content(key) or b"").decode(errors="replace")
     if not NAME_PATTERN.fullmatch(content):
         case.findings.broke(key, expected="a silo's name", found=repr(content), meaning="It opens nothing.")
+
+
+def _redeemed(case: Case, key: str, found: re.Match[str]) -> None:
+    """With which keys an invitation was used; the credential that it names follows it, or the site asks again."""
+    case.evidence.document(key, fields_of, meaning="With which keys this invitation was used cannot be trusted.")
+
+
+def _credential(case: Case, key: str, found: re.Match[str]) -> None:
+    meaning = "Whose this credential is cannot be trusted, nor what it signed."
+    record = case.evidence.document(key, CredentialRecord.from_json, meaning=meaning)
+    if record is not None:
+        case.findings.agree(key, expected=found[1], found=record.credential, meaning=meaning)
 
 
 def _manifest(case: Case, key: str, found: re.Match[str]) -> None:
@@ -150,7 +162,9 @@ KINDS: dict[str, Check] = {
     r"(state|finished)\.json": _state,
     rf"silos/{_SILO}\.json": _silo,
     rf"revoked/{_SILO}": _revoked,
-    rf"credentials/{_SHA}": _credential,
+    rf"invitations/{_SHA}": _invitation,
+    rf"redeemed/{_SHA}\.json": _redeemed,
+    rf"credentials/{_SHA}\.json": _credential,
     rf"uploads/(\d+)/{_SILO}/[0-9a-f]{{64}}/\d+/\d{{16}}-{_SHA}": _segment,
     rf"uploads/(\d+)/{_SILO}/[0-9a-f]{{64}}/dropped-\d+": _empty,
     rf"rounds/(\d+)/contributions/{_SILO}\.json": _contribution,

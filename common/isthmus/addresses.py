@@ -5,6 +5,7 @@ dns:///name:port              the same: every address that the name has is used
 dns://server:port/name:port   the name is asked of this name server
 host1:port,host2:port         several replicas, each by its own name
 tls://...                     before any of them: TLS with the system's certificate authorities
+plaintext://...               before any of them: no TLS at all; on this very machine alone
 """
 
 import ipaddress
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from isthmus.errors import ConfigInvalid
 
 TLS_PREFIX = "tls://"
+PLAINTEXT_PREFIX = "plaintext://"
 DNS_PREFIX = "dns://"
 _EXAMPLE = "write for example aggregator.example:8443, or tls://aggregator.example:8443 for TLS with public authorities"
 
@@ -43,13 +45,15 @@ class Address:
 
     Attributes:
         text: As it was written.
-        system_tls: TLS was asked for, with the authorities that the system trusts.
+        system_tls: TLS with the authorities that the system trusts, whatever the credentials say.
+        plaintext: No TLS; every endpoint is this very machine.
         endpoints: Where replicas of the aggregator answer, at least one.
     """
 
     text: str
     system_tls: bool
     endpoints: tuple[Endpoint, ...]
+    plaintext: bool = False
 
 
 def parse_address(text: str) -> Address:
@@ -59,9 +63,12 @@ def parse_address(text: str) -> Address:
         ConfigInvalid: It is none; says which part is wrong and what to write.
     """
     bare = text.strip()
-    listed = bare.removeprefix(TLS_PREFIX)
+    listed = bare.removeprefix(TLS_PREFIX).removeprefix(PLAINTEXT_PREFIX)
     endpoints = tuple(_endpoint(part.strip(), text=bare) for part in listed.split(","))
-    return Address(bare, bare.startswith(TLS_PREFIX), endpoints)
+    plaintext = bare.startswith(PLAINTEXT_PREFIX)
+    if plaintext and not all(is_loopback(endpoint.host) for endpoint in endpoints):
+        raise _wrong(text, "plaintext:// is for this very machine alone; elsewhere whatever travels could be read")
+    return Address(bare, bare.startswith(TLS_PREFIX), endpoints, plaintext)
 
 
 def is_loopback(host: str) -> bool:

@@ -13,7 +13,7 @@ import grpc
 from isthmus import errors
 from isthmus.addresses import Address, Endpoint, is_loopback, parse_address
 from isthmus.chunks import MESSAGE_CAP_BYTES
-from isthmus.credentials import Credentials
+from isthmus.credentials import Credentials, CredentialsFile
 from isthmus.replicas import Replicas
 from isthmus.retry import Patience, Waiter
 from isthmus.status import error_of
@@ -51,25 +51,31 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 
 class Connection:
-    """One channel to one aggregator, however many replicas it has, with the caller's credentials.
+    """One channel to one aggregator, however many replicas it has, with the caller's certificate.
 
-    TLS when the credentials hold the certificate of an authority to trust, or when the address starts with "tls://"
-    (then the system's authorities are trusted). Plaintext otherwise: the aggregator allows that on loopback, or where
-    its operator says so.
+    Mutual TLS: the aggregator's certificate is judged by the authorities in the credentials, or by the system's where
+    they hold none or the address begins with "tls://". "plaintext://" before an address of this very machine: no TLS.
+
+    Args:
+        address: See `isthmus.addresses`.
+        credentials: Whose; from a file, they are taken up anew whenever it is renewed.
 
     Raises:
         ConfigInvalid: The address is none, see `isthmus.addresses`; or the system has no authorities to trust.
     """
 
-    def __init__(self, address: str, credentials: Credentials) -> None:
+    def __init__(self, address: str, credentials: Credentials | CredentialsFile) -> None:
         self.address = parse_address(address)
-        self.metadata = credentials.metadata
-        self._security = (
-            "with TLS"
-            if credentials.ca_pem or self.address.system_tls
-            else "without TLS, as the credentials file holds no certificate"
-        )
-        self.channel = _open(self.address, credentials)
+        self._source = credentials
+        self._credentials = self._current()
+        self._security = "without TLS" if self.address.plaintext else "with TLS"
+        channels = _channels(self.address, self._credentials)
+        self.channel = Replicas(channels, first=random.randrange(len(channels)))  # silos spread over the replicas
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """What every call carries: nothing over TLS, where the handshake says who calls."""
+        return self._credentials.metadata if self.address.plaintext else ()
 
     def close(self) -> None:
         """Ends every call and closes the connection."""
@@ -81,6 +87,7 @@ class Connection:
         Raises:
             IsthmusError: What the aggregator answered; AggregatorUnreachable names the address.
         """
+        self._take_up()
         try:
             return function()
         except grpc.RpcError as error:
@@ -114,6 +121,16 @@ class Connection:
             if isinstance(parts, grpc.Call):
                 parts.cancel()
 
+    def _current(self) -> Credentials:
+        return self._source.current() if isinstance(self._source, CredentialsFile) else self._source
+
+    def _take_up(self) -> None:
+        """Connects anew when the credentials were renewed; what is under way goes on over the old connection."""
+        current = self._current()
+        if current is not self._credentials:
+            self._credentials = current
+            self.channel.swap(_channels(self.address, current))
+
     def _in_our_words(self, call: grpc.RpcError) -> errors.IsthmusError:
         error = error_of(call)
         if isinstance(error, errors.ComeBack):
@@ -127,12 +144,29 @@ class Connection:
         return error
 
 
-def _open(address: Address, credentials: Credentials) -> Replicas:
-    secure = bool(credentials.ca_pem) or address.system_tls
-    authorities = (credentials.ca_pem or system_authorities()).encode("ascii") if secure else b""
-    trust = grpc.ssl_channel_credentials(authorities) if secure else None
-    channels = [_channel(endpoint, trust) for endpoint in address.endpoints]
-    return Replicas(channels, first=random.randrange(len(channels)))  # silos spread over the replicas that are listed
+def anonymous_channel(address: Address, authorities_pem: str) -> grpc.Channel:
+    """A channel to the first endpoint for a caller that has no certificate yet.
+
+    Raises:
+        ConfigInvalid: The system has no authorities to trust, and none are named.
+    """
+    trust = None if address.plaintext else grpc.ssl_channel_credentials(_trusted(address, authorities_pem))
+    return _channel(address.endpoints[0], trust)
+
+
+def _channels(address: Address, credentials: Credentials) -> list[grpc.Channel]:
+    if address.plaintext:
+        return [_channel(endpoint, None) for endpoint in address.endpoints]
+    trust = grpc.ssl_channel_credentials(
+        _trusted(address, credentials.authorities_pem),
+        private_key=credentials.key.pem.encode(),
+        certificate_chain=credentials.chain_pem.encode(),
+    )
+    return [_channel(endpoint, trust) for endpoint in address.endpoints]
+
+
+def _trusted(address: Address, authorities_pem: str) -> bytes:
+    return (system_authorities() if address.system_tls else authorities_pem or system_authorities()).encode("ascii")
 
 
 def _channel(endpoint: Endpoint, trust: grpc.ChannelCredentials | None) -> grpc.Channel:

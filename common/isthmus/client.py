@@ -3,8 +3,10 @@
 Every failure is one of `isthmus.errors`; transient ones are repeated here until patience is over (`isthmus.retry`).
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,16 +16,20 @@ import torch
 from isthmus.answers import round_from_proto
 from isthmus.channel import Connection
 from isthmus.contribution import ContributionHeader, Receipt
-from isthmus.credentials import load_credentials
+from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, IntoMemory
+from isthmus.enrolling import is_renewal_due, renew
 from isthmus.errors import IsthmusError, PayloadMalformed
 from isthmus.federation import FederationState
+from isthmus.logs import Event, log_event
 from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
 from isthmus.tensors import Payload, Progress, contribution_of, decode
 from isthmus.uploads import Chunks, Outgoing, chunks_of_file, chunks_of_parts
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
 from isthmus.wire import header_to_proto, receipt_from_proto
+
+_LOG = logging.getLogger(__name__)
 
 LONG_POLL_SECONDS = 30.0
 """How long one GetRound waits for a later round; short enough for every proxy, and asked again at once."""
@@ -45,13 +51,13 @@ class SiloClient:
         address: Of the aggregator, "host:port"; several replicas: "host1:port,host2:port", or a name with all their
             addresses; "tls://host:port" trusts the system's certificate authorities. See `isthmus.addresses`.
         federation: The federation's name.
-        credentials: The silo's credentials file. TLS is used when it holds a CERTIFICATE to trust.
+        credentials: The silo's credentials file, as `isthmus silo enrol` wrote it. Its certificate is renewed in time.
         patience_seconds: How long a call goes on repeating itself without any progress before it raises.
         deadline_seconds: Of each single answer that is no stream; a long poll's own wait comes on top.
         progress: Told of bytes pulled and pushed.
 
     Raises:
-        ConfigInvalid: The credentials file is missing or holds no token, or the address is none.
+        ConfigInvalid: The credentials file is missing or damaged, or the address is none.
     """
 
     def __init__(
@@ -68,7 +74,8 @@ class SiloClient:
         self._patience = Patience(total_seconds=patience_seconds)
         self._deadline_seconds = deadline_seconds
         self._progress: Progress = progress or _silent
-        self._connection = Connection(address, load_credentials(credentials))
+        self._file = CredentialsFile(credentials)
+        self._connection = Connection(address, self._file)
         self._stub = aggregator_pb2_grpc.AggregatorServiceStub(self._connection.channel)
         self._base: tuple[bytes, bytearray] = (b"", bytearray())
 
@@ -92,6 +99,7 @@ class SiloClient:
         Raises:
             IsthmusError: FederationUnknown, IdentityInvalid, or AggregatorUnreachable when patience is over.
         """
+        self._renew_if_due()
         request = aggregator_pb2.GetRoundRequest(federation=self.federation, after_round=after_round)
         request.wait.FromNanoseconds(int(wait_seconds * 1e9))
         timeout = self._deadline_seconds + wait_seconds
@@ -194,6 +202,17 @@ class SiloClient:
             IsthmusError: As `round`.
         """
         return self._connection.persist(lambda: self._status_of(round_number, payload_digest), patience=self._patience)
+
+    def _renew_if_due(self) -> None:
+        """Renews the certificate when a third of its time is left; an aggregator that does not is asked again later."""
+        credentials = self._file.current()
+        if credentials.files is not None or not is_renewal_due(credentials.certificate, now=datetime.now(UTC)):
+            return
+        try:
+            renew(self._connection, self._file, federation=self.federation)
+        except IsthmusError as error:
+            ends = f"{credentials.certificate.not_after:%Y-%m-%d %H:%M} UTC"
+            log_event(_LOG, Event.CERTIFICATE_NOT_RENEWED, logging.WARNING, ends=ends, text=str(error))
 
     def _status_of(self, round_number: int, payload_digest: bytes) -> PushStatus:
         request = aggregator_pb2.GetPushStatusRequest(

@@ -1,94 +1,189 @@
-"""Credentials: what a silo or an operator proves itself with. A PEM file with a token, and certificates beside it.
+"""Credentials: what a silo or an operator proves itself with. One PEM file that only its owner can read.
 
-The aggregator never keeps a token, only its SHA-256: reading the store makes nobody a silo.
+PRIVATE KEY                 of TLS; made at the site, never leaves it
+CERTIFICATE                 its certificate, then its intermediates
+ISTHMUS AUTHORITY           certificates of who vouches for the aggregator; none: whom the system trusts
+ISTHMUS SIGNING KEY         the Ed25519 private key (32 bytes) that signs contributions; an operator has none
+ISTHMUS AGGREGATOR KEY      Ed25519 public keys (32 bytes) that sign receipts and manifests, the current one first
+ISTHMUS FILES               instead of the first two: where a PKI of the site keeps them, as JSON
 """
 
 import base64
 import binascii
-import hashlib
+import json
 import os
 import re
-import secrets
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from isthmus.certificates import Certificate, read_certificate, read_certificates
 from isthmus.errors import ConfigInvalid
+from isthmus.keys import TlsKey, read_tls_key
+from isthmus.signatures import KEY_BYTES
+from isthmus.spiffe import SpiffeId
 
-TOKEN_BYTES = 32
-METADATA_KEY = "authorization"
-"""The gRPC metadata key that carries the token."""
+METADATA_KEY = "isthmus-certificate-bin"
+"""The gRPC metadata key that carries the certificate where a connection is plaintext, on loopback alone."""
 
-_BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z ]+)-----(?P<body>[A-Za-z0-9+/=\s]*)-----END (?P=label)-----")
-_TOKEN_LABEL = "ISTHMUS TOKEN"
-_SCHEME = "Bearer "
+_BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>[A-Za-z0-9+/=\s]*)-----END (?P=label)-----")
+_AUTHORITY, _SIGNING, _AGGREGATOR = "ISTHMUS AUTHORITY", "ISTHMUS SIGNING KEY", "ISTHMUS AGGREGATOR KEY"
+_FILES = "ISTHMUS FILES"
+_LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one credentials file holds."""
+    """What one credentials file holds.
 
-    token: bytes = field(repr=False)
-    """32 random bytes."""
-    ca_pem: str = ""
-    """CERTIFICATE blocks of the authority that vouches for the aggregator; empty: none is named."""
+    Attributes:
+        key: The TLS key.
+        chain: The certificate, then its intermediates.
+        authorities: Who vouches for the aggregator.
+        signing_key: Ed25519 private key, 32 bytes; b"": none.
+        aggregator_keys: Ed25519 public keys of the aggregator.
+        files: Where certificate and key stand, when a PKI of the site keeps them in files of its own.
+    """
+
+    key: TlsKey = field(repr=False)
+    chain: tuple[Certificate, ...]
+    authorities: tuple[Certificate, ...] = ()
+    signing_key: bytes = field(default=b"", repr=False)
+    aggregator_keys: tuple[bytes, ...] = ()
+    files: tuple[Path, Path] | None = None
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the token, 64 hex digits: all that the aggregator stores."""
-        return token_digest(self.token)
+    def certificate(self) -> Certificate:
+        """The certificate that names its owner."""
+        return self.chain[0]
 
     @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The gRPC metadata that identifies the caller."""
-        return ((METADATA_KEY, _SCHEME + base64.urlsafe_b64encode(self.token).decode().rstrip("=")),)
+    def spiffe_id(self) -> SpiffeId:
+        """Who its owner is.
+
+        Raises:
+            IdentityInvalid: The certificate does not name exactly one SPIFFE URI of the right form.
+        """
+        return self.certificate.spiffe_id
+
+    @property
+    def chain_pem(self) -> str:
+        """The certificate and its intermediates."""
+        return "".join(one.pem for one in self.chain)
+
+    @property
+    def authorities_pem(self) -> str:
+        """Who vouches for the aggregator; "": whom the system trusts."""
+        return "".join(one.pem for one in self.authorities)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """The gRPC metadata that names the caller where the connection is plaintext."""
+        return ((METADATA_KEY, self.certificate.der),)
+
+    @property
+    def pem(self) -> str:
+        """The file's text."""
+        if self.files is None:
+            own = self.key.pem + self.chain_pem
+        else:
+            names = json.dumps({"certificate": str(self.files[0]), "key": str(self.files[1])})
+            own = _block(_FILES, names.encode())
+        authorities = "".join(_block(_AUTHORITY, one.der) for one in self.authorities)
+        signing = _block(_SIGNING, self.signing_key) if self.signing_key else ""
+        return own + authorities + signing + "".join(_block(_AGGREGATOR, key) for key in self.aggregator_keys)
 
 
-def new_token() -> bytes:
-    """A fresh token from the system's random source."""
-    return secrets.token_bytes(TOKEN_BYTES)
+class CredentialsFile:
+    """A credentials file that may be renewed while it is in use.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigInvalid: See `load_credentials`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._credentials = load_credentials(path)
+        self._modified_ns = self._modified()
+
+    def current(self) -> Credentials:
+        """What the file holds now; what it held before, while it is damaged or gone."""
+        modified_ns = self._modified()
+        if modified_ns != self._modified_ns:
+            with suppress(ConfigInvalid):
+                self._credentials = load_credentials(self.path)
+                self._modified_ns = modified_ns
+        return self._credentials
+
+    def _modified(self) -> tuple[int, ...]:
+        """When the file, and those it names, changed last; 0 for one that is not there."""
+        return tuple(map(_modified_ns, (self.path, *(self._credentials.files or ()))))
 
 
-def token_digest(token: bytes) -> str:
-    """SHA-256 of a token, 64 hex digits. The token is uniformly random, so a plain hash cannot be guessed back."""
-    return hashlib.sha256(token).hexdigest()
+def new_file_credentials(
+    certificate: Path, key: Path, *, authorities: tuple[Certificate, ...], signing_key: bytes
+) -> Credentials:
+    """Credentials whose certificate and key a PKI of the site keeps in files of its own.
 
-
-def token_pem(token: bytes) -> str:
-    """The token as the PEM block of a credentials file."""
-    body = base64.b64encode(token).decode()
-    return f"-----BEGIN {_TOKEN_LABEL}-----\n{body}\n-----END {_TOKEN_LABEL}-----\n"
+    Raises:
+        ConfigInvalid: They cannot be read, or do not belong together.
+    """
+    credentials = Credentials(
+        key=read_tls_key(_own_key(_read(key)), where=str(key)),
+        chain=tuple(read_certificates(_read(certificate), where=str(certificate))),
+        authorities=authorities,
+        signing_key=signing_key,
+        files=(certificate.absolute(), key.absolute()),
+    )
+    _require_pair(credentials, where=f"{certificate} and {key}")
+    return credentials
 
 
 def parse_credentials(pem: str, *, where: str) -> Credentials:
     """The credentials in this PEM text; `where` names its file in errors.
 
     Raises:
-        ConfigInvalid: There is not exactly one well-formed token in it.
+        ConfigInvalid: A part is missing, damaged, or does not fit the others.
     """
-    blocks = [(match["label"], match["body"]) for match in _BLOCK.finditer(pem)]
-    tokens = [body for label, body in blocks if label == _TOKEN_LABEL]
-    if len(tokens) != 1:
+    blocks = list(_blocks(pem, where=where))
+    authorities = tuple(read_certificate(body) for label, body in blocks if label == _AUTHORITY)
+    signing = [_ed25519(body, where=where) for label, body in blocks if label == _SIGNING]
+    aggregator = tuple(_ed25519(body, where=where) for label, body in blocks if label == _AGGREGATOR)
+    files = _files(blocks, where=where)
+    key_pem, chain_pem = (pem, pem) if files is None else (_read(files[1]), _read(files[0]))
+    if "PRIVATE KEY-----" not in key_pem or "BEGIN CERTIFICATE-----" not in chain_pem:
         raise ConfigInvalid(
-            f"{where} holds {len(tokens)} ISTHMUS TOKEN blocks instead of one. Use the file that "
-            "`isthmus silo invite` or `isthmus operator init` wrote, unchanged."
+            f"{where} holds no private key with its certificate. Use the file that `isthmus silo enrol` or "
+            "`isthmus ca operator` wrote, unchanged."
         )
-    token = _decode(tokens[0], where=where)
-    certificates = [match.group() for match in _BLOCK.finditer(pem) if match["label"] == "CERTIFICATE"]
-    return Credentials(token, "".join(block + "\n" for block in certificates))
+    credentials = Credentials(
+        key=read_tls_key(_own_key(key_pem), where=where),
+        chain=tuple(read_certificates(chain_pem, where=where)),
+        authorities=authorities,
+        signing_key=signing[0] if signing else b"",
+        aggregator_keys=aggregator,
+        files=files,
+    )
+    _require_pair(credentials, where=where)
+    return credentials
 
 
 def load_credentials(path: str | Path) -> Credentials:
     """The credentials in this file.
 
     Raises:
-        ConfigInvalid: The file is missing or unreadable, or holds no token.
+        ConfigInvalid: The file is missing or unreadable, or what it holds is no credentials.
     """
     try:
         pem = Path(path).read_text(encoding="ascii")
     except OSError as error:
         raise ConfigInvalid(
-            f"The credentials file {path} cannot be read: {error.strerror}. Ask the operator for one "
-            "(`isthmus silo invite`), or correct the path."
+            f"The credentials file {path} cannot be read: {error.strerror}. Enrol with the operator's invitation "
+            "(`isthmus silo enrol`), or correct the path."
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigInvalid(f"{path} is no credentials file: it is not PEM text.") from error
@@ -109,25 +204,76 @@ def save_credentials(path: str | Path, pem: str) -> None:
         raise ConfigInvalid(f"The credentials file {path} cannot be written: {error.strerror}.") from error
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def token_of(authorization: str) -> bytes | None:
-    """The token in the value of the metadata key `authorization`; None when it is not a well-formed one."""
-    if not authorization.startswith(_SCHEME):
-        return None
-    text = authorization.removeprefix(_SCHEME)
+def replace_credentials(path: str | Path, pem: str) -> None:
+    """Puts a renewed credentials file in the place of the old one: whoever reads it finds one of the two, whole.
+
+    Raises:
+        ConfigInvalid: Its folder cannot be written; the old file stands.
+    """
+    aside = Path(f"{path}.new")
     try:
-        token = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        aside.unlink(missing_ok=True)
+        save_credentials(aside, pem)
+        aside.replace(path)
+    except OSError as error:
+        raise ConfigInvalid(f"The credentials file {path} cannot be replaced: {error.strerror}.") from error
+
+
+def _blocks(pem: str, *, where: str) -> Iterator[tuple[str, bytes]]:
+    for match in _BLOCK.finditer(pem):
+        try:
+            yield match["label"], base64.b64decode("".join(match["body"].split()), validate=True)
+        except binascii.Error as error:
+            raise ConfigInvalid(f"A block {match['label']} in {where} is not valid base64; it was damaged.") from error
+
+
+def _own_key(pem: str) -> bytes:
+    """The first PRIVATE KEY block of a text that may hold more."""
+    found = re.search(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", pem, re.DOTALL)
+    return found.group().encode() if found else b""
+
+
+def _ed25519(body: bytes, *, where: str) -> bytes:
+    if len(body) != KEY_BYTES:
+        raise ConfigInvalid(f"An Ed25519 key in {where} has {len(body)} bytes instead of {KEY_BYTES}. It was cut off.")
+    return body
+
+
+def _files(blocks: list[tuple[str, bytes]], *, where: str) -> tuple[Path, Path] | None:
+    bodies = [body for label, body in blocks if label == _FILES]
+    if not bodies:
         return None
-    return token if len(token) == TOKEN_BYTES else None
-
-
-def _decode(body: str, *, where: str) -> bytes:
     try:
-        token = base64.b64decode("".join(body.split()), validate=True)
-    except binascii.Error as error:
-        raise ConfigInvalid(f"The token in {where} is not valid base64. Use the file as it was issued.") from error
-    if len(token) != TOKEN_BYTES:
-        raise ConfigInvalid(f"The token in {where} has {len(token)} bytes instead of {TOKEN_BYTES}. It was cut off.")
-    return token
+        names = json.loads(bodies[0])
+        return Path(names["certificate"]), Path(names["key"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigInvalid(f"The block {_FILES} in {where} names no certificate and key; it was damaged.") from error
+
+
+def _modified_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"The PEM file {path} cannot be read: {error}.") from error
+
+
+def _require_pair(credentials: Credentials, *, where: str) -> None:
+    if not credentials.key.fits(credentials.certificate.key_sha256):
+        raise ConfigInvalid(f"The private key and the certificate in {where} do not belong together.")
+
+
+def _block(label: str, body: bytes) -> str:
+    text = base64.b64encode(body).decode()
+    lines = "\n".join(text[at : at + _LINE] for at in range(0, len(text), _LINE))
+    return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n"

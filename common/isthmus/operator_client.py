@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from isthmus.answers import overview_from_proto, summary_from_proto
 from isthmus.channel import Connection
-from isthmus.credentials import load_credentials
+from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, Sink
 from isthmus.federation import FederationState
 from isthmus.manifest import ProjectorManifest
@@ -30,12 +30,12 @@ class OperatorClient:
     Args:
         address: Of the aggregator, "host:port"; several replicas: "host1:port,host2:port", or a name with all their
             addresses; "tls://host:port" trusts the system's certificate authorities. See `isthmus.addresses`.
-        credentials: The operator's credentials file. TLS is used when it holds a CERTIFICATE to trust.
+        credentials: The operator's credentials file, as `isthmus ca operator` wrote it.
         patience_seconds: How long a call repeats itself without progress: short, for a person is waiting.
         deadline_seconds: Of each single answer that is no stream.
 
     Raises:
-        ConfigInvalid: The credentials file is missing or holds no token, or the address is none.
+        ConfigInvalid: The credentials file is missing or is damaged, or the address is none.
     """
 
     def __init__(
@@ -43,8 +43,7 @@ class OperatorClient:
     ) -> None:
         self._patience = Patience(total_seconds=patience_seconds)
         self._deadline_seconds = deadline_seconds
-        self._connection = Connection(address, load_credentials(credentials))
-        self._metadata = self._connection.metadata
+        self._connection = Connection(address, CredentialsFile(credentials))
         self._stub = admin_pb2_grpc.AdminServiceStub(self._connection.channel)
 
     def __enter__(self) -> Self:
@@ -82,7 +81,7 @@ class OperatorClient:
         )
         reply = self._connection.persist(
             lambda: self._stub.CreateFederation(
-                _creation(definition, chunks), timeout=STREAM_SECONDS, metadata=self._metadata
+                _creation(definition, chunks), timeout=STREAM_SECONDS, metadata=self._connection.metadata
             ),
             patience=self._patience,
         )
@@ -115,11 +114,19 @@ class OperatorClient:
         """
         return overview_from_proto(self._unary(self._stub.GetStatus, admin_pb2.GetStatusRequest(federation=federation)))
 
-    def invite(self, federation: str, silo: str, *, replace: bool = False) -> str:
-        """Enrols a silo; returns its credentials file's text, which nobody can give again.
+    def invite(
+        self, federation: str, silo: str, *, replace: bool = False, valid_seconds: int = 0
+    ) -> admin_pb2.InviteSiloResponse:
+        """Invites a silo; the answer holds a secret, which nobody can give again. See `isthmus.invitation`.
 
-        Never repeated by itself: when the answer is lost, the silo may be enrolled; invite it again with `replace`.
+        Never repeated by itself: when the answer is lost, invite the silo again.
         Of several replicas it asks one that has just answered.
+
+        Args:
+            federation: Which federation.
+            silo: The silo's name.
+            replace: Invite a silo that is enrolled already, and void its credentials at once.
+            valid_seconds: How long the invitation may be used; 0: a day.
 
         Raises:
             SiloExists: It is enrolled already, and `replace` is False.
@@ -127,11 +134,13 @@ class OperatorClient:
             IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
         """
         self.overview(federation)  # repeated until a replica answers
-        request = admin_pb2.InviteSiloRequest(federation=federation, silo=silo, replace=replace)
-        pem: str = self._connection.call(
-            lambda: self._stub.InviteSilo(request, timeout=self._deadline_seconds, metadata=self._metadata)
-        ).credential_pem
-        return pem
+        request = admin_pb2.InviteSiloRequest(
+            federation=federation, silo=silo, replace=replace, valid_seconds=valid_seconds
+        )
+        answer: admin_pb2.InviteSiloResponse = self._connection.call(
+            lambda: self._stub.InviteSilo(request, timeout=self._deadline_seconds, metadata=self._connection.metadata)
+        )
+        return answer
 
     def revoke(self, federation: str, silo: str) -> None:
         """Bars a silo from its next call on; what it contributed before stays.
@@ -178,14 +187,15 @@ class OperatorClient:
                 lambda: self._stub.ExportProjector(
                     admin_pb2.ExportProjectorRequest(federation=federation, number=number, offset_bytes=offset),
                     timeout=STREAM_SECONDS,
-                    metadata=self._metadata,
+                    metadata=self._connection.metadata,
                 )
             )
         )
 
     def _unary(self, method: Callable[..., Reply], request: object) -> Reply:
         return self._connection.persist(
-            lambda: method(request, timeout=self._deadline_seconds, metadata=self._metadata), patience=self._patience
+            lambda: method(request, timeout=self._deadline_seconds, metadata=self._connection.metadata),
+            patience=self._patience,
         )
 
 

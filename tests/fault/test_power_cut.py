@@ -17,7 +17,7 @@ from isthmus.cli import main
 from isthmus.contribution import Receipt
 from isthmus.federation import FederationState, parse_federation
 from tests.fault.power import Event, Image, Promising, Recorder, different, keeps_every_promise, recording
-from tests.ledgers import INITIAL, NAME, START, after, contribute, credential, definition, step
+from tests.ledgers import INITIAL, NAME, START, after, contribute, definition, enrol, step
 from tests.rosters import TINY
 
 LONG_AFTER = after(0) + timedelta(days=99)
@@ -29,7 +29,7 @@ def live(store: Store, scratch: Path) -> list[str]:
     ledger, toml = Ledger(store), definition(rounds=2)
     ledger.create_federation(toml, parse_federation(toml), TINY, projector=INITIAL, now=START)
     for silo in "ab":
-        ledger.invite(NAME, silo, credential_sha256=credential(silo), now=START, replace=True)
+        enrol(ledger, silo, replace=True)
     for number in (1, 2):
         if ledger.latest_number(NAME) < number:
             for silo in "ab":

@@ -17,7 +17,7 @@ from aggregator.stores.memory import MemoryStore
 from isthmus.errors import FederationExists, FederationUnknown, InvariantBroken, ScratchUnavailable, StoreUnavailable
 from isthmus.federation import FederationState, parse_federation
 from tests.faulty_store import CREATES, Faults, FaultyStore
-from tests.ledgers import NAME, START, after, contribute, definition, found, staged, step
+from tests.ledgers import NAME, START, after, contribute, definition, enrol, found, staged, step
 from tests.rosters import TINY
 
 STOPPED = Upload(NAME, 2, "c", "f" * 64)
@@ -225,7 +225,7 @@ def test_revocation_that_was_lifted_is_lifted_in_the_copy(paused: MemoryStore, t
         copied(paused, destination, tmp_path)
     barred = Ledger(destination).active_silos(NAME)
     destination.back()
-    Ledger(paused).invite(NAME, "c", credential_sha256="0" * 64, now=after(5), replace=True)
+    enrol(Ledger(paused), "c", name="another", now=after(5), replace=True)
     copied(paused, destination, tmp_path)
 
     ledger = Ledger(destination)

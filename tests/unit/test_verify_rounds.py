@@ -24,7 +24,7 @@ from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import parse_federation
 from isthmus.payload import PREFIX_BYTES
 from isthmus.spec import ProjectorSpec, TensorSpec
-from tests.ledgers import NAME, START, after, contribute, definition, found, step
+from tests.ledgers import NAME, after, contribute, definition, enrol, found, step
 from tests.rosters import payload_bytes
 from tests.verifying import change, objects, of_store, store_with, verdict_of
 
@@ -187,7 +187,7 @@ def test_memory_stays_within_the_budget(tmp_path: Path) -> None:
     ledger = Ledger(store)
     toml = definition(quorum=1, most=1)
     ledger.create_federation(toml, parse_federation(toml), spec, projector=payload, now=START)
-    ledger.invite(NAME, "a", credential_sha256="ab" * 32, now=START)
+    enrol(ledger, "a", name="another")
     digest = hashlib.sha256(payload).digest()
     header = ContributionHeader(NAME, 1, digest, spec.fingerprint, digest, len(payload), 1, Encoding.FP32)
     upload = Upload(NAME, 1, "a", push_id(NAME, 1, silo="a", payload_digest=digest))

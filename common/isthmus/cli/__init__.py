@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from isthmus.cli import federations, pull, silos, store
+from isthmus.cli import authority, federations, pull, silos, store
 from isthmus.cli.advice import next_step
 from isthmus.cli.client import UsageProblem
 from isthmus.cli.text import Answer, plain
 from isthmus.errors import IsthmusError
 from isthmus.federation import FederationState
+from isthmus.spiffe import TRUST_DOMAIN
 
 Arguments = Callable[[argparse.ArgumentParser], None]
 
@@ -55,15 +56,75 @@ def _silo_argument(parser: argparse.ArgumentParser) -> None:
 
 def _invite_arguments(parser: argparse.ArgumentParser) -> None:
     _silo_argument(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the invitation there instead of printing it")
+    parser.add_argument("--hours", type=float, default=24.0, help="how long it may be used (default: 24)")
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="invite a silo that is enrolled already, and void its credentials at once",
+    )
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="the aggregator's address as the silo reaches it (default: --aggregator)"
+    )
+    parser.add_argument("--enrol-at", metavar="HOST:PORT", help="where the silo enrols (default: --address's hosts)")
+
+
+def _enrol_arguments(parser: argparse.ArgumentParser) -> None:
+    token = parser.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token", metavar="INVITATION", help="the line that the operator got")
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="a file that holds it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="credentials file to write (default: SILO.pem)")
     parser.add_argument(
-        "--replace", action="store_true", help="give an enrolled silo a new credential, void its old one"
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="PEM: a certificate of your own authority, read anew when renewed",
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="PEM: its private key")
+
+
+def _ca_init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the keys and certificates go")
+    _host_argument(parser)
+    parser.add_argument(
+        "--trust-domain",
+        type=_trust_domain,
+        default="isthmus",
+        metavar="NAME",
+        help="of its SPIFFE URIs (default: isthmus)",
+    )
+    parser.add_argument("--operator", default="operator", metavar="NAME", help="the first operator (default: operator)")
+
+
+def _ca_server_arguments(parser: argparse.ArgumentParser) -> None:
+    _ca_argument(parser)
+    _host_argument(parser)
+
+
+def _ca_operator_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the operator's name")
+    _ca_argument(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="credentials file to write (default: NAME.pem)")
+
+
+def _ca_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ca", type=Path, required=True, metavar="FOLDER", help="as `isthmus ca init` wrote it")
+
+
+def _host_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="a name or address at which silos reach the aggregator; may be repeated",
     )
 
 
-def _operator_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="credentials file to write")
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="PEM of the authority that vouches for the aggregator")
+def _trust_domain(text: str) -> str:
+    if not TRUST_DOMAIN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of a-z, 0-9, '.', '-' and '_'")
+    return text
 
 
 VERBS: dict[str, Verb] = {
@@ -72,7 +133,14 @@ VERBS: dict[str, Verb] = {
     "status": Verb(federations.status, "tell a federation's round, silos, who is waited for and why"),
     "lineage": Verb(federations.lineage, "list all global projectors of a federation"),
     "pull": Verb(pull.pull, "write a global projector to a file", _pull_arguments),
-    "silo invite": Verb(silos.invite, "enrol a silo and write its credentials file", _invite_arguments),
+    "silo invite": Verb(silos.invite, "invite a silo: a line with which its site enrols once", _invite_arguments),
+    "silo enrol": Verb(
+        silos.enrol,
+        "make this site's keys, redeem its invitation, write its credentials",
+        _enrol_arguments,
+        calls=False,
+    ),
+    "silo renew": Verb(silos.renew, "get a silo's next certificate now"),
     "silo revoke": Verb(silos.revoke, "bar a silo from its next call on", _silo_argument),
     "silo list": Verb(silos.list_all, "list a federation's silos"),
     "pause": Verb(
@@ -93,7 +161,14 @@ VERBS: dict[str, Verb] = {
         _reason_argument,
         defaults={"state": FederationState.FINISHED},
     ),
-    "operator init": Verb(silos.init_operator, "make an operator's credentials file", _operator_arguments, calls=False),
+    "ca init": Verb(
+        authority.init,
+        "make a certificate authority, the aggregator's certificate and keys, an operator's credentials",
+        _ca_init_arguments,
+        calls=False,
+    ),
+    "ca server": Verb(authority.server, "issue the aggregator's next certificate", _ca_server_arguments, calls=False),
+    "ca operator": Verb(authority.operator, "make an operator's credentials", _ca_operator_arguments, calls=False),
     "verify": Verb(
         store.command("verify"),
         "recompute global projectors from the store and compare all digests, bit for bit",

@@ -9,9 +9,9 @@ NEXT_STEPS: dict[type[errors.IsthmusError], str] = {
     errors.FederationExists: "Change `name` in the file; the names that are taken: isthmus list",
     errors.FederationPaused: "To go on: isthmus resume",
     errors.ProjectorUnknown: "To see which are published: isthmus lineage",
-    errors.OperatorOnly: "Name with --credentials what `isthmus operator init` wrote, not a silo's file; the "
-    "aggregator must list its digest as operator_credential_sha256.",
-    errors.CredentialMissing: "Name the operator's file with --credentials.",
+    errors.OperatorOnly: "Name with --credentials what `isthmus ca init` or `isthmus ca operator` wrote, not a "
+    "silo's file.",
+    errors.CredentialMissing: "Is --aggregator the port of members, not that of enrolment?",
     errors.AggregatorUnreachable: "Is it running, and is --aggregator its address?",
 }
 """For errors that a person at the command line can mend there."""

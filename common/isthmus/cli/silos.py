@@ -1,40 +1,108 @@
-"""The verbs about people and sites: silo invite, revoke, list; operator init."""
+"""The verbs about sites: silo invite, enrol, renew, revoke, list."""
 
 import os
-import re
 from argparse import Namespace
 from pathlib import Path
 
-from isthmus.cli.client import connect, federation_of
+from isthmus.addresses import PLAINTEXT_PREFIX, TLS_PREFIX, Endpoint, parse_address
+from isthmus.certificates import Certificate, read_certificates
+from isthmus.channel import Connection
+from isthmus.cli.client import UsageProblem, connect, federation_of
 from isthmus.cli.federations import read_text, silo_table
 from isthmus.cli.text import Answer
-from isthmus.credentials import load_credentials, new_token, parse_credentials, save_credentials, token_pem
+from isthmus.credentials import CredentialsFile, load_credentials, save_credentials
+from isthmus.enrolling import enrol as enrol_here
+from isthmus.enrolling import enrol_with
+from isthmus.enrolling import renew as renew_here
 from isthmus.errors import ConfigInvalid
+from isthmus.invitation import Invitation, invitation_text, parse_invitation
+from isthmus.wire import instant_from_proto
 
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----")
+_SECONDS = 3600
 
 
 def invite(arguments: Namespace) -> Answer:
-    """Enrols a silo and writes its credentials file."""
-    out: Path = arguments.out or Path(f"{arguments.silo}.pem")
-    _require_free(out)  # before the credential exists: nobody can show it a second time
+    """Invites a silo; prints the invitation, or writes it to a file."""
+    if arguments.out:
+        _require_free(arguments.out)  # before the invitation exists: nobody can show it a second time
     with connect(arguments) as client:
         name = federation_of(client, arguments)
-        pem = client.invite(name, arguments.silo, replace=arguments.replace)
-    credentials = parse_credentials(pem, where="the aggregator's answer")
-    if not credentials.ca_pem:  # the silo reaches the same aggregator: it trusts whom the operator trusts
-        pem += load_credentials(arguments.credentials).ca_pem
-    save_credentials(out, pem)
+        answer = client.invite(
+            name, arguments.silo, replace=arguments.replace, valid_seconds=round(arguments.hours * _SECONDS)
+        )
+    address = arguments.address or arguments.aggregator
+    authorities = _authorities(answer.authorities_pem) or load_credentials(arguments.credentials).authorities
+    text = invitation_text(
+        Invitation(
+            aggregator=address,
+            enrol_at=arguments.enrol_at or _with_port(address, answer.enrolment_port),
+            federation=name,
+            silo=arguments.silo,
+            secret=answer.secret,
+            authorities=tuple(one.der for one in authorities),
+        )
+    )
+    expires_at = instant_from_proto(answer.expires_at)
+    data = {"federation": name, "silo": arguments.silo, "invitation": text, "expires_at": expires_at}
+    how = f"isthmus silo enrol --token {text}"
+    if arguments.out:
+        save_credentials(arguments.out, text + "\n")
+        data["file"] = str(arguments.out)
+        how = f"isthmus silo enrol --token-file {arguments.out.name}"
+    return Answer(
+        data,
+        f"Silo {arguments.silo} is invited to {name}, once and until {expires_at:%Y-%m-%d %H:%M} UTC. Let its site "
+        f"know by a safe way; whoever runs this first becomes the silo:\n\n{how}\n",
+    )
+
+
+def enrol(arguments: Namespace) -> Answer:
+    """Makes the silo's keys here, redeems the invitation, and writes the credentials file."""
+    text = arguments.token or read_text(arguments.token_file)
+    invitation = parse_invitation(text)
+    out: Path = arguments.out or Path(f"{invitation.silo}.pem")
+    _require_free(out)
+    if bool(arguments.certificate) != bool(arguments.key):
+        raise UsageProblem("--certificate and --key go together: the certificate of your own authority, and its key.")
+    if arguments.certificate:
+        credentials = enrol_with(invitation, certificate=arguments.certificate, key=arguments.key)
+    else:
+        credentials = enrol_here(invitation)
+    save_credentials(out, credentials.pem)
     data = {
-        "federation": name,
-        "silo": arguments.silo,
+        "aggregator": invitation.aggregator,
+        "federation": invitation.federation,
+        "silo": invitation.silo,
         "credentials": str(out),
-        "credential_sha256": credentials.digest,
+        "spiffe_id": str(credentials.spiffe_id),
+        "not_after": credentials.certificate.not_after,
     }
     return Answer(
         data,
-        f"Silo {arguments.silo} is enrolled in {name}. Its credential is in {out}, and nobody can show it again: "
-        "bring that file to the silo by a safe way, then delete it here.",
+        f"This site is silo {invitation.silo} of {invitation.federation}. Its keys were made here and are in {out} "
+        f"alone: keep that file secret. Its certificate ends {credentials.certificate.not_after:%Y-%m-%d %H:%M} UTC; "
+        f"the agent and the SDK renew it in time. Settings of the agent:\n\n"
+        f'aggregator = "{invitation.aggregator}"\nfederation = "{invitation.federation}"\ncredentials = "{out}"\n'
+        f'silo = "{invitation.silo}"\n',
+    )
+
+
+def renew(arguments: Namespace) -> Answer:
+    """Gets the silo's next certificate now, for a new key."""
+    if not arguments.federation:
+        raise UsageProblem("Name the silo's federation with --federation, or in the environment as ISTHMUS_FEDERATION.")
+    if not arguments.aggregator or not arguments.credentials:
+        raise UsageProblem("Name --aggregator and --credentials, the silo's own file.")
+    file = CredentialsFile(arguments.credentials)
+    connection = Connection(arguments.aggregator, file)
+    try:
+        renew_here(connection, file, federation=arguments.federation)
+    finally:
+        connection.close()
+    ends = file.current().certificate.not_after
+    return Answer(
+        {"credentials": arguments.credentials, "not_after": ends},
+        f"{arguments.credentials} holds a new certificate, valid until {ends:%Y-%m-%d %H:%M} UTC.",
     )
 
 
@@ -57,25 +125,17 @@ def list_all(arguments: Namespace) -> Answer:
     return Answer({"federation": overview.summary.federation, "silos": overview.silos}, text)
 
 
-def init_operator(arguments: Namespace) -> Answer:
-    """Makes an operator's credentials file; needs no aggregator."""
-    authority = _certificates(arguments.ca) if arguments.ca else ""
-    token = new_token()
-    pem = token_pem(token) + authority
-    save_credentials(arguments.out, pem)
-    digest = parse_credentials(pem, where=str(arguments.out)).digest
-    return Answer(
-        {"credentials": str(arguments.out), "credential_sha256": digest},
-        f"The operator's credential is in {arguments.out}; keep it secret. Let the aggregator know it by one line of "
-        f'its configuration:\noperator_credential_sha256 = ["{digest}"]',
-    )
+def _authorities(pem: str) -> tuple[Certificate, ...]:
+    return tuple(read_certificates(pem, where="the aggregator's answer")) if pem else ()
 
 
-def _certificates(file: Path) -> str:
-    blocks = _CERTIFICATE.findall(read_text(file))
-    if not blocks:
-        raise ConfigInvalid(f"{file} holds no CERTIFICATE block; name the PEM file of the authority to trust.")
-    return "".join(block + "\n" for block in blocks)
+def _with_port(address: str, port: int) -> str:
+    """The same hosts with another port; "" for port 0: nobody enrols there."""
+    if not port:
+        return ""
+    prefix = next((one for one in (TLS_PREFIX, PLAINTEXT_PREFIX) if address.startswith(one)), "")
+    endpoints = parse_address(address).endpoints
+    return prefix + ",".join(str(Endpoint(endpoint.host, port, endpoint.name_server)) for endpoint in endpoints)
 
 
 def _require_free(out: Path) -> None:
@@ -84,4 +144,4 @@ def _require_free(out: Path) -> None:
     if out.exists():
         raise ConfigInvalid(f"{out} exists already. Name another file with --out, or move that one away first.")
     if not os.access(out.parent, os.W_OK):
-        raise ConfigInvalid(f"The folder {out.parent} of the credentials file does not exist or cannot be written.")
+        raise ConfigInvalid(f"The folder {out.parent} of {out.name} does not exist or cannot be written.")

@@ -1,0 +1,142 @@
+"""How a site enrols with an invitation, and renews its certificate: its keys are made here and stay here."""
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import grpc
+
+from isthmus.addresses import parse_address
+from isthmus.certificates import Certificate, read_certificate, read_certificates
+from isthmus.channel import Connection, anonymous_channel
+from isthmus.credentials import Credentials, CredentialsFile, new_file_credentials, replace_credentials
+from isthmus.errors import AggregatorUnreachable
+from isthmus.invitation import Invitation
+from isthmus.keys import new_signing_key, new_tls_key
+from isthmus.signatures import public_key_of
+from isthmus.status import error_of
+from isthmus.v1 import enrolment_pb2, enrolment_pb2_grpc
+
+DEADLINE_SECONDS = 30.0
+
+RENEW_AT = 2 / 3
+"""What share of a certificate's time is over when it is renewed: a third is left for an aggregator that is down."""
+
+
+def enrol(invitation: Invitation) -> Credentials:
+    """Redeems an invitation with keys made here; nothing is written.
+
+    Raises:
+        InvitationInvalid: It has expired, was replaced, or was used with other keys.
+        EnrolmentClosed: The aggregator issues no certificates: use `enrol_with`.
+        AggregatorUnreachable: Nobody answered; the invitation may be used again with other keys unless the answer
+            alone was lost, which `InvitationInvalid` then tells.
+    """
+    key, signing_key = new_tls_key(), new_signing_key()
+    public = public_key_of(signing_key)
+    request = enrolment_pb2.EnrolRequest(
+        federation=invitation.federation,
+        secret=invitation.secret,
+        signing_request_der=key.signing_request(),
+        signing_key=public,
+        signing_key_proof=key.prove(public, federation=invitation.federation),
+    )
+    authorities = tuple(map(read_certificate, invitation.authorities))
+    answer = _enrol_anonymously(invitation, request, authorities)
+    return Credentials(
+        key=key,
+        chain=tuple(read_certificates(answer.certificate_pem, where="the aggregator's answer")),
+        authorities=_authorities(answer) or authorities,
+        signing_key=signing_key,
+        aggregator_keys=tuple(answer.aggregator_keys),
+    )
+
+
+def enrol_with(invitation: Invitation, *, certificate: Path, key: Path) -> Credentials:
+    """Redeems an invitation for a certificate that an authority of the site's own issued; nothing is written.
+
+    Raises:
+        ConfigInvalid: Certificate and key cannot be read, or do not belong together.
+        IdentityInvalid: The aggregator trusts nobody who vouches for it, or it does not name one SPIFFE URI.
+        InvitationInvalid, AggregatorUnreachable: As `enrol`.
+    """
+    signing_key = new_signing_key()
+    public = public_key_of(signing_key)
+    authorities = tuple(map(read_certificate, invitation.authorities))
+    credentials = new_file_credentials(certificate, key, authorities=authorities, signing_key=signing_key)
+    request = enrolment_pb2.EnrolRequest(
+        federation=invitation.federation,
+        secret=invitation.secret,
+        signing_key=public,
+        signing_key_proof=credentials.key.prove(public, federation=invitation.federation),
+    )
+    connection = Connection(invitation.aggregator, credentials)
+    try:
+        stub = enrolment_pb2_grpc.EnrolmentServiceStub(connection.channel)
+        answer = connection.call(
+            lambda: stub.Enrol(request, timeout=DEADLINE_SECONDS, metadata=connection.metadata)
+        ).enrolment
+    finally:
+        connection.close()
+    return replace(
+        credentials,
+        authorities=_authorities(answer) or authorities,
+        aggregator_keys=tuple(answer.aggregator_keys),
+    )
+
+
+def is_renewal_due(certificate: Certificate, *, now: datetime) -> bool:
+    """Whether so much of the certificate's time is over that it should be renewed."""
+    return now >= certificate.not_before + (certificate.not_after - certificate.not_before) * RENEW_AT
+
+
+def renew(connection: Connection, file: CredentialsFile, *, federation: str) -> None:
+    """Gets the next certificate for a new key, and writes both to the credentials file; the connection takes it up.
+
+    Raises:
+        EnrolmentClosed: Another authority renews this certificate.
+        IsthmusError: What the aggregator answered, or AggregatorUnreachable; the old file stands.
+        ConfigInvalid: The file cannot be replaced.
+    """
+    current, key = file.current(), new_tls_key()
+    request = enrolment_pb2.RenewRequest(
+        federation=federation,
+        signing_request_der=key.signing_request(),
+        signing_key_proof=key.prove(public_key_of(current.signing_key), federation=federation),
+    )
+    stub = enrolment_pb2_grpc.EnrolmentServiceStub(connection.channel)
+    answer = connection.call(
+        lambda: stub.Renew(request, timeout=DEADLINE_SECONDS, metadata=connection.metadata)
+    ).enrolment
+    renewed = replace(
+        current,
+        key=key,
+        chain=tuple(read_certificates(answer.certificate_pem, where="the aggregator's answer")),
+        authorities=_authorities(answer) or current.authorities,
+        aggregator_keys=tuple(answer.aggregator_keys),
+    )
+    replace_credentials(file.path, renewed.pem)
+
+
+def _enrol_anonymously(
+    invitation: Invitation, request: enrolment_pb2.EnrolRequest, authorities: tuple[Certificate, ...]
+) -> enrolment_pb2.Enrolment:
+    address = parse_address(invitation.enrol_at or invitation.aggregator)
+    with anonymous_channel(address, "".join(one.pem for one in authorities)) as channel:
+        stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
+        try:
+            answer: enrolment_pb2.EnrolResponse = stub.Enrol(request, timeout=DEADLINE_SECONDS)
+        except grpc.RpcError as call:
+            error = error_of(call)
+            if isinstance(error, AggregatorUnreachable):
+                raise AggregatorUnreachable(
+                    f"{str(error).rstrip('.')}. Tried to enrol at {address.text}. Can this site reach that port?",
+                    grpcCode=error.details.get("grpcCode", ""),
+                ) from call
+            raise error from call
+    return answer.enrolment
+
+
+def _authorities(answer: enrolment_pb2.Enrolment) -> tuple[Certificate, ...]:
+    pem = answer.authorities_pem
+    return tuple(read_certificates(pem, where="the aggregator's answer")) if pem else ()

@@ -1,0 +1,97 @@
+"""One authority for all tests of a process, as `isthmus ca init` makes it, and credentials of whoever a test needs."""
+
+import io
+import tempfile
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from isthmus.authority import Authority, load_authority
+from isthmus.certificates import read_certificates
+from isthmus.cli import main
+from isthmus.credentials import Credentials, load_credentials
+from isthmus.keys import new_signing_key, new_tls_key
+from isthmus.spiffe import SpiffeId, parse_spiffe, silo_spiffe_id
+
+TRUST_DOMAIN = "test.example"
+HOSTS = ("localhost", "127.0.0.1")
+
+
+@cache
+def folder() -> Path:
+    """What `isthmus ca init` wrote; for this process alone."""
+    made = Path(_home().name) / "pki"
+    hosts = [argument for host in HOSTS for argument in ("--host", host)]
+    with redirect_stdout(io.StringIO()):
+        assert main(["ca", "init", "--out", str(made), "--trust-domain", TRUST_DOMAIN, *hosts]) == 0
+    return made
+
+
+@cache
+def authority() -> Authority:
+    """The authority itself."""
+    pems = [(folder() / name).read_bytes() for name in ("authority.pem", "authority-key.pem")]
+    return load_authority(*pems, where="the tests' authority")
+
+
+@cache
+def operator() -> Credentials:
+    """The operator's credentials."""
+    return load_credentials(folder() / "operator.pem")
+
+
+def settings() -> dict[str, object]:
+    """An aggregator's settings about identity, with TLS and enrolment."""
+    made = folder()
+    return {
+        "trust_domain": TRUST_DOMAIN,
+        "client_authorities": made / "authority.pem",
+        "signing_key": made / "signing-key.pem",
+        "tls": {
+            "certificate": made / "server.pem",
+            "key": made / "server-key.pem",
+            "authority": made / "authority.pem",
+        },
+        "enrolment": {
+            "listen": "127.0.0.1:0",
+            "certificate": made / "authority.pem",
+            "key": made / "authority-key.pem",
+        },
+    }
+
+
+def toml(others: str = "") -> str:
+    """The same as TOML, with other settings between the keys and the tables."""
+    fields = settings()
+    keys = [f'{name} = "{value}"' for name, value in fields.items() if not isinstance(value, dict)]
+    tables = [
+        "\n".join([f"[{name}]", *(f'{key} = "{value}"' for key, value in table.items())])
+        for name, table in fields.items()
+        if isinstance(table, dict)
+    ]
+    return "\n".join([*keys, others, *tables]) + "\n"
+
+
+def issued(who: str | SpiffeId, *, days: float = 1.0, now: datetime | None = None) -> Credentials:
+    """Credentials that the authority issues to whoever is named, enrolled or not."""
+    identity = parse_spiffe(who) if isinstance(who, str) else who
+    key = new_tls_key()
+    pem = authority().issue_client(key.private.public_key(), identity, now=now or datetime.now(UTC), days=days)
+    return Credentials(
+        key=key,
+        chain=tuple(read_certificates(pem, where="the tests' authority")),
+        authorities=operator().authorities,
+        signing_key=new_signing_key(),
+        aggregator_keys=operator().aggregator_keys,
+    )
+
+
+def silo(name: str, *, federation: str = "harbour") -> Credentials:
+    """Credentials of a silo's form, which nobody has enrolled."""
+    return issued(silo_spiffe_id(TRUST_DOMAIN, federation=federation, silo=name))
+
+
+@cache
+def _home() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="isthmus-tests-")
