@@ -24,7 +24,7 @@ from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import parse_federation
 from isthmus.payload import PREFIX_BYTES
 from isthmus.spec import ProjectorSpec, TensorSpec
-from tests.ledgers import NAME, after, contribute, definition, enrol, found, step
+from tests.ledgers import NAME, START, after, contribute, definition, enrol, found, step
 from tests.rosters import payload_bytes
 from tests.verifying import change, objects, of_store, store_with, verdict_of
 
