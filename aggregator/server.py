@@ -92,6 +92,13 @@ class Aggregator:
     def __init__(self, config: AggregatorConfig, store: Store) -> None:
         ledger = Ledger(store)
         ledger.federations()  # a store that does not answer is told now, not to the first silo
+        authorities = Authorities(config.client_authorities, clock=_now)
+        self._callers = Callers(
+            authorities,
+            trust_domain=config.trust_domain,
+            operators=config.operators,
+            plaintext=config.tls is None,
+        )
         self._drain_seconds = config.drain_seconds
         self._scratch = scratch_folders(config)
         self._slots = Slots(config.limits, monotonic=time.monotonic)
@@ -107,13 +114,6 @@ class Aggregator:
             on_store=self._tell_health,
         )
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
-        authorities = Authorities(config.client_authorities, clock=_now)
-        self._callers = Callers(
-            authorities,
-            trust_domain=config.trust_domain,
-            operators=config.operators,
-            plaintext=config.tls is None,
-        )
         self._door = Door(config.limits.max_uploads, judge=self._callers.certificate)
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
         with ExitStack() as undo:

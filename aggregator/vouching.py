@@ -90,9 +90,9 @@ class Authorities:
         certificate = read_certificate(der)
         who = certificate.spiffe_id
         loaded = x509.load_der_x509_certificate(der)
-        if not any(_issued(loaded, one) for one in _may_vouch(bundle, who)) and not (
-            shook_hands and who.trust_domain not in bundle.trust_domains
-        ):
+        may_vouch = _may_vouch(bundle, who)
+        through_intermediates = shook_hands and who.trust_domain not in bundle.trust_domains
+        if not may_vouch or not (through_intermediates or any(_issued(loaded, one) for one in may_vouch)):
             raise IdentityInvalid(
                 f"No authority that this aggregator trusts for {_SCHEME}{who.trust_domain} vouches for {who}.",
                 check="authority",

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from isthmus.credentials import save_credentials
+from isthmus.enrolling import enrol
 from isthmus.federation import parse_federation
 from isthmus.operator_client import OperatorClient
 from isthmus.projectors.initial import initial_projector
@@ -36,5 +38,5 @@ def found_large(address: str, *, operator: Path) -> Path:
         chunks = chunks_of_parts(payload.parts)
         client.create(TOML, digest=payload.digest, size_bytes=payload.size_bytes, chunks=chunks)
         credentials = operator.with_name("alpha.pem")
-        credentials.write_text(client.invite(NAME, "alpha"))
+        save_credentials(credentials, enrol(client.invite(NAME, "alpha")).pem)
     return credentials

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+import grpc
+
 from isthmus.authority import Authority, load_authority
 from isthmus.certificates import read_certificates
 from isthmus.cli import main
@@ -15,7 +17,7 @@ from isthmus.keys import new_signing_key, new_tls_key
 from isthmus.spiffe import SpiffeId, parse_spiffe, silo_spiffe_id
 
 TRUST_DOMAIN = "test.example"
-HOSTS = ("localhost", "127.0.0.1")
+HOSTS = ("localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3", "::1", "aggregator.test")
 
 
 @cache
@@ -39,6 +41,13 @@ def authority() -> Authority:
 def operator() -> Credentials:
     """The operator's credentials."""
     return load_credentials(folder() / "operator.pem")
+
+
+def server_credentials() -> grpc.ServerCredentials:
+    """Mutual TLS for a server of a test's own."""
+    made = folder()
+    pair = ((made / "server-key.pem").read_bytes(), (made / "server.pem").read_bytes())
+    return grpc.ssl_server_credentials([pair], (made / "authority.pem").read_bytes(), require_client_auth=True)
 
 
 def settings() -> dict[str, object]:

@@ -1,6 +1,7 @@
 """An aggregator for silos, in memory and scripted to break: the contract of AggregatorService with faults on demand."""
 
 import hashlib
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from isthmus.wire import (
     receipt_to_proto,
     spec_to_proto,
 )
+from tests import pki
 
 CHUNK = 1 << 20
 PLAN = plan_of_round(
@@ -61,7 +63,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
     header: ContributionHeader | None = None
     receipt: Receipt | None = None
     calls: list[str] = field(default_factory=list)
-    metadata: dict[str, str] = field(default_factory=dict)
+    caller: bytes = b""
 
     def GetRound(self, request: aggregator_pb2.GetRoundRequest, context: grpc.ServicerContext):
         """The open round; the one before counts as done."""
@@ -127,7 +129,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
 
     def _begin(self, call: str, context: grpc.ServicerContext) -> None:
         self.calls.append(call)
-        self.metadata = {key: str(value) for key, value in context.invocation_metadata()}
+        self.caller = ssl.PEM_cert_to_DER_cert(context.auth_context()["x509_pem_cert"][0].decode())
         if self.refusals:
             context.abort_with_status(status_of(self.refusals.pop(0)))
 
@@ -154,7 +156,7 @@ def served(hub: ScriptedHub) -> Iterator[str]:
     with ThreadPoolExecutor(max_workers=4) as threads:
         server = grpc.server(threads, options=(("grpc.so_reuseport", 0),))
         aggregator_pb2_grpc.add_AggregatorServiceServicer_to_server(hub, server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_secure_port("127.0.0.1:0", pki.server_credentials())
         server.start()
         try:
             yield f"127.0.0.1:{port}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC
 
 import grpc
 
@@ -30,6 +31,9 @@ from tests.rosters import TINY, payload_bytes, values
 MIB = 1 << 20
 LARGE = ProjectorSpec((TensorSpec("bias", "F32", (1000,)), TensorSpec("weight", "F32", (1250, 2048))))
 """A projector of more than one segment: a little over 10 MB."""
+
+OWN = pki.operator()
+"""The operator's credentials."""
 
 ENROL_AT: dict[str, str] = {}
 """Where newcomers enrol, by the address of the replicas that `serving` started."""
@@ -74,9 +78,9 @@ def serving(store: Store, **settings: object) -> Iterator[str]:
 
 
 def connected(address: str, credentials: Credentials | None) -> grpc.Channel:
-    """A connection of one's own over mutual TLS; without credentials, over TLS alone."""
+    """A connection of one's own over mutual TLS; without credentials, over TLS alone at the port for newcomers."""
     if credentials is None:
-        return anonymous_channel(parse_address(address), pki.operator().authorities_pem)
+        return anonymous_channel(parse_address(ENROL_AT.get(address, address)), pki.operator().authorities_pem)
     trust = grpc.ssl_channel_credentials(
         credentials.authorities_pem.encode(), credentials.key.pem.encode(), credentials.chain_pem.encode()
     )
@@ -95,10 +99,9 @@ def told() -> Iterator[None]:
 class Operator:
     """An operator's calls."""
 
-    def __init__(self, address: str, credentials: Credentials | None = None, *, enrol_at: str = "") -> None:
+    def __init__(self, address: str, credentials: Credentials | None = OWN) -> None:
         self.address = address
-        self.enrol_at = enrol_at or ENROL_AT.get(address, "")
-        self.connect(connected(address, credentials or pki.operator()))
+        self.connect(connected(address, credentials))
 
     def connect(self, channel: grpc.Channel) -> None:
         """Calls over this channel from now on."""
@@ -138,9 +141,10 @@ class Operator:
         request = admin_pb2.InviteSiloRequest(federation=federation, silo=silo, replace=replace)
         answer = self.call("InviteSilo", request)
         host, _, _ = self.address.rpartition(":")
-        enrol_at = self.enrol_at or f"{host}:{answer.enrolment_port}"
+        enrol_at = f"{host}:{answer.enrolment_port}"
         authorities = tuple(one.der for one in pki.operator().authorities)
-        return Invitation(self.address, enrol_at, federation, silo, answer.secret, authorities)
+        expires_at = answer.expires_at.ToDatetime(UTC)
+        return Invitation(self.address, enrol_at, federation, silo, expires_at, answer.secret, authorities)
 
     def invite(self, silo: str, *, federation: str = "harbour", replace: bool = False) -> Credentials:
         """Invites and enrols a silo; its credentials."""

@@ -9,7 +9,7 @@ plaintext://...               before any of them: no TLS at all; on this very ma
 """
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.errors import ConfigInvalid
 
@@ -34,6 +34,11 @@ class Endpoint:
         """As gRPC is told of it."""
         return f"{DNS_PREFIX}{self.name_server}/{self}"
 
+    @property
+    def text(self) -> str:
+        """As `parse_address` reads it."""
+        return f"{DNS_PREFIX}{self.name_server}/{self}" if self.name_server else str(self)
+
     def __str__(self) -> str:
         """As people write it: an IPv6 address stands in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -54,6 +59,11 @@ class Address:
     system_tls: bool
     endpoints: tuple[Endpoint, ...]
     plaintext: bool = False
+
+    def with_port(self, port: int) -> str:
+        """The address of the same hosts at another port."""
+        prefix = TLS_PREFIX if self.system_tls else PLAINTEXT_PREFIX if self.plaintext else ""
+        return prefix + ",".join(replace(endpoint, port=port).text for endpoint in self.endpoints)
 
 
 def parse_address(text: str) -> Address:

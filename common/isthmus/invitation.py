@@ -8,6 +8,7 @@ import binascii
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from isthmus.errors import ConfigInvalid
 
@@ -25,6 +26,7 @@ class Invitation:
         enrol_at: Its address for callers without one; "": it issues none.
         federation: Which federation.
         silo: The silo's name in it.
+        expires_at: Until when it may be used, UTC.
         secret: 32 bytes.
         authorities: Certificates of who vouches for the aggregator, DER; none: whom the system trusts.
     """
@@ -33,6 +35,7 @@ class Invitation:
     enrol_at: str
     federation: str
     silo: str
+    expires_at: datetime
     secret: bytes = field(repr=False)
     authorities: tuple[bytes, ...] = ()
 
@@ -48,6 +51,7 @@ def invitation_text(invitation: Invitation) -> str:
         "aggregator": invitation.aggregator,
         "authorities": [_encoded(der) for der in invitation.authorities],
         "enrol_at": invitation.enrol_at,
+        "expires_at": invitation.expires_at.isoformat(),
         "federation": invitation.federation,
         "secret": _encoded(invitation.secret),
         "silo": invitation.silo,
@@ -73,6 +77,7 @@ def parse_invitation(text: str) -> Invitation:
             enrol_at=str(found["enrol_at"]),
             federation=str(found["federation"]),
             silo=str(found["silo"]),
+            expires_at=datetime.fromisoformat(found["expires_at"]),
             secret=_decoded(found["secret"]),
             authorities=tuple(map(_decoded, found["authorities"])),
         )

@@ -5,18 +5,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from isthmus.addresses import parse_address
 from isthmus.answers import overview_from_proto, summary_from_proto
+from isthmus.certificates import read_certificates
 from isthmus.channel import Connection
 from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, Sink
 from isthmus.federation import FederationState
+from isthmus.invitation import Invitation
 from isthmus.manifest import ProjectorManifest
 from isthmus.overview import FederationOverview, FederationSummary
 from isthmus.retry import Patience, Waiter
 from isthmus.spec import ProjectorSpec
 from isthmus.uploads import Chunks
 from isthmus.v1 import admin_pb2, admin_pb2_grpc, aggregator_pb2, projector_pb2
-from isthmus.wire import manifest_from_proto, spec_from_proto, state_to_proto
+from isthmus.wire import instant_from_proto, manifest_from_proto, spec_from_proto, state_to_proto
 
 Reply = TypeVar("Reply")
 
@@ -43,7 +46,8 @@ class OperatorClient:
     ) -> None:
         self._patience = Patience(total_seconds=patience_seconds)
         self._deadline_seconds = deadline_seconds
-        self._connection = Connection(address, CredentialsFile(credentials))
+        self._file = CredentialsFile(credentials)
+        self._connection = Connection(address, self._file)
         self._stub = admin_pb2_grpc.AdminServiceStub(self._connection.channel)
 
     def __enter__(self) -> Self:
@@ -115,9 +119,16 @@ class OperatorClient:
         return overview_from_proto(self._unary(self._stub.GetStatus, admin_pb2.GetStatusRequest(federation=federation)))
 
     def invite(
-        self, federation: str, silo: str, *, replace: bool = False, valid_seconds: int = 0
-    ) -> admin_pb2.InviteSiloResponse:
-        """Invites a silo; the answer holds a secret, which nobody can give again. See `isthmus.invitation`.
+        self,
+        federation: str,
+        silo: str,
+        *,
+        replace: bool = False,
+        valid_seconds: int = 0,
+        address: str = "",
+        enrol_at: str = "",
+    ) -> Invitation:
+        """Invites a silo; the invitation holds a secret, which nobody can give again. See `isthmus.enrolling.enrol`.
 
         Never repeated by itself: when the answer is lost, invite the silo again.
         Of several replicas it asks one that has just answered.
@@ -127,6 +138,8 @@ class OperatorClient:
             silo: The silo's name.
             replace: Invite a silo that is enrolled already, and void its credentials at once.
             valid_seconds: How long the invitation may be used; 0: a day.
+            address: The aggregator's address as the silo reaches it; "": this client's.
+            enrol_at: Where the silo enrols; "": at the hosts of `address`, at the port that the aggregator names.
 
         Raises:
             SiloExists: It is enrolled already, and `replace` is False.
@@ -137,10 +150,20 @@ class OperatorClient:
         request = admin_pb2.InviteSiloRequest(
             federation=federation, silo=silo, replace=replace, valid_seconds=valid_seconds
         )
-        answer: admin_pb2.InviteSiloResponse = self._connection.call(
+        answer = self._connection.call(
             lambda: self._stub.InviteSilo(request, timeout=self._deadline_seconds, metadata=self._connection.metadata)
         )
-        return answer
+        reached_at = parse_address(address) if address else self._connection.address
+        authorities = read_certificates(answer.authorities_pem, where="the answer") if answer.authorities_pem else ()
+        return Invitation(
+            aggregator=reached_at.text,
+            enrol_at=enrol_at or (reached_at.with_port(answer.enrolment_port) if answer.enrolment_port else ""),
+            federation=federation,
+            silo=silo,
+            expires_at=instant_from_proto(answer.expires_at),
+            secret=answer.secret,
+            authorities=tuple(one.der for one in authorities or self._file.current().authorities),
+        )
 
     def revoke(self, federation: str, silo: str) -> None:
         """Bars a silo from its next call on; what it contributed before stays.

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aggregator.stores import open_store
-from isthmus.v1 import admin_pb2, aggregator_pb2
-from tests.serving import OPERATOR, Operator, Silo, serving
+from isthmus.v1 import admin_pb2, aggregator_pb2, enrolment_pb2
+from tests import pki
+from tests.serving import Operator, connected, serving
 
 OURS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
 """What only a failure of the aggregator's own may answer."""
@@ -16,6 +17,7 @@ OURS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADL
 SERVICES = [
     aggregator_pb2.DESCRIPTOR.services_by_name["AggregatorService"],
     admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
+    enrolment_pb2.DESCRIPTOR.services_by_name["EnrolmentService"],
 ]
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
 
@@ -26,11 +28,12 @@ DATA = st.one_of(st.sampled_from([b"", b"\x00" * 32, b"\xff" * 31]), st.binary(m
 
 @pytest.fixture(scope="module")
 def callers():
-    """An address of a replica with one federation, and the metadata of its silo and its operator."""
+    """Connections of a silo, an operator and a newcomer to a replica with one federation."""
     with serving(open_store("memory:"), limits={"max_waiting_polls": 0}) as address:
         operator = Operator(address)
         operator.create()
-        yield Silo(address, operator.invite("north")).channel, [operator.invite("south").metadata, OPERATOR.metadata]
+        callers = [operator.invite("south"), pki.operator(), None]
+        yield [connected(address, credentials) for credentials in callers]
 
 
 def messages(descriptor, depth=3):
@@ -68,14 +71,12 @@ def built(descriptor, pairs):
     return message
 
 
-def answer(channel, path, requests, *, metadata):
+def answer(channel, path, requests):
     """The status code that a call of these raw requests ends with."""
     method = METHODS[path]
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     try:
-        result = getattr(channel, kind)(path)(
-            iter(requests) if method.client_streaming else requests[0], metadata=metadata, timeout=10
-        )
+        result = getattr(channel, kind)(path)(iter(requests) if method.client_streaming else requests[0], timeout=10)
         if method.server_streaming:
             list(result)
     except grpc.RpcError as error:
@@ -88,11 +89,10 @@ def answer(channel, path, requests, *, metadata):
 @given(data=st.data())
 def test_no_message_looks_like_our_failure(callers, path, data):
     """Right types with odd values, from silos and operators: refused or answered, never INTERNAL or UNKNOWN."""
-    channel, identities = callers
     requests = data.draw(st.lists(messages(METHODS[path].input_type), min_size=1, max_size=3))
-    metadata = data.draw(st.sampled_from([*identities, ()]))
+    channel = data.draw(st.sampled_from(callers))
 
-    assert answer(channel, path, [request.SerializeToString() for request in requests], metadata=metadata) not in OURS
+    assert answer(channel, path, [request.SerializeToString() for request in requests]) not in OURS
 
 
 @pytest.mark.parametrize("path", METHODS)
@@ -100,18 +100,15 @@ def test_no_message_looks_like_our_failure(callers, path, data):
 @given(requests=st.lists(st.binary(max_size=40), min_size=1, max_size=3))
 def test_no_bytes_look_like_our_failure(callers, path, requests):
     """Bytes that are no message are the caller's mistake."""
-    channel, identities = callers
-
-    assert answer(channel, path, requests, metadata=identities[0]) not in OURS
+    assert answer(callers[0], path, requests) not in OURS
 
 
 def test_message_over_the_cap_is_refused(callers):
     """One message of 5 MiB ends in RESOURCE_EXHAUSTED, and the replica goes on."""
-    channel, (silo, _) = callers
     path = "/isthmus.v1.AggregatorService/PushDelta"
 
-    assert answer(channel, path, [b"\x12" * (5 << 20)], metadata=silo) is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert answer(channel, path, [b""], metadata=silo) is grpc.StatusCode.NOT_FOUND
+    assert answer(callers[0], path, [b"\x12" * (5 << 20)]) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert answer(callers[0], path, [b""]) is grpc.StatusCode.NOT_FOUND
 
 
 def test_unknown_method_is_unimplemented(callers):
@@ -120,11 +117,3 @@ def test_unknown_method_is_unimplemented(callers):
         callers[0].unary_unary("/isthmus.v1.AggregatorService/PushWeights")(b"", timeout=10)
 
     assert grpc.StatusCode.UNIMPLEMENTED is caught.value.code()
-
-
-def test_metadata_that_is_no_text_is_no_credential(callers):
-    """Binary and overlong metadata are refused without a trace of a failure."""
-    channel, _ = callers
-    path = "/isthmus.v1.AggregatorService/GetRound"
-    for metadata in [(("authorization", "B" * 4000),), (("authorization-bin", b"\xff\x00"),)]:
-        assert answer(channel, path, [b""], metadata=metadata) is grpc.StatusCode.UNAUTHENTICATED

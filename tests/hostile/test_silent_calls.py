@@ -9,9 +9,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aggregator.config import Limits
 from aggregator.stores import open_store
-from isthmus.credentials import Credentials, new_token
 from isthmus.v1 import admin_pb2, projector_pb2
-from tests.serving import OPERATOR, OWN_CONNECTION, Operator, Silo, serving
+from tests import pki
+from tests.serving import Operator, Silo, connected, serving
 
 LIMITS = {"max_uploads": 2, "max_pulls": 1, "max_waiting_polls": 1, "idle_seconds": 0.5}
 NUM_CALLS = Limits.model_validate(LIMITS).max_calls + 100
@@ -21,12 +21,13 @@ PER_CONNECTION = 50
 """Calls of one connection; the aggregator takes 64."""
 
 GET_ROUND = "/isthmus.v1.AggregatorService/GetRound"
+ENROL = "/isthmus.v1.EnrolmentService/Enrol"
 CHECK = "/grpc.health.v1.Health/Check"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 @contextmanager
-def silent_calls(address, path, metadata):
+def silent_calls(address, path, credentials):
     """Very many calls of this method that never send a message."""
     ended = threading.Event()
 
@@ -34,11 +35,8 @@ def silent_calls(address, path, metadata):
         ended.wait(60)
         yield from ()
 
-    channels = [grpc.insecure_channel(address, options=OWN_CONNECTION) for _ in range(-(-NUM_CALLS // PER_CONNECTION))]
-    calls = [
-        channels[number // PER_CONNECTION].stream_unary(path).future(nothing(), metadata=metadata)
-        for number in range(NUM_CALLS)
-    ]
+    channels = [connected(address, credentials) for _ in range(-(-NUM_CALLS // PER_CONNECTION))]
+    calls = [channels[number // PER_CONNECTION].stream_unary(path).future(nothing()) for number in range(NUM_CALLS)]
     try:
         yield calls
     finally:
@@ -51,8 +49,8 @@ def silent_calls(address, path, metadata):
 
 @pytest.mark.parametrize(
     ("path", "credentials"),
-    [(GET_ROUND, None), (GET_ROUND, Credentials(new_token())), (CHECK, None), (REFLECTION, None)],
-    ids=["nobody", "made-up credential", "health", "reflection"],
+    [(GET_ROUND, None), (GET_ROUND, pki.silo("stranger")), (ENROL, None), (CHECK, None), (REFLECTION, None)],
+    ids=["nobody", "nobody enrolled", "newcomers", "health", "reflection"],
 )
 def test_calls_without_a_message_keep_nobody_out(path, credentials):
     """More silent calls than the replica has threads: silos, operators and health are answered all the same."""
@@ -60,11 +58,11 @@ def test_calls_without_a_message_keep_nobody_out(path, credentials):
         operator = Operator(address)
         operator.create()
         north = Silo(address, operator.invite("north"))
-        with silent_calls(address, path, credentials.metadata if credentials else ()):
+        with silent_calls(address, path, credentials):
             for _ in range(20):
                 assert 1 == north.round().round
                 assert "harbour" == operator.status().summary.federation
-                with grpc.insecure_channel(address, options=OWN_CONNECTION) as channel:
+                with connected(address, None) as channel:
                     request = health_pb2.HealthCheckRequest()
                     answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=20)
                 assert health_pb2.HealthCheckResponse.SERVING == answer.status
@@ -74,7 +72,7 @@ def test_call_without_credential_is_refused_before_its_first_message():
     """A stranger's silent call ends at once with UNAUTHENTICATED and holds nothing."""
     with (
         serving(open_store("memory:")) as address,
-        grpc.insecure_channel(address, options=OWN_CONNECTION) as channel,
+        connected(address, None) as channel,
     ):
         never = threading.Event()
         call = channel.stream_unary(GET_ROUND).future(iter(never.wait, True))
@@ -101,7 +99,7 @@ def test_creation_that_stands_still_is_cut_off():
             yield admin_pb2.CreateFederationRequest(chunk=projector_pb2.Chunk(data=b"x"))
             ended.wait(60)
 
-        call = operator.stub.CreateFederation.future(parts(), metadata=OPERATOR.metadata)
+        call = operator.stub.CreateFederation.future(parts())
         error = call.exception(timeout=30)
         ended.set()
 

@@ -2,32 +2,38 @@
 
 import json
 import logging
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aggregator.__main__ import main
-from isthmus.credentials import load_credentials, new_token, save_credentials, token_pem
-from tests.serving import LARGE, MIB, Operator, Silo, definition, eventually, opening_of, projector_of
+from tests import pki
+from tests.serving import (
+    ENROL_AT,
+    LARGE,
+    MIB,
+    Operator,
+    Silo,
+    connected,
+    definition,
+    eventually,
+    opening_of,
+    projector_of,
+)
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def config(tmp_path):
-    """A configuration whose store is a folder, and whose operator's credential lies beside it."""
-    save_credentials(tmp_path / "operator.pem", token_pem(new_token()))
+    """A configuration whose store is a folder."""
     path = tmp_path / "aggregator.toml"
-    path.write_text(
-        'listen = "127.0.0.1:0"\nstore = "store"\noperator_credentials = ["operator.pem"]\ndrain_seconds = 0.5\n'
-    )
+    path.write_text(pki.toml('listen = "127.0.0.1:0"\nstore = "store"\ndrain_seconds = 0.5\n'))
     return path
 
 
@@ -63,7 +69,8 @@ class Replica:
         )
         line = self.process.stdout.readline()
         assert line.startswith("ready: "), line
-        self.address = line.removeprefix("ready: ").strip()
+        _, self.address, _, enrol_at = line.split()
+        ENROL_AT[self.address] = enrol_at
 
     def __enter__(self):
         return self
@@ -87,7 +94,7 @@ class Replica:
 def test_process_serves_drains_and_ends_well(run, config):
     """It says where it serves, logs JSON lines alone, and SIGTERM ends it with exit code 0."""
     with Replica(config) as replica:
-        operator = Operator(replica.address, load_credentials(config.parent / "operator.pem"))
+        operator = Operator(replica.address)
         assert operator.create().created
         assert 0 == run("health", "--config", config, "--port", replica.address.rpartition(":")[2])[0]
         assert 0 == replica.end(signal.SIGTERM)
@@ -97,7 +104,7 @@ def test_process_serves_drains_and_ends_well(run, config):
 
 def test_health_says_not_serving_before_the_drain_ends(config):
     """Whoever watches health hears NOT_SERVING at SIGTERM, while calls in flight may still end."""
-    with Replica(config, "--set", "drain_seconds=2") as replica, grpc.insecure_channel(replica.address) as channel:
+    with Replica(config, "--set", "drain_seconds=2") as replica, connected(replica.address, None) as channel:
         watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert health_pb2.HealthCheckResponse.SERVING == next(watched).status
         replica.process.send_signal(signal.SIGTERM)
@@ -110,7 +117,7 @@ def test_health_says_not_serving_before_the_drain_ends(config):
 def test_killed_process_loses_nothing(config):
     """SIGKILL in the middle of an upload: another process over the same store continues it to its receipt."""
     with Replica(config) as replica:
-        operator = Operator(replica.address, load_credentials(config.parent / "operator.pem"))
+        operator = Operator(replica.address)
         operator.create(definition(quorum=1), projector=projector_of(LARGE))
         silo = Silo(replica.address, operator.invite("north"))
         delta = silo.delta(LARGE)
@@ -147,13 +154,14 @@ def test_taken_port_is_told_with_what_to_do(config):
         ("limits.colour=1", "limits.colour: there is no such key; correct its spelling or remove it."),
         ("limits.max_uploads=0", "limits.max_uploads: Input should be greater than or equal to 1."),
         ("listen=localhost", "is no host:port"),
-        ("listen=192.0.2.1:9", "is reachable from other machines, but there is no [tls]"),
         ("listen=127.0.0.1:99999", "is no host:port"),
         ("store=ftp://x/y", "names no store"),
         ("store=missing/folder", "there is no folder"),
-        ('operator_credentials=["none.pem"]', "none.pem cannot be read"),
-        ("operator_credentials=[]", "operator init"),
+        ("signing_key=none.pem", "none.pem cannot be read"),
+        ("client_authorities=none.pem", "none.pem cannot be read"),
+        ("client_authorities=aggregator.toml", "aggregator.toml, named by client_authorities, holds no certificate"),
         ('tls={certificate="a.crt", key="a.key"}', "a.crt cannot be read"),
+        ("enrolment.key=aggregator.toml", "[enrolment] holds no private key"),
     ],
 )
 def test_wrong_setting_is_told_in_one_sentence(run, config, assignment, sentence):
@@ -200,26 +208,3 @@ def test_failing_process_has_exit_code_1(config):
 def test_health_of_nothing_is_a_failure(run, config):
     """`health` of an aggregator that does not run ends with exit code 1."""
     assert (1, "not serving\n") == run("health", "--config", config, "--port", "9")[:2]
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
-def test_tls_is_served_and_invitations_carry_its_authority(config):
-    """With [tls] a silo's credentials file alone is enough to reach the aggregator, encrypted."""
-    folder = config.parent
-    openssl = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
-        f"-addext subjectAltName=DNS:localhost -keyout {folder}/s.key -out {folder}/s.crt"
-    )
-    subprocess.run(openssl.split(), check=True, capture_output=True)
-    tls = 'tls={certificate="s.crt", key="s.key", authority="s.crt"}'
-    with Replica(config, "--set", tls) as replica:
-        address = f"localhost:{replica.address.rpartition(':')[2]}"
-        trust = grpc.ssl_channel_credentials((folder / "s.crt").read_bytes())
-        operator = Operator(address, load_credentials(folder / "operator.pem"))
-        operator.connect(grpc.secure_channel(address, trust))
-        operator.create()
-        invited = operator.invite("north")
-        silo = Silo(address, invited)
-        silo.connect(grpc.secure_channel(address, grpc.ssl_channel_credentials(invited.ca_pem.encode())))
-
-        assert 1 == silo.round().round

@@ -10,6 +10,7 @@ import pytest
 from aggregator.ledger import Ledger
 from aggregator.rpc.incoming import max_segments
 from aggregator.stores import open_store
+from isthmus.credentials import save_credentials
 from isthmus.errors import FinishMissing, OffsetMismatch, QuotaExceeded, StoreUnavailable
 from tests.faulty_store import FaultyStore
 from tests.rosters import TINY
@@ -104,9 +105,9 @@ def test_stream_that_ends_without_finish_counts_nothing(store, north):
 PUSHER = """
 import sys, time
 sys.path[:0] = {paths!r}
-from isthmus.credentials import Credentials
+from isthmus.credentials import load_credentials
 from tests.serving import LARGE, MIB, Silo, opening_of
-silo = Silo({address!r}, Credentials(bytes.fromhex({token!r})))
+silo = Silo({address!r}, load_credentials({credentials!r}))
 call = silo.start(opening_of(silo.delta(LARGE), 2 * MIB + 17))
 time.sleep({seconds})
 print("sent", flush=True)
@@ -114,13 +115,14 @@ time.sleep(60)
 """
 
 
-def test_killed_silo_process_leaves_a_resumable_upload(store, address, north):
+def test_killed_silo_process_leaves_a_resumable_upload(store, address, north, tmp_path):
     """A silo that dies by SIGKILL in mid-stream resumes where its bytes ended; nothing was counted meanwhile."""
     delta = north.delta(LARGE)
+    save_credentials(tmp_path / "north.pem", north.credentials.pem)
     code = PUSHER.format(
         paths=[str(ROOT), str(ROOT / "common")],
         address=address,
-        token=north.credentials.token.hex(),
+        credentials=str(tmp_path / "north.pem"),
         seconds=ARRIVAL_SECONDS,
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as process:

@@ -4,6 +4,7 @@ import json
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -11,8 +12,10 @@ import torch
 
 from isthmus import SiloClient
 from isthmus.cli import main
+from isthmus.errors import SiloNotEnrolled
 from isthmus.projectors import build_projector
 from isthmus.projectors.families import find_projector
+from tests import pki
 from tests.real_aggregator import RealAggregator, real_aggregator
 from tests.tiny_vlms import tiny_vlm
 
@@ -70,6 +73,12 @@ def created(isthmus: Isthmus, name: str) -> str:
     return name
 
 
+def enrol(isthmus: Isthmus, silo: str, *, federation: str) -> dict[str, Any]:
+    """Invites a silo and enrols it, by the two commands; its credentials lie in the current folder."""
+    invited = isthmus("silo", "invite", silo, "--federation", federation)
+    return isthmus("silo", "enrol", "--token", invited["invitation"])
+
+
 def contribute(aggregator: RealAggregator, federation: str, silo: str) -> None:
     """One round's work of a silo whose credentials lie in the current folder."""
     with SiloClient(aggregator.address, federation=federation, credentials=f"{silo}.pem") as client:
@@ -90,8 +99,8 @@ def test_federation_from_creation_to_projector(isthmus: Isthmus, aggregator: Rea
     """Two invited silos contribute; status tells who is waited for; the pulled projector loads into a LLaVA."""
     name = created(isthmus, "whole-path")
     for silo in ("alpha", "beta"):
-        invited = isthmus("silo", "invite", silo, "--federation", name)
-        assert stat.S_IMODE(Path(invited["credentials"]).stat().st_mode) == 0o600
+        enrolled = enrol(isthmus, silo, federation=name)
+        assert stat.S_IMODE(Path(enrolled["credentials"]).stat().st_mode) == 0o600
     contribute(aggregator, name, "alpha")
 
     present = isthmus("status", "--federation", name)
@@ -160,19 +169,25 @@ def test_states_follow_the_operator(isthmus: Isthmus, capsys: pytest.CaptureFixt
     assert "finished" in failure(capsys, "resume", *chosen)
 
 
-def test_silos_come_and_go(isthmus: Isthmus, capsys: pytest.CaptureFixture[str]) -> None:
+def test_silos_come_and_go(isthmus: Isthmus, aggregator: RealAggregator, capsys: pytest.CaptureFixture[str]) -> None:
     """A silo is invited once, again only with --replace, and shown as revoked when it is."""
     name = created(isthmus, "silos")
     chosen = ("--federation", name)
-    first = isthmus("silo", "invite", "alpha", *chosen)
+    first = enrol(isthmus, "alpha", federation=name)
     Path("alpha.pem").rename("old.pem")
 
     assert failure(capsys, "silo", "invite", "alpha", *chosen).endswith(": isthmus silo invite SILO --replace\n")
     assert "To see the names: isthmus silo list" in failure(capsys, "silo", "revoke", "beta", *chosen)
     assert "is a folder. Name a file: --out silo.pem" in failure(capsys, "silo", "invite", "b", "--out", ".", *chosen)
     assert not Path("alpha.pem").exists()
-    second = isthmus("silo", "invite", "alpha", "--replace", *chosen)
-    assert first["credential_sha256"] != second["credential_sha256"]
+    with SiloClient(aggregator.address, federation=name, credentials="old.pem") as client:
+        assert client.round().number == 1
+        isthmus("silo", "invite", "alpha", "--replace", "--out", "again", *chosen)
+        with pytest.raises(SiloNotEnrolled):
+            client.round()
+    second = isthmus("silo", "enrol", "--token-file", "again")
+    assert first["spiffe_id"] == second["spiffe_id"]
+    assert "used already" in failure(capsys, "silo", "enrol", "--token-file", "again", "--out", "thief.pem")
     isthmus("silo", "revoke", "alpha", *chosen)
     assert [(silo["silo"], silo["active"]) for silo in isthmus("silo", "list", *chosen)["silos"]] == [("alpha", False)]
 
@@ -219,8 +234,8 @@ def test_texts_for_people_are_tables(isthmus: Isthmus, capsys: pytest.CaptureFix
 def test_credentials_of_a_silo_are_no_operators(isthmus: Isthmus, capsys: pytest.CaptureFixture[str]) -> None:
     """A silo that tries the operator's commands is told that it may not."""
     name = created(isthmus, "not-yours")
-    isthmus("silo", "invite", "alpha", "--federation", name)
+    enrol(isthmus, "alpha", federation=name)
 
     said = failure(capsys, "list", "--credentials", "alpha.pem")
-    assert "what `isthmus operator init` wrote, not a silo's file" in said
-    assert "operator_credential_sha256" in said
+    assert f"spiffe://{pki.TRUST_DOMAIN}/federation/not-yours/silo/alpha is none" in said
+    assert "what `isthmus ca init` or `isthmus ca operator` wrote, not a silo's file" in said

@@ -9,7 +9,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from isthmus.credentials import load_credentials
+from isthmus.credentials import load_credentials, save_credentials
+from isthmus.enrolling import enrol
 from isthmus.federation import FederationState, parse_federation
 from isthmus.operator_client import OperatorClient
 from isthmus.projectors.initial import initial_projector
@@ -47,7 +48,7 @@ def create(client: OperatorClient, name: str, *, silos: list[str], folder: Path)
     _, payload = initial_projector(parse_federation(toml))
     client.create(toml, digest=payload.digest, size_bytes=payload.size_bytes, chunks=chunks_of_parts(payload.parts))
     for silo in silos:
-        (folder / f"{silo}.pem").write_text(client.invite(name, silo))
+        save_credentials(folder / f"{silo}.pem", enrol(client.invite(name, silo)).pem)
     return safetensors.torch.load(b"".join(payload.parts))
 
 
@@ -110,8 +111,8 @@ def test_example_without_enrolment_says_why(aggregator: RealAggregator, tmp_path
     _, err = silo.communicate(timeout=60)
 
     assert silo.returncode == 1
-    assert err.splitlines()[-1].startswith("isthmus.errors.FederationUnknown: There is no federation 'fifteen'")
-    assert load_credentials(aggregator.operator).digest not in err
+    assert err.splitlines()[-1].startswith("isthmus.errors.calls.FederationUnknown: There is no federation 'fifteen'")
+    assert load_credentials(aggregator.operator).certificate.key_sha256 not in err
 
 
 class _Appending:

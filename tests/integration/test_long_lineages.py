@@ -5,12 +5,12 @@ from pathlib import Path
 from aggregator.ledger import Ledger
 from aggregator.rpc.lineage import PAGE_BYTES, projectors_page
 from aggregator.stores import open_store
-from isthmus.credentials import save_credentials, token_pem
 from isthmus.errors import ProjectorUnknown
 from isthmus.manifest import ProjectorManifest
 from isthmus.operator_client import OperatorClient
+from tests import pki
 from tests.ledgers import START
-from tests.serving import OPERATOR, Operator, refusal, serving
+from tests.serving import Operator, refusal, serving
 
 NUM_ROUNDS = 12
 SILOS = tuple(f"{number:063d}" for number in range(8000))
@@ -20,13 +20,12 @@ SILOS = tuple(f"{number:063d}" for number in range(8000))
 def test_lineage_of_any_length_is_listed_page_by_page(tmp_path: Path) -> None:
     """A client gets every manifest once and in order, of which no message holds all."""
     store = open_store("memory:")
-    save_credentials(tmp_path / "operator.pem", token_pem(OPERATOR.token))
     with serving(store) as address:
         Operator(address).create()
         ledger = Ledger(store)
         for number in range(1, NUM_ROUNDS + 1):
             ledger.publish("harbour", ProjectorManifest(number, bytes(32), 9, START, silos=SILOS))
-        with OperatorClient(address, credentials=tmp_path / "operator.pem") as operator:
+        with OperatorClient(address, credentials=pki.folder() / "operator.pem") as operator:
             lineage = operator.lineage("harbour")
 
     first = projectors_page(ledger, "harbour", first_number=0)

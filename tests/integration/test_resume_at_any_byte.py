@@ -14,7 +14,7 @@ from aggregator.stores import open_store
 from aggregator.stores.contract import Store
 from isthmus import ContributionHeader, Encoding, SiloClient
 from isthmus.chunks import SEGMENT_BYTES
-from isthmus.credentials import save_credentials, token_pem
+from isthmus.credentials import save_credentials
 from isthmus.spec import ProjectorSpec, TensorSpec
 from tests.rosters import payload_bytes, values
 from tests.serving import LARGE, Operator, definition, delta_of, projector_of, serving
@@ -47,7 +47,7 @@ class Site:
         """A new silo's credentials file."""
         file = self.folder / f"{silo}.pem"
         credentials = self.operator.invite(silo, federation=federation)
-        save_credentials(file, token_pem(credentials.token))
+        save_credentials(file, credentials.pem)
         return file
 
     def client(self, credentials: Path, *, federation: str, both: bool) -> SiloClient:

@@ -7,7 +7,7 @@ from aggregator.stores import open_store
 from isthmus import SiloClient
 from isthmus.answers import overview_from_proto
 from isthmus.cli.federations import overview_text
-from isthmus.credentials import save_credentials, token_pem
+from isthmus.credentials import save_credentials
 from isthmus.errors import DeltaNotFinite, RoundClosed
 from isthmus.v1 import admin_pb2, aggregator_pb2
 from tests.rosters import TINY, payload_bytes
@@ -123,7 +123,7 @@ def test_silo_that_joins_late_just_pulls(operator, address):
     first, second, _ = started(operator, address, definition(rounds=9).replace("max = 8", "max = 2"))
     for number in range(1, 5):
         for silo in (first, second):
-            silo.push(silo.delta(name=f"{number}-{silo.credentials.token[:4]}"))
+            silo.push(silo.delta(name=f"{number}-{silo.credentials.spiffe_id}"))
         first.round(after_round=number, wait_seconds=20)
     newcomer = Silo(address, operator.invite("east"))
     _, content = newcomer.pull(number=newcomer.round().round - 1)
@@ -149,7 +149,7 @@ def test_returning_silo_with_an_old_delta_is_told_and_goes_on(operator, address)
 def test_buffered_silos_use_the_same_sdk(operator, address, tmp_path):
     """A slow silo's delta of round 1 is counted in the round that is open, and `rounds` gives it the newest next."""
     north, south, west = started(operator, address, buffered())
-    save_credentials(tmp_path / "west.pem", token_pem(west.credentials.token))
+    save_credentials(tmp_path / "west.pem", west.credentials.pem)
     with SiloClient(address, federation="harbour", credentials=tmp_path / "west.pem") as client:
         rounds = client.rounds()
         slow = next(rounds)

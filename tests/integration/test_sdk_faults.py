@@ -9,7 +9,7 @@ import torch
 
 from isthmus import SiloClient, contribution_of
 from isthmus.contribution import Encoding
-from isthmus.credentials import load_credentials, new_token, save_credentials, token_pem
+from isthmus.credentials import load_credentials, save_credentials
 from isthmus.errors import (
     AggregatorUnreachable,
     BaseStale,
@@ -26,6 +26,7 @@ from isthmus.errors import (
 from isthmus.spec import spec_of
 from isthmus.tensors import encode
 from isthmus.v1 import aggregator_pb2
+from tests import pki
 from tests.scripted_hub import ScriptedHub, served
 
 MIB = 1 << 20
@@ -44,7 +45,7 @@ def hub() -> ScriptedHub:
 def credentials(tmp_path: Path) -> Path:
     """A silo's credentials file."""
     path = tmp_path / "silo.pem"
-    save_credentials(path, token_pem(new_token()))
+    save_credentials(path, pki.silo("north").pem)
     return path
 
 
@@ -70,7 +71,7 @@ def test_whole_path_of_one_round(silo: SiloClient, hub: ScriptedHub, credentials
     assert (5, 1, "alpha") == (receipt.num_examples, receipt.round, receipt.silo)
     delta = {name: trained()[name] - TENSORS[name] for name in TENSORS}
     assert bytes(hub.kept) == b"".join(encode(delta, SPEC, Encoding.FP32).parts)
-    assert hub.metadata["authorization"] == load_credentials(credentials).metadata[0][1]
+    assert hub.caller == load_credentials(credentials).certificate.der
 
 
 def test_pull_continues_where_it_broke(silo: SiloClient, hub: ScriptedHub) -> None:

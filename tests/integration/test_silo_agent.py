@@ -12,6 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from isthmus.cli import main as isthmus
+from isthmus.credentials import save_credentials
+from isthmus.enrolling import enrol
 from isthmus.errors import ConfigInvalid, DeltaNormExceeded, IsthmusError
 from isthmus.federation import FederationState, parse_federation
 from isthmus.operator_client import OperatorClient
@@ -105,7 +107,7 @@ def create(
     _, payload = initial_projector(parse_federation(toml), model_config=model)
     client.create(toml, digest=payload.digest, size_bytes=payload.size_bytes, chunks=chunks_of_parts(payload.parts))
     for silo in silos:
-        (silo.folder / "silo.pem").write_text(client.invite(name, silo.folder.name))
+        save_credentials(silo.folder / "silo.pem", enrol(client.invite(name, silo.folder.name)).pem)
         (silo.folder / "silo.pem").chmod(0o600)
 
 

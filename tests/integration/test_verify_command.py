@@ -10,6 +10,7 @@ from aggregator.ledger import keys
 from aggregator.stores.local import LocalStore
 from isthmus.cli import main
 from isthmus.receipts import receipt_to_json
+from tests import pki
 from tests.ledgers import NAME
 from tests.verifying import objects, receipt_of
 
@@ -120,7 +121,7 @@ def test_what_is_no_receipt_is_told(
 def test_settings_name_the_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --config the store is the one of the aggregator's settings."""
     config = folder.with_name("aggregator.toml")
-    config.write_text(f'store = "{folder.name}"\noperator_credential_sha256 = ["{"0" * 64}"]\n')
+    config.write_text(f'store = "{folder.name}"\nallow_plaintext = true\n{pki.toml()}')
 
     assert main(["verify", NAME, "--config", str(config)]) == 0
     assert "Every link holds." in capsys.readouterr().out

@@ -7,30 +7,38 @@ import pytest
 from aggregator.config import host_and_port, load_config
 from isthmus.errors import ConfigInvalid
 
-DIGEST = "ab" * 32
+IDENTITY = 'trust_domain = "test.example"\nclient_authorities = "authority.pem"\nsigning_key = "signing-key.pem"\n'
+TLS = '[tls]\ncertificate = "server.pem"\nkey = "server-key.pem"\n'
 
 
 def load(folder: Path, toml: str = "", *assignments: str, **environment: str):
     """The settings of a minimal file and these lines."""
     file = folder / "aggregator.toml"
-    file.write_text(f'store = "memory:"\noperator_credential_sha256 = ["{DIGEST}"]\n{toml}')
+    file.write_text(f'store = "memory:"\n{IDENTITY}{toml}')
     return load_config(file, environment=environment, assignments=assignments)
 
 
 def test_defaults_serve_loopback_alone(tmp_path):
     """Without a word about it nobody but this machine reaches the aggregator."""
-    config = load(tmp_path)
+    config = load(tmp_path, TLS)
 
-    assert ("127.0.0.1:8443", None, False) == (config.listen, config.tls, config.allow_plaintext)
+    assert ("127.0.0.1:8443", None, False) == (config.listen, config.enrolment, config.allow_plaintext)
     assert 128 == config.limits.max_calls
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "example.org", "[::]"])
-def test_plaintext_off_loopback_is_refused_until_it_is_allowed(tmp_path, host):
-    """Credentials never travel readable by mistake."""
+def test_plaintext_is_refused_until_it_is_allowed(tmp_path):
+    """Nothing travels readable by mistake, not even on this machine."""
     with pytest.raises(ConfigInvalid, match="allow_plaintext"):
-        load(tmp_path, f'listen = "{host}:1"')
-    assert load(tmp_path, f'listen = "{host}:1"\nallow_plaintext = true').allow_plaintext
+        load(tmp_path)
+    assert load(tmp_path, "allow_plaintext = true").allow_plaintext
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "example.org", "[::]"])
+def test_plaintext_off_loopback_is_never_allowed(tmp_path, host):
+    """No setting makes an aggregator serve plaintext to other machines."""
+    with pytest.raises(ConfigInvalid, match="plaintext is served on loopback alone"):
+        load(tmp_path, f'listen = "{host}:1"\nallow_plaintext = true')
+    assert load(tmp_path, f'listen = "{host}:1"\n{TLS}').tls
 
 
 @pytest.mark.parametrize("listen", ["", ":", "1234", "host:", "host:x", ":80", "host:65536", "host:-1"])
@@ -49,21 +57,22 @@ def test_address_is_read():
 def test_relative_paths_start_at_the_file(tmp_path, monkeypatch):
     """Wherever the aggregator is started, its files are where its settings say."""
     monkeypatch.chdir("/")
-    config = load(tmp_path, 'scratch = "scratch"\n', "store=state")
+    config = load(tmp_path, f'scratch = "scratch"\n{TLS}', "store=state")
 
     assert (str(tmp_path / "state"), tmp_path / "scratch") == (config.store, config.scratch)
-    assert "s3://bucket/x" == load(tmp_path, "", "store=s3://bucket/x").store
+    assert "s3://bucket/x" == load(tmp_path, TLS, "store=s3://bucket/x").store
 
 
 def test_later_sources_win(tmp_path):
     """File, then environment, then --set."""
     environment = {"ISTHMUS_AGGREGATOR__LIMITS__MAX_PULLS": "5", "ISTHMUS_AGGREGATOR__LIMITS__MAX_UPLOADS": "5"}
-    config = load(tmp_path, "[limits]\nmax_pulls = 3\nmax_uploads = 3", "limits.max_uploads=7", **environment)
+    config = load(tmp_path, f"{TLS}[limits]\nmax_pulls = 3\nmax_uploads = 3", "limits.max_uploads=7", **environment)
 
     assert (5, 7) == (config.limits.max_pulls, config.limits.max_uploads)
 
 
-def test_an_aggregator_without_an_operator_is_refused(tmp_path):
-    """Nobody could ever create a federation on it."""
-    with pytest.raises(ConfigInvalid, match="isthmus operator init"):
-        load(tmp_path, "", "operator_credential_sha256=[]")
+@pytest.mark.parametrize("domain", ["", "Test.example", "a/b", "spiffe://a"])
+def test_wrong_trust_domain_is_refused(tmp_path, domain):
+    """A trust domain is what stands between spiffe:// and the first slash, in lower case."""
+    with pytest.raises(ConfigInvalid, match="trust_domain"):
+        load(tmp_path, TLS, f"trust_domain={domain}")

@@ -2,17 +2,22 @@
 
 import json
 import re
+import shutil
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from aggregator.config import load_config
+from isthmus.certificates import read_certificates
 from isthmus.cli import VERBS, main
 from isthmus.cli.advice import NEXT_STEPS
 from isthmus.cli.text import counted, pairs, plain, size, table
 from isthmus.credentials import load_credentials
 from isthmus.federation import FederationState
+from isthmus.keys import read_tls_key
+from tests import pki
 
 TOML = """
 name = "tiny"
@@ -22,7 +27,6 @@ silos = { min = 1, max = 1 }
 [plan]
 learning_rate = { initial = 0.1 }
 """
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
 
 
 @pytest.fixture(autouse=True)
@@ -32,12 +36,9 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def operator(tmp_path: Path) -> Path:
     """An operator's credentials file."""
-    out = tmp_path / "operator.pem"
-    assert main(["operator", "init", "--out", str(out)]) == 0
-    capsys.readouterr()
-    return out
+    return shutil.copy(pki.folder() / "operator.pem", tmp_path / "operator.pem")
 
 
 def usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -82,36 +83,67 @@ def test_missing_address_says_where_to_put_it(capsys: pytest.CaptureFixture[str]
     assert "ISTHMUS_CREDENTIALS" in usage(["list", "--aggregator", "localhost:1"], capsys)
 
 
-def test_operator_credential_is_secret_and_usable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`operator init` writes a file that only its owner reads and prints the digest that the aggregator needs."""
-    out = tmp_path / "operator.pem"
+def test_authority_is_secret_and_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ca init` writes files that only their owner reads, and prints settings that an aggregator loads."""
+    out = tmp_path / "pki"
 
-    assert main(["operator", "init", "--out", str(out), "--json"]) == 0
+    assert (
+        main(["ca", "init", "--out", str(out), "--host", "hub.example", "--trust-domain", "x.example", "--json"]) == 0
+    )
 
     answer = json.loads(capsys.readouterr().out)
-    assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    assert load_credentials(out).digest == answer["credential_sha256"]
+    assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in out.iterdir()}
+    assert "spiffe://x.example/operator/operator" == str(load_credentials(out / "operator.pem").spiffe_id)
+    (tmp_path / "aggregator.toml").write_text(f'store = "memory:"\n{answer["settings"]}')
+    config = load_config(tmp_path / "aggregator.toml", environment={})
+    assert [out / "server.pem", out / "authority-key.pem"] == [
+        config.tls.certificate if config.tls else None,
+        config.enrolment.key if config.enrolment else None,
+    ]
 
 
-def test_operator_credential_is_never_overwritten(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A second `operator init` to the same file fails and leaves it as it was."""
-    before = operator.read_bytes()
+def test_authority_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second `ca init` into the same folder fails and leaves all as it was: it would lock everybody out."""
+    argv = ["ca", "init", "--out", str(tmp_path / "pki"), "--host", "localhost"]
+    assert main(argv) == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "pki").iterdir()}
+    capsys.readouterr()
 
-    assert "exists already" in complaint(["operator", "init", "--out", str(operator)], capsys)
-    assert operator.read_bytes() == before
+    assert "another authority would lock out everybody" in complaint(argv, capsys)
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "pki").iterdir()}
 
 
-def test_operator_credential_carries_the_authority(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With --ca the file holds the authority to trust, so that every call made with it uses TLS."""
-    (tmp_path / "ca.pem").write_text("comment\n" + CERTIFICATE)
-    (tmp_path / "empty.pem").write_text("nothing")
-    out = tmp_path / "operator.pem"
+def test_operators_and_server_certificates_come_from_the_authority(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ca operator` and `ca server` issue under the same authority; a server's new key fits its new certificate."""
+    folder, out = tmp_path / "pki", tmp_path / "ada.pem"
+    assert main(["ca", "init", "--out", str(folder), "--host", "localhost"]) == 0
+    before = (folder / "server.pem").read_bytes()
 
-    assert "no CERTIFICATE" in complaint(
-        ["operator", "init", "--out", str(out), "--ca", str(tmp_path / "empty.pem")], capsys
+    assert main(["ca", "operator", "ada", "--ca", str(folder), "--out", str(out)]) == 0
+    assert main(["ca", "server", "--ca", str(folder), "--host", "hub.example", "--host", "10.0.0.1"]) == 0
+
+    ada = load_credentials(out)
+    assert ("spiffe://isthmus/operator/ada", (folder / "authority.pem").read_text()) == (
+        str(ada.spiffe_id),
+        ada.authorities_pem,
     )
-    assert main(["operator", "init", "--out", str(out), "--ca", str(tmp_path / "ca.pem")]) == 0
-    assert load_credentials(out).ca_pem == CERTIFICATE
+    server = read_certificates((folder / "server.pem").read_text(), where="the file")[0]
+    assert read_tls_key((folder / "server-key.pem").read_bytes(), where="the file").fits(server.key_sha256)
+    assert (("hub.example", "10.0.0.1"), True) == (server.names, before != (folder / "server.pem").read_bytes())
+
+
+@pytest.mark.parametrize("token", ["", "isthmus1.", "isthmus1.AAAA", "hello", "isthmus1." + "e30" * 9])
+def test_damaged_invitation_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], token: str) -> None:
+    """A line that is no invitation, or was cut off, is one sentence, and no file is written."""
+    (tmp_path / "token").write_text(token)
+    out = tmp_path / "silo.pem"
+
+    said = complaint(["silo", "enrol", "--token-file", str(tmp_path / "token"), "--out", str(out)], capsys)
+
+    assert "the line that the operator got" in said or "the whole line" in said
+    assert not out.exists()
 
 
 def test_unreachable_aggregator_is_one_sentence(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +153,7 @@ def test_unreachable_aggregator_is_one_sentence(operator: Path, capsys: pytest.C
     text = complaint(["list", *common], capsys)
 
     assert "\n" not in text
-    assert re.match(r"isthmus: .*Tried 127\.0\.0\.1:1 without TLS", text)
+    assert re.match(r"isthmus: .*Tried 127\.0\.0\.1:1 with TLS", text)
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,11 @@ def test_event_names_are_frozen():
     """Alerts and dashboards are written against these names."""
     expected = """
         advance.failed agent.started agent.stopped agent.waiting aggregator.draining aggregator.started
-        aggregator.stopped call.failed call.refused data.read delta.admitted delta.counted delta.dropped delta.refused
-        deltas.removed federation.created federation.state_set housekeeping.failed projector.published projector.pulled
-        round.abandoned round.overdue round.trained round.waiting silo.invited silo.revoked store.back store.lost
-        sweep.failed upload.broken uploads.removed
+        aggregator.stopped call.failed call.refused certificate.loaded certificate.not_renewed data.read
+        delta.admitted delta.counted delta.dropped delta.refused deltas.removed federation.created
+        federation.state_set housekeeping.failed projector.published projector.pulled round.abandoned
+        round.overdue round.trained round.waiting silo.enrolled silo.invited silo.renewed silo.revoked
+        store.back store.lost sweep.failed upload.broken uploads.removed
     """
 
     assert expected.split() == sorted(Event)

@@ -15,7 +15,7 @@ from isthmus.credentials import Credentials, save_credentials
 from isthmus.errors import ConfigInvalid
 from isthmus.keys import new_signing_key, new_tls_key
 from isthmus.signatures import public_key_of
-from isthmus.spiffe import operator_spiffe_id
+from isthmus.spiffe import SpiffeId, operator_spiffe_id
 
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 SERVER, SERVER_KEY = "server.pem", "server-key.pem"
@@ -32,7 +32,8 @@ def init(arguments: Namespace) -> Answer:
     authority = new_authority(arguments.trust_domain, now=now)
     server_key, signing_key = new_tls_key(), new_signing_key()
     certificate = authority.issue_server(server_key, arguments.host, now=now)
-    operator = _operator(authority, arguments.trust_domain, arguments.operator, signing_key, now=now)
+    who = operator_spiffe_id(arguments.trust_domain, arguments.operator)
+    operator = _operator(authority, who, signing_key=signing_key, now=now)
     _make_folder(folder)
     for name, pem in (
         (AUTHORITY_KEY, authority.key.pem),
@@ -74,21 +75,19 @@ def server(arguments: Namespace) -> Answer:
 def operator(arguments: Namespace) -> Answer:
     """Makes the credentials of one more operator, or new ones of the same."""
     authority = _load(arguments.ca)
-    domain = _trust_domain(arguments.ca)
-    signing_key = _signing_key(arguments.ca / SIGNING_KEY)
-    made = _operator(authority, domain, arguments.name, signing_key, now=datetime.now(UTC))
+    who = operator_spiffe_id(_trust_domain(arguments.ca), arguments.name)
+    made = _operator(authority, who, signing_key=_signing_key(arguments.ca / SIGNING_KEY), now=datetime.now(UTC))
     out: Path = arguments.out or Path(f"{arguments.name}.pem")
     save_credentials(out, made.pem)
-    who, ends = made.spiffe_id, made.certificate.not_after
+    ends = made.certificate.not_after
     return Answer(
         {"credentials": str(out), "spiffe_id": str(who), "not_after": ends},
         f"The credentials of {who} are in {out}, valid until {ends:%Y-%m-%d}; keep them secret.",
     )
 
 
-def _operator(authority: Authority, domain: str, name: str, signing_key: bytes, *, now: datetime) -> Credentials:
+def _operator(authority: Authority, who: SpiffeId, *, signing_key: bytes, now: datetime) -> Credentials:
     key = new_tls_key()
-    who = operator_spiffe_id(domain, name)
     pem = authority.issue_client(key.private.public_key(), who, now=now, days=OPERATOR_DAYS)
     return Credentials(
         key=key,

@@ -4,19 +4,16 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from isthmus.addresses import PLAINTEXT_PREFIX, TLS_PREFIX, Endpoint, parse_address
-from isthmus.certificates import Certificate, read_certificates
 from isthmus.channel import Connection
 from isthmus.cli.client import UsageProblem, connect, federation_of
 from isthmus.cli.federations import read_text, silo_table
 from isthmus.cli.text import Answer
-from isthmus.credentials import CredentialsFile, load_credentials, save_credentials
+from isthmus.credentials import CredentialsFile, save_credentials
 from isthmus.enrolling import enrol as enrol_here
 from isthmus.enrolling import enrol_with
 from isthmus.enrolling import renew as renew_here
 from isthmus.errors import ConfigInvalid
-from isthmus.invitation import Invitation, invitation_text, parse_invitation
-from isthmus.wire import instant_from_proto
+from isthmus.invitation import invitation_text, parse_invitation
 
 _SECONDS = 3600
 
@@ -27,22 +24,15 @@ def invite(arguments: Namespace) -> Answer:
         _require_free(arguments.out)  # before the invitation exists: nobody can show it a second time
     with connect(arguments) as client:
         name = federation_of(client, arguments)
-        answer = client.invite(
-            name, arguments.silo, replace=arguments.replace, valid_seconds=round(arguments.hours * _SECONDS)
+        invitation = client.invite(
+            name,
+            arguments.silo,
+            replace=arguments.replace,
+            valid_seconds=round(arguments.hours * _SECONDS),
+            address=arguments.address or "",
+            enrol_at=arguments.enrol_at or "",
         )
-    address = arguments.address or arguments.aggregator
-    authorities = _authorities(answer.authorities_pem) or load_credentials(arguments.credentials).authorities
-    text = invitation_text(
-        Invitation(
-            aggregator=address,
-            enrol_at=arguments.enrol_at or _with_port(address, answer.enrolment_port),
-            federation=name,
-            silo=arguments.silo,
-            secret=answer.secret,
-            authorities=tuple(one.der for one in authorities),
-        )
-    )
-    expires_at = instant_from_proto(answer.expires_at)
+    text, expires_at = invitation_text(invitation), invitation.expires_at
     data = {"federation": name, "silo": arguments.silo, "invitation": text, "expires_at": expires_at}
     how = f"isthmus silo enrol --token {text}"
     if arguments.out:
@@ -123,19 +113,6 @@ def list_all(arguments: Namespace) -> Answer:
     else:
         text = silo_table(overview.silos)
     return Answer({"federation": overview.summary.federation, "silos": overview.silos}, text)
-
-
-def _authorities(pem: str) -> tuple[Certificate, ...]:
-    return tuple(read_certificates(pem, where="the aggregator's answer")) if pem else ()
-
-
-def _with_port(address: str, port: int) -> str:
-    """The same hosts with another port; "" for port 0: nobody enrols there."""
-    if not port:
-        return ""
-    prefix = next((one for one in (TLS_PREFIX, PLAINTEXT_PREFIX) if address.startswith(one)), "")
-    endpoints = parse_address(address).endpoints
-    return prefix + ",".join(str(Endpoint(endpoint.host, port, endpoint.name_server)) for endpoint in endpoints)
 
 
 def _require_free(out: Path) -> None:
