@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeVar
 
 import grpc
 
@@ -21,6 +23,11 @@ from isthmus.errors import (
 )
 from isthmus.spec import NAME_PATTERN
 from isthmus.spiffe import SpiffeId
+
+RECHECK_SECONDS = 2.0
+"""How long a stream may go on after its silo was revoked."""
+
+Part = TypeVar("Part")
 
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
@@ -90,6 +97,19 @@ class Callers:
         if not (who.is_operator and who.trust_domain == self._trust_domain) and str(who) not in self._operators:
             raise OperatorOnly(f"Only an operator may do this, and {who} is none.")
         return who
+
+
+def while_allowed(parts: Iterator[Part], require: Callable[[], object]) -> Iterator[Part]:
+    """The parts of a stream, for as long as `require` does not raise; it is asked every `RECHECK_SECONDS` at most.
+
+    A stream may last for minutes: so a silo that is revoked at any replica is cut off in the middle of it.
+    """
+    checked_at = time.monotonic()
+    for part in parts:
+        if time.monotonic() - checked_at >= RECHECK_SECONDS:
+            require()
+            checked_at = time.monotonic()
+        yield part
 
 
 def credential_names(certificate: Certificate) -> tuple[str, str]:

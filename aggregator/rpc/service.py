@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 
 import grpc
 
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Upload
-from aggregator.rpc.identity import Callers
+from aggregator.rpc.identity import Callers, while_allowed
 from aggregator.rpc.incoming import chunks_until_finish
 from aggregator.rpc.present import Present, present_of
 from aggregator.rpc.pulls import chunks_of, manifest_of, require_offset
@@ -91,7 +92,8 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self, request: aggregator_pb2.PullProjectorRequest, context: grpc.ServicerContext
     ) -> Iterator[aggregator_pb2.PullProjectorResponse]:
         """See aggregator.proto."""
-        silo = self._callers.silo(self._ledger, request.federation, context).silo
+        require_enrolled = partial(self._callers.silo, self._ledger, request.federation, context)
+        silo = require_enrolled().silo
         match request.WhichOneof("projector"):
             case "number":
                 manifest = self._ledger.manifest(request.federation, request.number)
@@ -102,9 +104,8 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         require_offset(manifest, request.offset_bytes)
         with self._slots.pull(context) as alive:
             yield aggregator_pb2.PullProjectorResponse(header=manifest_to_proto(manifest))
-            for offset, data in chunks_of(
-                self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes
-            ):
+            chunks = chunks_of(self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes)
+            for offset, data in while_allowed(chunks, require_enrolled):
                 alive()
                 chunk = projector_pb2.Chunk(offset_bytes=offset, data=data)
                 yield aggregator_pb2.PullProjectorResponse(chunk=chunk)
@@ -116,15 +117,16 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         """See aggregator.proto."""
         first = next(request_iterator)  # the door let no call in without it
         federation = first.header.federation
-        silo = self._callers.silo(self._ledger, federation, context).silo
+        require_enrolled = partial(self._callers.silo, self._ledger, federation, context)
+        silo = require_enrolled().silo
         if first.WhichOneof("part") != "header":
             raise HeaderInvalid("The first part of a push must be the header.", check="order")
         push = PushCall(
             silo=silo,
             header=first.header,
-            chunks=chunks_until_finish(request_iterator),
+            chunks=while_allowed(chunks_until_finish(request_iterator), require_enrolled),
             call=context,
-            require_enrolled=lambda: self._callers.silo(self._ledger, federation, context),
+            require_enrolled=require_enrolled,
         )
         return aggregator_pb2.PushDeltaResponse(receipt=receipt_to_proto(self._pushes.receive(push)))
 
