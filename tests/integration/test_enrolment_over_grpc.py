@@ -305,11 +305,27 @@ def test_invitation_says_where_and_whom_to_trust(store: Store, capsys: pytest.Ca
     with serving(store) as address:
         Operator(address).create()
         calls = ["--aggregator", address, "--credentials", str(pki.folder() / "operator.pem"), "--json"]
-        assert (
-            main(["silo", "invite", "north", "--address", "hub.example:443", "--enrol-at", "hub.example:444", *calls])
-            == 0
-        )
+        elsewhere = ["--address", "hub.example:443", "--enrol-at", "hub.example:1"]
+        assert main(["silo", "invite", "north", *calls]) == 0
+        assert main(["silo", "invite", "north", *elsewhere, *calls]) == 0
 
-    printed = capsys.readouterr().out
-    assert "isthmus1." in printed
-    assert invitation_text is not None
+    first, second = (parse_invitation(line) for line in re.findall(r'"(isthmus1\.[^"]*)"', capsys.readouterr().out))
+    authority = pki.operator().authorities[0].der
+    assert (address, ENROL_AT[address], (authority,)) == (first.aggregator, first.enrol_at, first.authorities)
+    assert ("hub.example:443", "hub.example:1", "north") == (second.aggregator, second.enrol_at, second.silo)
+
+
+def test_sdk_renews_by_itself(store: Store, tmp_path: Path) -> None:
+    """A silo that only asks for rounds never lets its certificate end."""
+    minute = {**pki.settings()["enrolment"], "certificate_days": 1 / 24 / 60}  # with the skew, five sixths are over
+    with serving(store, enrolment=minute) as address:
+        operator = Operator(address)
+        operator.create()
+        file = tmp_path / "north.pem"
+        old = operator.invite("north")
+        save_credentials(file, old.pem)
+
+        with SiloClient(address, federation="harbour", credentials=file) as client:
+            assert client.round().number == 1
+
+        assert old.certificate.key_sha256 != load_credentials(file).certificate.key_sha256
