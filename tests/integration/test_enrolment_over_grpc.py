@@ -1,6 +1,7 @@
 """How a site becomes a silo and stays one, over real mutual TLS: invitations, renewals, rotations, revocations."""
 
 import os
+import re
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,12 +18,14 @@ from isthmus.cli import main
 from isthmus.credentials import Credentials, load_credentials, save_credentials
 from isthmus.enrolling import enrol, enrol_with, is_renewal_due
 from isthmus.errors import EnrolmentClosed, IdentityInvalid, InvitationInvalid, RequestInvalid, SiloNotEnrolled
+from isthmus.invitation import parse_invitation
 from isthmus.keys import new_signing_key, new_tls_key
 from isthmus.signatures import public_key_of
 from isthmus.spiffe import parse_spiffe
 from isthmus.v1 import enrolment_pb2, enrolment_pb2_grpc
 from tests import pki
 from tests.serving import (
+    ENROL_AT,
     LARGE,
     Operator,
     Silo,
