@@ -27,7 +27,7 @@ COPY --from=build /opt/isthmus /opt/isthmus
 ENV PATH=/opt/isthmus/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /var/lib/isthmus
-EXPOSE 8443
+EXPOSE 8443 8444
 HEALTHCHECK --interval=10s --timeout=20s --start-period=60s --retries=3 \
     CMD ["python", "-m", "aggregator", "health", "--config", "/etc/isthmus/aggregator.toml"]
 ENTRYPOINT ["python", "-m", "aggregator"]

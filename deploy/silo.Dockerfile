@@ -38,7 +38,7 @@ COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 print('\n'.join(d for d in p['optional-dependencies']['demo'] if not d.startswith('isthmus')))" > requirements.txt \
     && pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt \
-    && for folder in downloads models operator held-out reports silos silos/animals silos/food silos/objects silos/travel; do \
+    && for folder in downloads models operator pki held-out reports silos silos/animals silos/food silos/objects silos/travel; do \
         install -d -o isthmus -g isthmus -m 0700 "/demo/$folder"; done
 COPY deploy deploy
 ENV PYTHONPATH=/opt/demo HOME=/demo/downloads

@@ -58,7 +58,9 @@ class SiloConfig(_Table):
     """host:port, several of them, or with tls:// before it: see `isthmus.addresses`."""
     federation: Name
     credentials: FilePath
-    """The file that `isthmus silo invite` wrote. Who the silo is follows from it alone."""
+    """The file that `isthmus silo enrol` wrote. Who the silo is follows from it alone."""
+    invitation: FilePath | None = None
+    """A file with the operator's invitation: the agent enrols with it when there are no credentials yet."""
     silo: Name
     """Seeds the order of the data, and names the silo in its own logs; the aggregator never reads it."""
     state: FilePath

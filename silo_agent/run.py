@@ -12,8 +12,10 @@ from pathlib import Path
 import torch
 
 from isthmus.client import SiloClient
-from isthmus.credentials import load_credentials
+from isthmus.credentials import load_credentials, save_credentials
+from isthmus.enrolling import enrol
 from isthmus.errors import ConfigInvalid, IsthmusError
+from isthmus.invitation import parse_invitation
 from isthmus.logs import Event, log_event
 from silo_agent.agent import Agent, Ending
 from silo_agent.config import SiloConfig
@@ -111,6 +113,7 @@ def trainer_of(config: SiloConfig, samples: Samples) -> Trainer:
 
 
 def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> Ending:
+    _enrol_if_invited(config)
     load_credentials(config.credentials)
     if config.compute.threads:
         torch.set_num_threads(config.compute.threads)
@@ -132,6 +135,22 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
             metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},
         )
         return agent.run()
+
+
+def _enrol_if_invited(config: SiloConfig) -> None:
+    """Redeems the invitation where there are no credentials yet; the keys are made here and written here alone."""
+    if config.invitation is None or config.credentials.exists():
+        return
+    try:
+        text = config.invitation.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(
+            f"There are no credentials at {config.credentials} yet, and the invitation {config.invitation} cannot be "
+            f"read: {error}. Ask the operator for one (`isthmus silo invite`)."
+        ) from error
+    credentials = enrol(parse_invitation(text))
+    save_credentials(config.credentials, credentials.pem)
+    log_event(LOG, Event.AGENT_ENROLLED, silo=config.silo, spiffe_id=credentials.spiffe_id)
 
 
 def _report_data(samples: Samples, file: Path) -> None:

@@ -3,17 +3,21 @@
 import io
 import tempfile
 from contextlib import redirect_stdout
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 import grpc
 
+from aggregator.ledger import Ledger, enrolment
+from aggregator.ledger.records import CredentialRecord, SiloRecord
 from isthmus.authority import Authority, load_authority
 from isthmus.certificates import read_certificates
 from isthmus.cli import main
 from isthmus.credentials import Credentials, load_credentials
+from isthmus.invitation import secret_digest
 from isthmus.keys import new_signing_key, new_tls_key
+from isthmus.signatures import public_key_of
 from isthmus.spiffe import SpiffeId, parse_spiffe, silo_spiffe_id
 
 TRUST_DOMAIN = "test.example"
@@ -96,9 +100,28 @@ def issued(who: str | SpiffeId, *, days: float = 1.0, now: datetime | None = Non
     )
 
 
-def silo(name: str, *, federation: str = "harbour") -> Credentials:
-    """Credentials of a silo's form, which nobody has enrolled."""
-    return issued(silo_spiffe_id(TRUST_DOMAIN, federation=federation, silo=name))
+def silo(name: str, *, federation: str = "harbour", skew_days: float = 0.0) -> Credentials:
+    """Credentials of a silo's form, which nobody has enrolled; valid for a day, or for so many more on both sides."""
+    who = silo_spiffe_id(TRUST_DOMAIN, federation=federation, silo=name)
+    return issued(who, now=datetime.now(UTC) - timedelta(days=skew_days), days=1 + 2 * skew_days)
+
+
+def enrol(ledger: Ledger, silo: str, credentials: Credentials, *, federation: str, now: datetime) -> None:
+    """Enrols a silo with these credentials by writing to the ledger, as an aggregator does when it is asked."""
+    invited = SiloRecord(silo, secret_digest(silo.encode()), now, now + timedelta(days=1))
+    ledger.invite(federation, invited)
+    signing_key = public_key_of(credentials.signing_key)
+    record = CredentialRecord(
+        credential=credentials.certificate.key_sha256,
+        silo=silo,
+        invitation_sha256=invited.invitation_sha256,
+        spiffe_id=str(credentials.spiffe_id),
+        signing_key=signing_key,
+        certificate=credentials.certificate.der,
+        signing_key_proof=credentials.key.prove(signing_key, federation=federation),
+        enrolled_at=now,
+    )
+    enrolment.redeem(ledger.store, federation, record)
 
 
 @cache

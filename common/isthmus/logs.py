@@ -43,6 +43,7 @@ class Event(enum.StrEnum):
     CALL_REFUSED = "call.refused"
     CALL_FAILED = "call.failed"
     AGENT_STARTED = "agent.started"
+    AGENT_ENROLLED = "agent.enrolled"
     AGENT_WAITING = "agent.waiting"
     AGENT_STOPPED = "agent.stopped"
     DATA_READ = "data.read"

@@ -1,7 +1,7 @@
-"""`python -m deploy.compose prepare | enrol | judge`: what docker-compose.yml does once, around the federation.
+"""`python -m deploy.compose prepare | invite | judge`: what docker-compose.yml does once, around the federation.
 
-prepare: fetches models and pictures, gives each silo's volume its pictures, makes the operator's credential.
-enrol: creates the federation and writes each silo's credential into its volume.
+prepare: fetches models and pictures, gives each silo's volume its pictures, makes the certificate authority.
+invite: creates the federation and puts each silo's invitation into its volume; the silo enrols with it by itself.
 judge: measures every global projector on held-out pictures and writes report.json.
 
 Each step may be repeated: what is there already stays.
@@ -23,17 +23,19 @@ from deploy.demo.packages import ENCODER
 from deploy.demo.pictures import TOPICS, Picture, concepts, lay_out
 from deploy.demo.recipe import FEATURES, FEDERATION, Recipe
 from isthmus import cli
+from isthmus.cli import authority
 from isthmus.errors import IsthmusError
 from isthmus.federation import parse_federation, plan_of_round
 from silo_agent.composed import ComposedModel, ComposedOptions
 
 DEMO = Path("/demo")
-DOWNLOADS, MODELS, OPERATOR, HELD_OUT, REPORTS = (
-    DEMO / name for name in ("downloads", "models", "operator", "held-out", "reports")
+DOWNLOADS, MODELS, OPERATOR, PKI, HELD_OUT, REPORTS = (
+    DEMO / name for name in ("downloads", "models", "operator", "pki", "held-out", "reports")
 )
 ENCODER_WEIGHTS, LLM = MODELS / "encoder.pth", MODELS / "llm"
 FEDERATION_TOML = OPERATOR / "federation.toml"
-ADDRESS = ["--aggregator", "aggregator:8443", "--credentials", str(OPERATOR / "operator.pem")]
+HOST = "aggregator"
+ADDRESS = ["--aggregator", f"{HOST}:8443", "--credentials", str(OPERATOR / "operator.pem")]
 
 
 def prepare(recipe: Recipe) -> None:
@@ -55,19 +57,20 @@ def prepare(recipe: Recipe) -> None:
     )
     rows = [[str(picture.path), picture.caption, picture.topic] for picture in collection.held_out]
     (HELD_OUT / "pictures.json").write_text(json.dumps(rows), encoding="utf-8")
-    if not (OPERATOR / "operator.pem").exists():
-        _isthmus("operator", "init", "--out", str(OPERATOR / "operator.pem"))
+    if not (PKI / authority.AUTHORITY).exists():
+        _isthmus("ca", "init", "--out", str(PKI), "--host", HOST)
+    shutil.copy(PKI / "operator.pem", OPERATOR / "operator.pem")
     toml = recipe.federation_toml(num_silos=len(TOPICS), widths=(FEATURES, Models(ENCODER_WEIGHTS, LLM).llm_width))
     FEDERATION_TOML.write_text(toml, encoding="utf-8")
 
 
-def enrol(_recipe: Recipe) -> None:
+def invite(_recipe: Recipe) -> None:
     """Creates the federation and invites its silos."""
     _isthmus("create", str(FEDERATION_TOML), *ADDRESS)
     for topic in TOPICS:
-        credential = _home(topic) / "silo.pem"
-        if not credential.exists():
-            _isthmus("silo", "invite", topic, "--federation", FEDERATION, "--out", str(credential), *ADDRESS)
+        invitation = _home(topic) / "invitation"
+        if not invitation.exists():
+            _isthmus("silo", "invite", topic, "--federation", FEDERATION, "--out", str(invitation), *ADDRESS)
 
 
 def judge(_recipe: Recipe) -> None:
@@ -89,7 +92,7 @@ def judge(_recipe: Recipe) -> None:
     (REPORTS / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-STEPS: dict[str, Callable[[Recipe], None]] = {"prepare": prepare, "enrol": enrol, "judge": judge}
+STEPS: dict[str, Callable[[Recipe], None]] = {"prepare": prepare, "invite": invite, "judge": judge}
 
 
 def main() -> int:

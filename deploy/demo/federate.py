@@ -17,6 +17,9 @@ from isthmus.manifest import ProjectorManifest
 from isthmus.operator_client import OperatorClient
 from silo_agent.status_file import Phase
 
+OPERATOR = Path("pki") / "operator.pem"
+"""The operator's credentials, within the demo's folder."""
+
 LOOK_SECONDS = 0.2
 """How often the silos' status files are read."""
 
@@ -82,13 +85,16 @@ def federate(
     started = time.monotonic()
     address = _start_aggregator(folder, children)
     (folder / "federation.toml").write_text(toml, encoding="utf-8")
-    operator = ["--aggregator", address, "--credentials", str(folder / "operator.pem")]
+    operator = ["--aggregator", address, "--credentials", str(folder / OPERATOR)]
     children.run("create", ["isthmus", "create", str(folder / "federation.toml"), *operator])
     for silo, data in silos.items():
         home = folder / "silos" / silo
         home.mkdir(parents=True, exist_ok=True)
-        invitation = ["isthmus", "silo", "invite", silo, "--out", str(home / "silo.pem"), "--federation", FEDERATION]
-        children.run(f"invite-{silo}", [*invitation, *operator])
+        invitation = home / "invitation"
+        invite = ["isthmus", "silo", "invite", silo, "--out", str(invitation), "--federation", FEDERATION]
+        children.run(f"invite-{silo}", [*invite, *operator])
+        enrol = ["isthmus", "silo", "enrol", "--token-file", str(invitation), "--out", str(home / "silo.pem")]
+        children.run(f"enrol-{silo}", enrol)
         (home / "silo.toml").write_text(_silo_toml(silo, address, data=data, models=models), encoding="utf-8")
         children.start(f"silo-{silo}", ["silo_agent", "run", "--config", str(home / "silo.toml")])
     _wait_for_silos(folder, list(silos), children=children, watch=watch)
@@ -113,18 +119,22 @@ def feature_cache(folder: Path, silo: str) -> Path:
 
 
 def _start_aggregator(folder: Path, children: Children) -> str:
-    children.run("operator", ["isthmus", "operator", "init", "--out", str(folder / "operator.pem")])
+    children.run("authority", ["isthmus", "ca", "init", "--out", str(folder / "pki"), "--host", "127.0.0.1"])
     config = folder / "aggregator.toml"
     config.write_text(
         'listen = "127.0.0.1:8443"  # the demo passes --port 0: whichever is free\n'
         'store = "store"\n'
-        'operator_credentials = ["operator.pem"]\n'
         "advance_interval_seconds = 0.2\n"
-        "poll_interval_seconds = 0.2\n",
+        "poll_interval_seconds = 0.2\n"
+        'trust_domain = "isthmus"\n'
+        'client_authorities = "pki/authority.pem"\n'
+        'signing_key = "pki/signing-key.pem"\n'
+        '[tls]\ncertificate = "pki/server.pem"\nkey = "pki/server-key.pem"\nauthority = "pki/authority.pem"\n'
+        '[enrolment]\nlisten = "127.0.0.1:0"\ncertificate = "pki/authority.pem"\nkey = "pki/authority-key.pem"\n',
         encoding="utf-8",
     )
     children.start("aggregator", ["aggregator", "serve", "--config", str(config), "--port", "0"])
-    return children.read_line("aggregator").removeprefix("ready:").strip()
+    return children.read_line("aggregator").split()[1]  # ready: ADDRESS enrolment: ADDRESS
 
 
 def _silo_toml(silo: str, address: str, *, data: Path, models: Models) -> str:
@@ -173,7 +183,7 @@ def is_done(folder: Path, silo: str, *, children: Children) -> bool:
 def _export(folder: Path, address: str) -> tuple[tuple[ProjectorManifest, ...], tuple[Path, ...]]:
     exported = folder / "projectors"
     exported.mkdir()
-    with OperatorClient(address, credentials=folder / "operator.pem") as client:
+    with OperatorClient(address, credentials=folder / OPERATOR) as client:
         lineage = tuple(client.lineage(FEDERATION))
         files = tuple(exported / f"{manifest.number}.safetensors" for manifest in lineage)
         for manifest, file in zip(lineage, files, strict=True):

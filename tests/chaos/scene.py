@@ -11,9 +11,10 @@ from pathlib import Path
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Upload
 from aggregator.stores import open_store
-from isthmus.credentials import load_credentials, new_token, save_credentials, token_pem
+from isthmus.credentials import load_credentials, save_credentials
 from isthmus.federation import parse_federation
 from isthmus.spec import ProjectorSpec, TensorSpec
+from tests import pki
 from tests.chaos.silo import NUM_EXAMPLES
 from tests.rosters import payload_bytes, values
 from tests.silo_data import write_imagefolder
@@ -116,12 +117,11 @@ def build(folder: Path, *, store: str, rounds: int, ports: tuple[int, ...], addr
     for silo in SILOS:
         _write_silo(scene, silo, address=addresses[silo])
         credentials = load_credentials(scene.silo(silo) / "silo.pem")
-        ledger.invite(FEDERATION, silo, credential_sha256=credentials.digest, now=now)
+        pki.enrol(ledger, silo, credentials, federation=FEDERATION, now=now)
     scene.replica_config.write_text(
-        f'listen = "127.0.0.1:0"\nstore = {json.dumps(scene.store)}\noperator_credential_sha256 = ["{"0" * 64}"]\n'
+        f'listen = "127.0.0.1:0"\nstore = {json.dumps(scene.store)}\n'
         "advance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\ndrain_seconds = 1.0\n"
-        "housekeeping_interval_seconds = 0.5\n"
-        "[limits]\nidle_seconds = 3.0\n"
+        "housekeeping_interval_seconds = 0.5\n" + pki.toml("[limits]\nidle_seconds = 3.0\n")
     )
     return scene
 
@@ -129,7 +129,7 @@ def build(folder: Path, *, store: str, rounds: int, ports: tuple[int, ...], addr
 def _write_silo(scene: Scene, silo: str, *, address: str) -> None:
     folder, (picture, caption) = scene.silo(silo), PRIVATE_WORDS
     write_imagefolder(folder / "pictures", {picture: caption})
-    save_credentials(folder / "silo.pem", token_pem(new_token()))
+    save_credentials(folder / "silo.pem", pki.silo(silo, federation=FEDERATION, skew_days=9).pem)
     (folder / "silo.toml").write_text(
         f'aggregator = "{address}"\nfederation = "{FEDERATION}"\ncredentials = "silo.pem"\nsilo = "{silo}"\n'
         'state = "state"\n[data]\nfolder = "pictures"\n[trainer]\nname = "chaos"\n[compute]\nthreads = 1\n'

@@ -85,3 +85,10 @@ def test_settings_meet() -> None:
 
     assert silo.aggregator == ADDRESS[1] == f"aggregator:{port}"
     assert (silo.federation, silo.silo) == (FEDERATION, "food")
+    assert served.tls is not None
+
+
+def test_operators_and_silos_keys_are_apart() -> None:
+    """The aggregator sees no operator's credentials, a silo neither those nor the authority's key."""
+    assert "operator" not in mounts("aggregator")
+    assert all({"operator", "pki"}.isdisjoint(mounts(topic)) for topic in TOPICS)

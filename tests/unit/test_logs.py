@@ -56,7 +56,7 @@ def test_exceptions_are_kept(stream):
 def test_event_names_are_frozen():
     """Alerts and dashboards are written against these names."""
     expected = """
-        advance.failed agent.started agent.stopped agent.waiting aggregator.draining aggregator.started
+        advance.failed agent.enrolled agent.started agent.stopped agent.waiting aggregator.draining aggregator.started
         aggregator.stopped call.failed call.refused certificate.loaded certificate.not_renewed data.read
         delta.admitted delta.counted delta.dropped delta.refused deltas.removed federation.created
         federation.state_set housekeeping.failed projector.published projector.pulled round.abandoned
