@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from aggregator.advancing import Advancing
-from aggregator.config import AggregatorConfig
+from aggregator.config import AggregatorConfig, Limits
 from aggregator.housekeeper import Housekeeper
 from aggregator.ledger import Ledger
 from aggregator.rpc.admin import AdminService
@@ -23,6 +23,7 @@ from aggregator.rpc.identity import Callers
 from aggregator.rpc.interceptor import StatusInterceptor
 from aggregator.rpc.pushes import Pushes
 from aggregator.rpc.quota import Quota
+from aggregator.rpc.seal import Seal
 from aggregator.rpc.service import AggregatorService
 from aggregator.rpc.slots import Slots
 from aggregator.rpc.watch import RoundWatch
@@ -145,16 +146,21 @@ class Aggregator:
             options=OPTIONS,
             maximum_concurrent_rpcs=config.limits.max_calls + _MAX_QUEUED_CALLS,
         )
-        limits = config.limits
-        quota = Quota(max_staged_bytes=limits.max_staged_bytes_per_silo, max_attempts=limits.max_attempts_per_silo)
-        pushes = Pushes(ledger, slots=self._slots, quota=quota, clock=_now, on_admitted=self._advancing.wake)
+        seal = Seal(read_signing_key(config.signing_key))
         silos = AggregatorService(
-            ledger, callers=self._callers, pushes=pushes, watch=self._watch, slots=self._slots, clock=_now
+            ledger,
+            callers=self._callers,
+            seal=seal,
+            pushes=self._pushes(ledger, config.limits),
+            watch=self._watch,
+            slots=self._slots,
+            clock=_now,
         )
         issuing = _issuing(config)
         operators = AdminService(
             ledger,
             callers=self._callers,
+            seal=seal,
             creation=Creation(
                 ledger, scratch=self._scratch.creation, max_projector_bytes=config.limits.max_projector_bytes
             ),
@@ -174,6 +180,10 @@ class Aggregator:
         if config.reflection:
             reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         return server
+
+    def _pushes(self, ledger: Ledger, limits: Limits) -> Pushes:
+        quota = Quota(max_staged_bytes=limits.max_staged_bytes_per_silo, max_attempts=limits.max_attempts_per_silo)
+        return Pushes(ledger, slots=self._slots, quota=quota, clock=_now, on_admitted=self._advancing.wake)
 
     def _start(self) -> None:
         self._tell_health(True)

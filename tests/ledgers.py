@@ -1,18 +1,26 @@
 """Ledgers for tests: a small federation, its silos, and contributions staged as the service stages them."""
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from aggregator.admission.payload import PayloadInspection
 from aggregator.advance import At, Outcome, advance
 from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.ledger.records import CredentialRecord, SiloRecord
+from isthmus.certificates import key_digest, read_certificates
 from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import AdmissionPolicy, Federation, parse_federation
 from isthmus.invitation import secret_digest
+from isthmus.keys import TlsKey
 from isthmus.signatures import contribution_statement, public_key_of, signer
+from isthmus.spiffe import parse_spiffe, silo_spiffe_id
+from tests import pki
 from tests.rosters import TINY, payload_bytes, values
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -68,7 +76,7 @@ def enrol(
     """Invites a silo and uses the invitation, with keys that follow from `name` (the silo's own name: "")."""
     invited = invitation(silo, name=name, now=now)
     ledger.invite(federation, invited, replace=replace)
-    enrolment.redeem(ledger.store, federation, credential_record(invited, name=name))
+    enrolment.redeem(ledger.store, federation, credential_record(invited, name=name, federation=federation))
     return invited
 
 
@@ -77,24 +85,39 @@ def invitation(silo: str, *, name: str = "", now: datetime = START) -> SiloRecor
     return SiloRecord(silo, secret_digest(_seed("invitation", name or silo)), now, now + timedelta(days=1))
 
 
-def credential_record(invited: SiloRecord, *, name: str = "") -> CredentialRecord:
+def credential_record(invited: SiloRecord, *, name: str = "", federation: str = NAME) -> CredentialRecord:
     """What using it puts on record."""
     named = name or invited.silo
+    who = silo_spiffe_id(pki.TRUST_DOMAIN, federation=federation, silo=invited.silo)
+    signing_key = public_key_of(_seed("signing", named))
     return CredentialRecord(
         credential=credential(named),
         silo=invited.silo,
         invitation_sha256=invited.invitation_sha256,
-        spiffe_id=f"spiffe://test.example/federation/{NAME}/silo/{invited.silo}",
-        signing_key=public_key_of(_seed("signing", named)),
-        certificate=b"certificate",
-        signing_key_proof=b"proof",
+        spiffe_id=str(who),
+        signing_key=signing_key,
+        certificate=_certificate(named, str(who)),
+        signing_key_proof=_tls_key(named).prove(signing_key, federation=federation),
         enrolled_at=invited.invited_at,
     )
 
 
 def credential(name: str) -> str:
     """The name of the credential that follows from `name`."""
-    return hashlib.sha256(name.encode()).hexdigest()
+    return key_digest(_tls_key(name).public_der)
+
+
+@cache
+def _tls_key(name: str) -> TlsKey:
+    return TlsKey(ec.derive_private_key(int.from_bytes(_seed("tls", name)) >> 1, ec.SECP256R1()))
+
+
+@cache
+def _certificate(name: str, who: str) -> bytes:
+    """The certificate that the tests' authority issues for that key; DER."""
+    public = _tls_key(name).private.public_key()
+    pem = pki.authority().issue_client(public, parse_spiffe(who), now=datetime.now(UTC), days=1)
+    return read_certificates(pem, where="the tests' authority")[0].der
 
 
 def signature(header: ContributionHeader, *, silo: str) -> bytes:
@@ -128,6 +151,8 @@ def staged(
         encoding=Encoding.FP32,
         metrics={"loss": float(len(name))},
     )
+    header = replace(header, nonce=_seed("nonce", name)[:16])
+    header = replace(header, signature=signature(header, silo=silo))
     inspection = PayloadInspection(header, spec=TINY, policy=AdmissionPolicy())
     inspection.feed(payload)
     admitted = inspection.finish()
@@ -144,6 +169,7 @@ def staged(
         data_start_bytes=admitted.layout.data_start,
         l2_norm=admitted.l2_norm,
         admitted_at=after(1),
+        credential=credential(silo),
     )
 
 

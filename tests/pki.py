@@ -3,6 +3,7 @@
 import io
 import tempfile
 from contextlib import redirect_stdout
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ import grpc
 
 from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.records import CredentialRecord, SiloRecord
+from aggregator.rpc.seal import Seal
+from aggregator.setup import read_signing_key
 from isthmus.authority import Authority, load_authority
 from isthmus.certificates import read_certificates
 from isthmus.cli import main
@@ -52,6 +55,11 @@ def server_credentials() -> grpc.ServerCredentials:
     made = folder()
     pair = ((made / "server-key.pem").read_bytes(), (made / "server.pem").read_bytes())
     return grpc.ssl_server_credentials([pair], (made / "authority.pem").read_bytes(), require_client_auth=True)
+
+
+def seal() -> Seal:
+    """Signs as the aggregator does whose key the tests' silos know."""
+    return Seal(read_signing_key(folder() / "signing-key.pem"))
 
 
 def settings() -> dict[str, object]:
@@ -103,7 +111,8 @@ def issued(who: str | SpiffeId, *, days: float = 1.0, now: datetime | None = Non
 def silo(name: str, *, federation: str = "harbour", skew_days: float = 0.0) -> Credentials:
     """Credentials of a silo's form, which nobody has enrolled; valid for a day, or for so many more on both sides."""
     who = silo_spiffe_id(TRUST_DOMAIN, federation=federation, silo=name)
-    return issued(who, now=datetime.now(UTC) - timedelta(days=skew_days), days=1 + 2 * skew_days)
+    made = issued(who, now=datetime.now(UTC) - timedelta(days=skew_days), days=1 + 2 * skew_days)
+    return replace(made, federation=federation, silo=name)
 
 
 def enrol(ledger: Ledger, silo: str, credentials: Credentials, *, federation: str, now: datetime) -> None:

@@ -20,9 +20,7 @@ from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc, projector_pb2
 from isthmus.wire import (
     encoding_to_proto,
     header_from_proto,
-    manifest_to_proto,
     plan_to_proto,
-    receipt_to_proto,
     spec_to_proto,
 )
 from tests import pki
@@ -64,6 +62,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
     receipt: Receipt | None = None
     calls: list[str] = field(default_factory=list)
     caller: bytes = b""
+    silo: str = ""
 
     def GetRound(self, request: aggregator_pb2.GetRoundRequest, context: grpc.ServicerContext):
         """The open round; the one before counts as done."""
@@ -81,7 +80,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
             max_num_examples=1000,
         )
         if self.receipt is not None and self.receipt.round == self.round:
-            message.receipt.CopyFrom(receipt_to_proto(self.receipt))
+            message.receipt.CopyFrom(pki.seal().receipt(self.receipt))
         return message
 
     def PullProjector(self, request: aggregator_pb2.PullProjectorRequest, context: grpc.ServicerContext):
@@ -93,7 +92,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
             len(self.projector),
             datetime(2026, 1, 1, tzinfo=UTC),
         )
-        yield aggregator_pb2.PullProjectorResponse(header=manifest_to_proto(manifest))
+        yield aggregator_pb2.PullProjectorResponse(header=pki.seal().manifest(manifest, federation=request.federation))
         end = self.break_pulls.pop(0) if self.break_pulls else len(self.projector)
         for offset in range(request.offset_bytes, end, CHUNK):
             data = bytearray(self.projector[offset : min(offset + CHUNK, end)])
@@ -117,18 +116,19 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
                 del self.kept[end:]
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the replica died")
         self._count()
-        return aggregator_pb2.PushDeltaResponse(receipt=receipt_to_proto(self.receipt))
+        return aggregator_pb2.PushDeltaResponse(receipt=pki.seal().receipt(self.receipt))
 
     def GetPushStatus(self, request: aggregator_pb2.GetPushStatusRequest, context: grpc.ServicerContext):
         """What is kept of the payload."""
         self._begin("push status", context)
         asked = (request.round, request.payload_digest)
         counted = self.receipt is not None and asked == (self.receipt.round, self.receipt.payload_digest)
-        receipt = receipt_to_proto(self.receipt) if counted else None
+        receipt = pki.seal().receipt(self.receipt) if counted else None
         return aggregator_pb2.GetPushStatusResponse(committed_bytes=len(self.kept), receipt=receipt)
 
     def _begin(self, call: str, context: grpc.ServicerContext) -> None:
         self.calls.append(call)
+        self.silo = context.auth_context()["peer_spiffe_id"][0].decode().rpartition("/")[2]
         self.caller = ssl.PEM_cert_to_DER_cert(context.auth_context()["x509_pem_cert"][0].decode())
         if self.refusals:
             context.abort_with_status(status_of(self.refusals.pop(0)))
@@ -139,7 +139,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
         self.receipt = Receipt(
             federation=self.header.federation,
             round=self.header.round,
-            silo="alpha",
+            silo=self.silo,
             payload_digest=self.header.payload_digest,
             payload_size_bytes=self.header.payload_size_bytes,
             num_examples=self.header.num_examples,

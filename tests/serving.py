@@ -1,6 +1,7 @@
 """Real aggregators on loopback for tests, and silos that speak the bare protocol: every message is the test's own."""
 
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from isthmus.credentials import Credentials
 from isthmus.enrolling import enrol
 from isthmus.errors import IsthmusError
 from isthmus.invitation import Invitation
+from isthmus.signatures import contribution_statement, signer
 from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.status import error_of
 from isthmus.v1 import admin_pb2, admin_pb2_grpc, aggregator_pb2, aggregator_pb2_grpc, projector_pb2
@@ -170,10 +172,20 @@ class Delta:
 
     header: ContributionHeader
     payload: bytes
+    credentials: Credentials
+    """Whose: they sign the header."""
 
     def but(self, **fields: object) -> "Delta":
-        """The same push with other header fields."""
-        return replace(self, header=replace(self.header, **fields))
+        """The same push with other header fields, signed anew unless the signature is among them."""
+        header = replace(self.header, **fields)
+        return replace(self, header=header if "signature" in fields else signed(header, self.credentials))
+
+
+def signed(header: ContributionHeader, credentials: Credentials) -> ContributionHeader:
+    """The header under the silo's signature, with a nonce of its own unless it has one."""
+    fresh = replace(header, nonce=header.nonce or secrets.token_bytes(16), signature=b"")
+    statement = contribution_statement(fresh, silo=credentials.silo)
+    return replace(fresh, signature=signer(credentials.signing_key)(statement))
 
 
 class Silo:
@@ -213,20 +225,18 @@ class Silo:
         """A right push to the open round."""
         current = self.round()
         payload = delta_of(spec, name) if payload is None else payload
-        return Delta(
-            ContributionHeader(
-                federation=self.federation,
-                round=current.round,
-                base_digest=current.base_digest,
-                spec_fingerprint=current.spec.fingerprint,
-                payload_digest=hashlib.sha256(payload).digest(),
-                payload_size_bytes=len(payload),
-                num_examples=10,
-                encoding=Encoding.FP32,
-                metrics={"train_loss": 1.0},
-            ),
-            payload,
+        header = ContributionHeader(
+            federation=self.federation,
+            round=current.round,
+            base_digest=current.base_digest,
+            spec_fingerprint=current.spec.fingerprint,
+            payload_digest=hashlib.sha256(payload).digest(),
+            payload_size_bytes=len(payload),
+            num_examples=10,
+            encoding=Encoding.FP32,
+            metrics={"train_loss": 1.0},
         )
+        return Delta(signed(header, self.credentials), payload, self.credentials)
 
     def push(self, delta: Delta, *, start: int = 0) -> Receipt:
         """Pushes from `start`."""

@@ -8,13 +8,16 @@ from aggregator.ledger import Ledger
 from aggregator.ledger.canonical import canonical, fields_of
 from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
-from aggregator.verifying.verify import Verdict, verify
+from aggregator.verifying.verify import Trusted, Verdict, verify
 from isthmus.contribution import Receipt
 from isthmus.errors import NameInvalid
 from isthmus.federation import FederationState
+from isthmus.wire import receipt_from_proto
+from tests import pki
 from tests.ledgers import NAME, after, contribute, definition, enrol, found, staged, step
 
 SILOS = ("a", "b", "c", "d")
+TRUSTED = Trusted(pki.operator().authorities, pki.operator().aggregator_keys)
 ORPHAN = b"what a replica that died had put"
 
 
@@ -71,7 +74,15 @@ def verdict_of(
 ) -> Verdict:
     """What verifying finds there."""
     with tempfile.TemporaryDirectory() as scratch:
-        return verify(store, name, only=only, receipts=receipts, memory_budget_bytes=16 << 20, scratch=Path(scratch))
+        return verify(
+            store,
+            name,
+            only=only,
+            receipts=receipts,
+            trusted=TRUSTED,
+            memory_budget_bytes=16 << 20,
+            scratch=Path(scratch),
+        )
 
 
 def of(kind: str) -> list[str]:
@@ -80,7 +91,12 @@ def of(kind: str) -> list[str]:
 
 
 def receipt_of(silo: str, round_number: int) -> Receipt:
-    """What a silo holds for its contribution."""
+    """What a silo holds for its contribution, signed by the aggregator."""
     contribution = Ledger(store_with(objects())).contribution(NAME, round_number, silo)
     assert contribution is not None
-    return contribution.receipt
+    return sealed(contribution.receipt)
+
+
+def sealed(receipt: Receipt) -> Receipt:
+    """The receipt with the aggregator's signature."""
+    return receipt_from_proto(pki.seal().receipt(receipt))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from aggregator.commands.place import store_of
 from aggregator.verifying.findings import BrokenLink
-from aggregator.verifying.verify import Verdict
+from aggregator.verifying.verify import Trusted, Verdict
 from aggregator.verifying.verify import verify as verify_federation
 from isthmus.cli.progress import progress
 from isthmus.cli.text import Answer, counted, pairs, size
 from isthmus.contribution import Receipt
+from isthmus.credentials import load_credentials
 from isthmus.errors import ConfigInvalid
 from isthmus.receipts import receipt_from_json
 
@@ -27,6 +28,7 @@ def verify(arguments: Namespace) -> Answer:
         ProjectorUnknown: The round asked for is not published.
     """
     receipts = [receipt for path in arguments.receipt for receipt in _receipts(path)]
+    trusted = _trusted(arguments.credentials) if arguments.credentials else None
     store = store_of(arguments)
     try:
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch, progress("verifying") as tell:
@@ -35,6 +37,7 @@ def verify(arguments: Namespace) -> Answer:
                 arguments.federation,
                 only=arguments.round,
                 receipts=receipts,
+                trusted=trusted,
                 memory_budget_bytes=arguments.memory_budget << 20,
                 scratch=Path(scratch),
                 progress=tell,
@@ -45,6 +48,11 @@ def verify(arguments: Namespace) -> Answer:
             f"The scratch folder {where} failed ({error.strerror}). Make room in it, or name another with --scratch."
         ) from error
     return Answer(verdict, _text(verdict), exit_code=1 if verdict.broken else 0)
+
+
+def _trusted(path: Path) -> Trusted:
+    credentials = load_credentials(path)
+    return Trusted(credentials.authorities, credentials.aggregator_keys)
 
 
 def _receipts(path: Path) -> list[Receipt]:

@@ -55,6 +55,7 @@ class Contribution:
         data_start_bytes: Where the tensors' bytes begin in the payload, behind its safetensors header.
         l2_norm: Of the whole decoded delta, as admission measured it.
         admitted_at: When.
+        credential: Names the credential that it came with, whose signing key signed the header.
     """
 
     silo: str
@@ -63,6 +64,7 @@ class Contribution:
     data_start_bytes: int
     l2_norm: float
     admitted_at: datetime
+    credential: str = ""
 
     @property
     def upload(self) -> Upload:
@@ -98,16 +100,19 @@ class Contribution:
             {
                 "admitted_at": from_instant(self.admitted_at),
                 "base_digest": header.base_digest.hex(),
+                "credential": self.credential,
                 "data_start_bytes": self.data_start_bytes,
                 "encoding": header.encoding.value,
                 "federation": header.federation,
                 "l2_norm": self.l2_norm,
                 "metrics": header.metrics,
+                "nonce": header.nonce.hex(),
                 "num_examples": header.num_examples,
                 "payload_digest": header.payload_digest.hex(),
                 "payload_size_bytes": header.payload_size_bytes,
                 "round": header.round,
                 "segments": [[one.offset_bytes, one.size_bytes, one.key] for one in self.segments],
+                "signature": header.signature.hex(),
                 "silo": self.silo,
                 "spec_fingerprint": header.spec_fingerprint.hex(),
             }
@@ -127,6 +132,8 @@ class Contribution:
             num_examples=fields["num_examples"],
             encoding=Encoding(fields["encoding"]),
             metrics=fields["metrics"],
+            nonce=bytes.fromhex(fields["nonce"]),
+            signature=bytes.fromhex(fields["signature"]),
         )
         return cls(
             silo=fields["silo"],
@@ -135,6 +142,7 @@ class Contribution:
             data_start_bytes=fields["data_start_bytes"],
             l2_norm=fields["l2_norm"],
             admitted_at=to_instant(fields["admitted_at"]),
+            credential=fields["credential"],
         )
 
 
@@ -256,7 +264,8 @@ _MANIFEST_DIGESTS = ("digest", "parent_digest", "roster_digest", "optimizer_stat
 
 def manifest_to_json(manifest: ProjectorManifest) -> bytes:
     """The document `projectors/<n>.json`."""
-    fields: Fields = {name: getattr(manifest, name) for name in ProjectorManifest.__dataclass_fields__}
+    names = ProjectorManifest.__dataclass_fields__.keys() - {"signature"}  # that is made when it is sent
+    fields: Fields = {name: getattr(manifest, name) for name in names}
     fields |= {name: fields[name].hex() for name in _MANIFEST_DIGESTS}
     return canonical(fields | {"cut_at": from_instant(manifest.cut_at), "silos": list(manifest.silos)})
 

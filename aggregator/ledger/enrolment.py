@@ -101,7 +101,13 @@ def redeem(store: Store, federation: str, credential: CredentialRecord) -> None:
     Raises:
         InvitationInvalid: Other keys used it.
     """
-    keys_used = canonical({"credential": credential.credential, "signing_key": credential.signing_key.hex()})
+    keys_used = canonical(
+        {
+            "credential": credential.credential,
+            "invitation_sha256": credential.invitation_sha256,
+            "signing_key": credential.signing_key.hex(),
+        }
+    )
     key = keys.redemption(federation, credential.invitation_sha256)
     if not store.put_if_absent(key, keys_used) and store.get(key) != keys_used:
         raise InvitationInvalid(

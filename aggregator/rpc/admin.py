@@ -15,6 +15,7 @@ from aggregator.rpc.lineage import projectors_page
 from aggregator.rpc.overview import status_message, summary_message
 from aggregator.rpc.present import present_of
 from aggregator.rpc.pulls import chunks_of, require_offset
+from aggregator.rpc.seal import Seal
 from aggregator.rpc.slots import Slots
 from isthmus.errors import RequestInvalid
 from isthmus.invitation import SECRET_BYTES, secret_digest
@@ -22,7 +23,6 @@ from isthmus.logs import Event, log_event
 from isthmus.v1 import admin_pb2, admin_pb2_grpc, projector_pb2
 from isthmus.wire import (
     instant_to_proto,
-    manifest_to_proto,
     spec_to_proto,
     state_from_proto,
 )
@@ -43,6 +43,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     Args:
         ledger: Where everything is stored.
         callers: Tells who calls.
+        seal: Signs receipts and manifests.
         creation: Takes federations in.
         slots: How many exports and creations may run at once.
         authority_pem: What invitations carry so that silos trust this aggregator; may be empty.
@@ -57,6 +58,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         ledger: Ledger,
         *,
         callers: Callers,
+        seal: Seal,
         creation: Creation,
         slots: Slots,
         authority_pem: str,
@@ -67,6 +69,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> None:
         self._ledger = ledger
         self._callers = callers
+        self._seal = seal
         self._creation = creation
         self._slots = slots
         self._authority_pem = authority_pem
@@ -124,7 +127,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """See admin.proto."""
         self._callers.operator(context)
         present = present_of(self._ledger, request.federation, now=self._clock())
-        return status_message(self._ledger, present, trouble=self._trouble(request.federation))
+        return status_message(self._ledger, present, seal=self._seal, trouble=self._trouble(request.federation))
 
     def InviteSilo(
         self, request: admin_pb2.InviteSiloRequest, context: grpc.ServicerContext
@@ -164,7 +167,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListProjectorsResponse:
         """See admin.proto."""
         self._callers.operator(context)
-        return projectors_page(self._ledger, request.federation, first_number=request.first_number)
+        return projectors_page(self._ledger, request.federation, first_number=request.first_number, seal=self._seal)
 
     def ExportProjector(
         self, request: admin_pb2.ExportProjectorRequest, context: grpc.ServicerContext
@@ -174,7 +177,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         manifest = self._ledger.manifest(request.federation, request.number)
         require_offset(manifest, request.offset_bytes)
         with self._slots.pull(context) as alive:
-            yield admin_pb2.ExportProjectorResponse(header=manifest_to_proto(manifest))
+            yield admin_pb2.ExportProjectorResponse(header=self._seal.manifest(manifest, federation=request.federation))
             for offset, data in chunks_of(
                 self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes
             ):

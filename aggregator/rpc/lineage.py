@@ -1,9 +1,9 @@
 """A federation's lineage as messages, page by page: no answer outgrows a message, whatever the number of rounds."""
 
 from aggregator.ledger import Ledger
+from aggregator.rpc.seal import Seal
 from isthmus.errors import ProjectorUnknown
 from isthmus.v1 import admin_pb2
-from isthmus.wire import manifest_to_proto
 
 PAGE_BYTES = 1 << 20
 """Of manifests in one answer; a message is capped at 4 MiB, and one manifest names up to 10,000 silos."""
@@ -12,7 +12,9 @@ PAGE_MANIFESTS = 256
 """Manifests in one answer at most: each may be one read of the store, and the caller waits meanwhile."""
 
 
-def projectors_page(ledger: Ledger, federation: str, *, first_number: int) -> admin_pb2.ListProjectorsResponse:
+def projectors_page(
+    ledger: Ledger, federation: str, *, first_number: int, seal: Seal
+) -> admin_pb2.ListProjectorsResponse:
     """The manifests from `first_number` on, as many as one answer holds.
 
     Raises:
@@ -25,7 +27,7 @@ def projectors_page(ledger: Ledger, federation: str, *, first_number: int) -> ad
         )
     page = admin_pb2.ListProjectorsResponse()
     for number in range(first_number, latest + 1):
-        manifest = manifest_to_proto(ledger.manifest(federation, number))
+        manifest = seal.manifest(ledger.manifest(federation, number), federation=federation)
         is_full = len(page.projectors) == PAGE_MANIFESTS or page.ByteSize() + manifest.ByteSize() > PAGE_BYTES
         if page.projectors and is_full:
             page.next_number = number

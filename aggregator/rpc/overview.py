@@ -6,9 +6,10 @@ from dataclasses import replace
 from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.records import SiloRecord
 from aggregator.rpc.present import Present
+from aggregator.rpc.seal import Seal
 from isthmus.federation import FederationState
 from isthmus.v1 import admin_pb2
-from isthmus.wire import instant_to_proto, manifest_to_proto, receipt_to_proto, spec_to_proto, state_to_proto
+from isthmus.wire import instant_to_proto, spec_to_proto, state_to_proto
 
 MAX_ABANDONED_ROUNDS = 20
 """Abandoned rounds that a status names; more are counted."""
@@ -26,7 +27,7 @@ def summary_message(present: Present) -> admin_pb2.FederationSummary:
     )
 
 
-def status_message(ledger: Ledger, present: Present, *, trouble: str) -> admin_pb2.GetStatusResponse:
+def status_message(ledger: Ledger, present: Present, *, seal: Seal, trouble: str) -> admin_pb2.GetStatusResponse:
     """Everything about a federation's present. Reads the ledger for what the present leaves out: the silos' pasts.
 
     `trouble` is why this replica's last step of the federation failed; empty when it did not.
@@ -39,9 +40,11 @@ def status_message(ledger: Ledger, present: Present, *, trouble: str) -> admin_p
         waiting_for=present.waiting_for,
         opened_at=instant_to_proto(present.view.starts_at),
         deadline=instant_to_proto(present.deadline) if present.deadline else None,
-        silos=_silo_messages(ledger, present, Counter(silo for manifest in lineage for silo in manifest.silos)),
+        silos=_silo_messages(
+            ledger, present, Counter(silo for manifest in lineage for silo in manifest.silos), seal=seal
+        ),
         spec=spec_to_proto(present.record.spec),
-        latest=manifest_to_proto(present.base),
+        latest=seal.manifest(present.base, federation=federation.name),
         num_contributions=len(present.view.contributed),
         quorum=federation.participation.silos.min,
         max_staleness=federation.participation.max_staleness,
@@ -53,7 +56,7 @@ def status_message(ledger: Ledger, present: Present, *, trouble: str) -> admin_p
     )
 
 
-def _silo_messages(ledger: Ledger, present: Present, past: Counter[str]) -> list[admin_pb2.SiloStatus]:
+def _silo_messages(ledger: Ledger, present: Present, past: Counter[str], *, seal: Seal) -> list[admin_pb2.SiloStatus]:
     name = present.record.federation.name
     newest = dict(present.listed)  # sorted by round within a silo, so the last one stands
     past.update(silo for silo, _ in present.listed)
@@ -63,6 +66,7 @@ def _silo_messages(ledger: Ledger, present: Present, past: Counter[str]) -> list
             ledger,
             present,
             silo,
+            seal=seal,
             trained=newest.get(silo.silo),
             num_contributions=past[silo.silo],
             last_refusal=ledger.last_refusal(name, present.round, silo.silo) if silo.silo in recorded else "",
@@ -76,6 +80,7 @@ def _silo_message(
     present: Present,
     silo: SiloRecord,
     *,
+    seal: Seal,
     trained: int | None,
     num_contributions: int,
     last_refusal: str,
@@ -87,7 +92,7 @@ def _silo_message(
     return admin_pb2.SiloStatus(
         silo=silo.silo,
         active=silo.active,
-        receipt=receipt_to_proto(receipt) if receipt else None,
+        receipt=seal.receipt(receipt) if receipt else None,
         last_refusal=last_refusal if receipt is None else "",
         num_contributions=num_contributions,
         waited_for_since=instant_to_proto(since) if waited_for else None,

@@ -10,9 +10,11 @@ from datetime import datetime
 
 from aggregator.admission.header import judge_header
 from aggregator.admission.payload import PayloadInspection
+from aggregator.admission.signature import judge_signature
 from aggregator.advance import counted
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Upload
+from aggregator.ledger.records import CredentialRecord
 from aggregator.rpc.incoming import UploadSession
 from aggregator.rpc.openings import Cancellable
 from aggregator.rpc.quota import Quota, require_quota
@@ -40,6 +42,7 @@ class PushCall:
 
     Attributes:
         silo: Who calls.
+        credential: What it calls with.
         header: As it came.
         chunks: The rest of the stream, see `chunks_until_finish`.
         call: Is cut off when it stands still.
@@ -47,6 +50,7 @@ class PushCall:
     """
 
     silo: str
+    credential: CredentialRecord
     header: projector_pb2.ContributionHeader
     chunks: Iterator[projector_pb2.Chunk]
     call: Cancellable
@@ -178,6 +182,7 @@ class Pushes:
             round_number=open_round,
             base_digest=base.digest,
         )
+        judge_signature(header, silo=push.silo, signing_key=push.credential.signing_key)
         inspection = PayloadInspection(
             header,
             spec=record.spec,
@@ -197,6 +202,7 @@ class Pushes:
             data_start_bytes=admitted.layout.data_start,
             l2_norm=admitted.l2_norm,
             admitted_at=self._clock(),
+            credential=push.credential.credential,
         )
 
     def _require_quota(self, upload: Upload, *, size_bytes: int) -> None:

@@ -14,6 +14,7 @@ from aggregator.rpc.incoming import chunks_until_finish
 from aggregator.rpc.present import Present, present_of
 from aggregator.rpc.pulls import chunks_of, manifest_of, require_offset
 from aggregator.rpc.pushes import PushCall, Pushes
+from aggregator.rpc.seal import Seal
 from aggregator.rpc.slots import Slots
 from aggregator.rpc.watch import RoundWatch
 from isthmus.contribution import Receipt, push_id
@@ -24,9 +25,7 @@ from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc, projector_pb2
 from isthmus.wire import (
     encoding_to_proto,
     instant_to_proto,
-    manifest_to_proto,
     plan_to_proto,
-    receipt_to_proto,
     spec_to_proto,
     state_to_proto,
 )
@@ -45,6 +44,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
     Args:
         ledger: Where everything is stored.
         callers: Tells who calls.
+        seal: Signs receipts and manifests.
         pushes: Receives deltas.
         watch: Holds long polls back.
         slots: How many polls and pulls may run at once.
@@ -56,6 +56,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         ledger: Ledger,
         *,
         callers: Callers,
+        seal: Seal,
         pushes: Pushes,
         watch: RoundWatch,
         slots: Slots,
@@ -63,6 +64,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
     ) -> None:
         self._ledger = ledger
         self._callers = callers
+        self._seal = seal
         self._pushes = pushes
         self._watch = watch
         self._slots = slots
@@ -86,7 +88,8 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         silo = self._callers.silo(self._ledger, request.federation, context).silo
         now = self._clock()
         present = present_of(self._ledger, request.federation, now=now)
-        return _round_message(present, self._receipt(present, silo), now=now)
+        receipt = self._receipt(present, silo)
+        return _round_message(present, self._seal.receipt(receipt) if receipt else None, now=now)
 
     def PullProjector(
         self, request: aggregator_pb2.PullProjectorRequest, context: grpc.ServicerContext
@@ -103,7 +106,9 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
                 raise RequestInvalid("The request names no projector; set its number or its digest.", check="projector")
         require_offset(manifest, request.offset_bytes)
         with self._slots.pull(context) as alive:
-            yield aggregator_pb2.PullProjectorResponse(header=manifest_to_proto(manifest))
+            yield aggregator_pb2.PullProjectorResponse(
+                header=self._seal.manifest(manifest, federation=request.federation)
+            )
             chunks = chunks_of(self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes)
             for offset, data in while_allowed(chunks, require_enrolled):
                 alive()
@@ -118,17 +123,18 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         first = next(request_iterator)  # the door let no call in without it
         federation = first.header.federation
         require_enrolled = partial(self._callers.silo, self._ledger, federation, context)
-        silo = require_enrolled().silo
+        caller = require_enrolled()
         if first.WhichOneof("part") != "header":
             raise HeaderInvalid("The first part of a push must be the header.", check="order")
         push = PushCall(
-            silo=silo,
+            silo=caller.silo,
+            credential=caller.credential,
             header=first.header,
             chunks=while_allowed(chunks_until_finish(request_iterator), require_enrolled),
             call=context,
             require_enrolled=require_enrolled,
         )
-        return aggregator_pb2.PushDeltaResponse(receipt=receipt_to_proto(self._pushes.receive(push)))
+        return aggregator_pb2.PushDeltaResponse(receipt=self._seal.receipt(self._pushes.receive(push)))
 
     def GetPushStatus(
         self, request: aggregator_pb2.GetPushStatusRequest, context: grpc.ServicerContext
@@ -147,7 +153,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         )
         if receipt is not None:
             return aggregator_pb2.GetPushStatusResponse(
-                committed_bytes=receipt.payload_size_bytes, receipt=receipt_to_proto(receipt)
+                committed_bytes=receipt.payload_size_bytes, receipt=self._seal.receipt(receipt)
             )
         identity = push_id(request.federation, request.round, silo=silo, payload_digest=request.payload_digest)
         segments = self._ledger.committed_segments(Upload(request.federation, request.round, silo, identity))
@@ -163,7 +169,9 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         return self._pushes.receipt_if_counted(federation, round_number=present.round, silo=silo, payload_digest=digest)
 
 
-def _round_message(present: Present, receipt: Receipt | None, *, now: datetime) -> aggregator_pb2.GetRoundResponse:
+def _round_message(
+    present: Present, receipt: projector_pb2.Receipt | None, *, now: datetime
+) -> aggregator_pb2.GetRoundResponse:
     federation = present.record.federation
     remaining = (present.deadline - now).total_seconds() if present.deadline else 0.0
     return aggregator_pb2.GetRoundResponse(
@@ -176,7 +184,7 @@ def _round_message(present: Present, receipt: Receipt | None, *, now: datetime) 
         plan=plan_to_proto(plan_of_round(federation, min(present.round, federation.rounds))),
         deadline=instant_to_proto(present.deadline) if present.deadline else None,
         deadline_remaining_seconds=max(0.0, remaining),
-        receipt=receipt_to_proto(receipt) if receipt else None,
+        receipt=receipt,
         waiting_for=present.waiting_for,
         num_rounds=federation.rounds,
         max_num_examples=federation.admission.max_num_examples,

@@ -1,6 +1,6 @@
 """One federation under examination: its documents, read once each, and what of them was found sound."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +9,7 @@ from aggregator.ledger.documents import Roster, manifest_from_json
 from aggregator.ledger.records import FederationRecord
 from aggregator.verifying.contributions import Checked, Start, check_contribution
 from aggregator.verifying.evidence import Evidence
+from isthmus.certificates import Certificate
 from isthmus.manifest import ProjectorManifest
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ class Case:
         ledger: The same, for the arithmetic.
         record: Its definition.
         latest: The newest global projector when verifying began: what comes later is left alone.
+        authorities: Who may vouch for silos; None: not known.
         memory_budget_bytes: What the arithmetic may hold at once.
         scratch: A folder with room for a projector and an optimizer's state.
     """
@@ -38,6 +40,7 @@ class Case:
         record: FederationRecord,
         *,
         latest: int,
+        authorities: Sequence[Certificate] | None,
         memory_budget_bytes: int,
         scratch: Path,
     ) -> None:
@@ -47,6 +50,7 @@ class Case:
         self.record = record
         self.name = record.federation.name
         self.latest = latest
+        self.authorities = authorities
         self.memory_budget_bytes = memory_budget_bytes
         self.scratch = scratch
         self._manifests: dict[int, ProjectorManifest | None] = {0: record.initial}

@@ -11,6 +11,7 @@ from aggregator.ledger.documents import Contribution, Segment
 from aggregator.ledger.records import FederationRecord
 from aggregator.stores import exists
 from aggregator.verifying.evidence import Evidence
+from aggregator.verifying.signatures import signature_holds
 from isthmus.errors import IsthmusError
 
 
@@ -61,6 +62,8 @@ def check_contribution(
         meaning=f"{whose} is another one: documents were exchanged.",
     )
     if not stands or not _header_holds(evidence, record, contribution, key=key, start=start):
+        return Checked(contribution, is_whole=False)
+    if not signature_holds(evidence, contribution, key=key):
         return Checked(contribution, is_whole=False)
     if not _segments_fit(evidence, contribution, key=key):
         return Checked(contribution, is_whole=False)

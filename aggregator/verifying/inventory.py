@@ -7,9 +7,10 @@ from collections.abc import Callable
 from aggregator.ledger import keys
 from aggregator.ledger.canonical import fields_of
 from aggregator.ledger.documents import manifest_to_json
-from aggregator.ledger.records import CredentialRecord, SiloRecord
+from aggregator.ledger.records import SiloRecord
 from aggregator.stores import exists
 from aggregator.verifying.case import Case
+from aggregator.verifying.signatures import NOT_VOUCHED, check_credential
 from isthmus.errors import InvariantBroken
 from isthmus.federation import FederationState
 from isthmus.spec import NAME_PATTERN
@@ -110,15 +111,18 @@ def _invitation(case: Case, key: str, found: re.Match[str]) -> None:
 
 
 def _redeemed(case: Case, key: str, found: re.Match[str]) -> None:
-    """With which keys an invitation was used; the credential that it names follows it, or the site asks again."""
-    case.evidence.document(key, fields_of, meaning="With which keys this invitation was used cannot be trusted.")
+    """With which keys an invitation was used; a site whose enrolment died before its credential stood asks again."""
+    meaning = "With which keys this invitation was used cannot be trusted."
+    fields = case.evidence.document(key, fields_of, meaning=meaning)
+    if fields is not None:
+        named = str(fields.get("invitation_sha256"))
+        case.findings.agree(key, expected=found[1], found=named, meaning=meaning)
 
 
 def _credential(case: Case, key: str, found: re.Match[str]) -> None:
-    meaning = "Whose this credential is cannot be trusted, nor what it signed."
-    record = case.evidence.document(key, CredentialRecord.from_json, meaning=meaning)
-    if record is not None:
-        case.findings.agree(key, expected=found[1], found=record.credential, meaning=meaning)
+    check_credential(case.evidence, found[1], federation=case.name, authorities=case.authorities)
+    if case.authorities is None:
+        case.findings.remark(NOT_VOUCHED)
 
 
 def _manifest(case: Case, key: str, found: re.Match[str]) -> None:

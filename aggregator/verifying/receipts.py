@@ -1,16 +1,24 @@
 """Whether what a silo holds a receipt for is in the store, and counted."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from aggregator.ledger import keys
 from aggregator.ledger.documents import Contribution, RosterEntry
 from aggregator.verifying.case import Case
 from isthmus.contribution import Receipt
+from isthmus.signatures import is_signed, receipt_statement
 from isthmus.spec import NAME_PATTERN
 
 
-def check_receipt(case: Case, receipt: Receipt) -> None:
-    """Checks a receipt against the contribution that it is for, and against the roster that counts it."""
+def check_receipt(case: Case, receipt: Receipt, *, aggregator_keys: Sequence[bytes] | None) -> None:
+    """Checks a receipt against the contribution that it is for, and against the roster that counts it.
+
+    Args:
+        case: The federation.
+        receipt: What a silo holds.
+        aggregator_keys: Who signs receipts; None: not known, so that is not checked.
+    """
     whose = f"Silo {receipt.silo[:63]} holds a receipt of round {receipt.round}"
     if receipt.federation != case.name or not NAME_PATTERN.fullmatch(receipt.silo):
         case.findings.broke(
@@ -24,13 +32,24 @@ def check_receipt(case: Case, receipt: Receipt) -> None:
     contribution = case.evidence.document(key, Contribution.from_json, meaning=f"{whose}; what it contributed is lost.")
     if contribution is None:
         return
-    stands = dataclasses.replace(contribution.receipt, counted_in=receipt.counted_in)  # that is the roster's to say
+    stands = dataclasses.replace(
+        contribution.receipt, counted_in=receipt.counted_in, signature=receipt.signature
+    )  # the roster's, and the aggregator's, to say
     for field in dataclasses.fields(Receipt):
         case.findings.agree(
             key,
             expected=f"{field.name} {_shown(getattr(receipt, field.name))}",
             found=f"{field.name} {_shown(getattr(stands, field.name))}",
             meaning=f"{whose} that says otherwise.",
+        )
+    if aggregator_keys is None:
+        case.findings.remark("The receipts' signatures were not checked: name the aggregator's keys by --credentials.")
+    elif not is_signed(receipt_statement(receipt), receipt.signature, by=aggregator_keys):
+        case.findings.broke(
+            key,
+            expected="a receipt that the aggregator signed",
+            found="one that it did not",
+            meaning=f"{whose} that is forged, or of another aggregator.",
         )
     _check_counted(case, receipt, contribution, whose=whose)
 

@@ -13,11 +13,25 @@ from aggregator.verifying.findings import BrokenLink, Findings
 from aggregator.verifying.inventory import check_inventory
 from aggregator.verifying.receipts import check_receipt
 from aggregator.verifying.rounds import check_round
+from isthmus.certificates import Certificate
 from isthmus.contribution import Receipt
 from isthmus.errors import FederationUnknown, ProjectorUnknown
 from isthmus.spec import NAME_PATTERN
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Whom a verdict may rest on beside the store: known from elsewhere, for whoever writes to a store writes it all.
+
+    Attributes:
+        authorities: Who may vouch for silos' certificates.
+        aggregator_keys: Ed25519 public keys that sign receipts.
+    """
+
+    authorities: tuple[Certificate, ...]
+    aggregator_keys: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ def verify(
     *,
     only: int | None = None,
     receipts: Sequence[Receipt] = (),
+    trusted: Trusted | None = None,
     memory_budget_bytes: int,
     scratch: Path,
     progress: Progress = lambda text: None,
@@ -64,6 +79,7 @@ def verify(
         federation: Which federation.
         only: This round alone; None: everything.
         receipts: What silos hold.
+        trusted: Whom to believe about silos and receipts; None: neither is checked, and the verdict says so.
         memory_budget_bytes: What the arithmetic may hold at once.
         scratch: A folder with room for a projector and an optimizer's state.
         progress: Told what is looked at.
@@ -80,14 +96,14 @@ def verify(
     if record is None:
         return _verdict(evidence, latest=0, recomputed=[], num_receipts=0)
     latest = _latest(evidence)
-    if only is not None and not 1 <= only <= latest:
-        published = f"rounds 1 to {latest}" if latest else "no round yet"
-        raise ProjectorUnknown(f"Federation {federation} has published {published}, so not {only}.")
+    if only is not None:
+        _require_published(federation, only, latest=latest)
     case = Case(
         evidence,
         Ledger(store),
         record,
         latest=latest,
+        authorities=trusted.authorities if trusted else None,
         memory_budget_bytes=memory_budget_bytes,
         scratch=scratch,
     )
@@ -98,11 +114,17 @@ def verify(
         if check_round(case, number):
             recomputed.append(number)
     for receipt in receipts:
-        check_receipt(case, receipt)
+        check_receipt(case, receipt, aggregator_keys=trusted.aggregator_keys if trusted else None)
     if only is None:
         progress("everything else")
         check_inventory(case)
     return _verdict(evidence, latest=latest, recomputed=recomputed, num_receipts=len(receipts))
+
+
+def _require_published(federation: str, number: int, *, latest: int) -> None:
+    if not 1 <= number <= latest:
+        published = f"rounds 1 to {latest}" if latest else "no round yet"
+        raise ProjectorUnknown(f"Federation {federation} has published {published}, so not {number}.")
 
 
 def _definition(evidence: Evidence) -> FederationRecord | None:

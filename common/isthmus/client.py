@@ -4,8 +4,10 @@ Every failure is one of `isthmus.errors`; transient ones are repeated here until
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,15 +17,18 @@ import torch
 
 from isthmus.answers import round_from_proto
 from isthmus.channel import Connection
+from isthmus.checking import require_receipt, require_signed_manifest
 from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, IntoMemory
 from isthmus.enrolling import is_renewal_due, renew
-from isthmus.errors import IsthmusError, PayloadMalformed
+from isthmus.errors import ConfigInvalid, IsthmusError, PayloadMalformed
 from isthmus.federation import FederationState
 from isthmus.logs import Event, log_event
+from isthmus.manifest import ProjectorManifest
 from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
+from isthmus.signatures import NONCE_BYTES, contribution_statement, signer
 from isthmus.tensors import Payload, Progress, contribution_of, decode
 from isthmus.uploads import Chunks, Outgoing, chunks_of_file, chunks_of_parts
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
@@ -181,17 +186,18 @@ class SiloClient:
             IsthmusError: As `push`.
         """
         chunks = _chunks_of(payload, size_bytes=header.payload_size_bytes)
+        header = self._signed(header)
         waiter = Waiter(self._patience)
         durable = 0
         while True:
             try:
                 status = self._connection.call(lambda: self._status_of(header.round, header.payload_digest))
                 if status.receipt is not None:
-                    return status.receipt
+                    return self._believed(status.receipt, header)
                 if status.committed_bytes > durable:
                     durable = status.committed_bytes
                     waiter.progressed()
-                return self._push_once(header, chunks(status.committed_bytes))
+                return self._believed(self._push_once(header, chunks(status.committed_bytes)), header)
             except IsthmusError as error:
                 waiter.after(error)
 
@@ -222,6 +228,24 @@ class SiloClient:
         receipt = receipt_from_proto(reply.receipt) if reply.HasField("receipt") else None
         return PushStatus(reply.committed_bytes, receipt)
 
+    def _signed(self, header: ContributionHeader) -> ContributionHeader:
+        """The header under the silo's signature; with a nonce of its own, so no two are alike."""
+        credentials = self._file.current()
+        if not credentials.signing_key:
+            raise ConfigInvalid(
+                f"{self._file.path} holds no signing key, so nothing can be contributed with it. Use the file that "
+                "`isthmus silo enrol` wrote."
+            )
+        fresh = replace(header, nonce=secrets.token_bytes(NONCE_BYTES), signature=b"")
+        statement = contribution_statement(fresh, silo=credentials.silo)
+        return replace(fresh, signature=signer(credentials.signing_key)(statement))
+
+    def _believed(self, receipt: Receipt, header: ContributionHeader) -> Receipt:
+        """The receipt, if it is for this push and the aggregator's own."""
+        credentials = self._file.current()
+        require_receipt(receipt, header, silo=credentials.silo, keys=credentials.aggregator_keys)
+        return receipt
+
     def _push_once(self, header: ContributionHeader, chunks: Iterator[tuple[int, bytes]]) -> Receipt:
         outgoing = Outgoing(
             header_to_proto(header), chunks, report=lambda done: self._progress("push", done, header.payload_size_bytes)
@@ -234,13 +258,20 @@ class SiloClient:
             raise outgoing.failure or error from None
         return receipt_from_proto(reply.receipt)
 
+    def _require_signed(self, manifest: ProjectorManifest) -> None:
+        keys = self._file.current().aggregator_keys
+        require_signed_manifest(manifest, federation=self.federation, keys=keys)
+
     def _base_of(self, round: Round) -> dict[str, torch.Tensor]:
         """The round's global projector as pulled, once for all uses; not to be changed."""
         if self._base[0] != round.base_digest:
             self._base = (b"", bytearray())  # the old one goes before the new one comes
             sink = IntoMemory(round)
             download = Download(
-                sink, waiter=Waiter(self._patience), report=lambda done, size: self._progress("pull", done, size)
+                sink,
+                waiter=Waiter(self._patience),
+                report=lambda done, size: self._progress("pull", done, size),
+                judge=self._require_signed,
             )
             download.run(
                 lambda offset: self._connection.stream(

@@ -18,7 +18,7 @@ class Encoding(enum.StrEnum):
 class ContributionHeader:
     """Everything about a delta but its bytes; fields as in `protos/isthmus/v1/projector.proto`.
 
-    Digests are raw 32-byte SHA-256.
+    Digests are raw 32-byte SHA-256. Nonce and signature are empty until the SDK signs it (`isthmus.signatures`).
     """
 
     federation: str
@@ -30,6 +30,8 @@ class ContributionHeader:
     num_examples: int
     encoding: Encoding
     metrics: dict[str, float] = field(default_factory=dict)
+    nonce: bytes = b""
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Receipt:
     l2_norm: float
     admitted_at: datetime
     counted_in: int
+    signature: bytes = b""
 
 
 def push_id(federation: str, round_number: int, *, silo: str, payload_digest: bytes) -> str:

@@ -5,6 +5,7 @@ CERTIFICATE                 its certificate, then its intermediates
 ISTHMUS AUTHORITY           certificates of who vouches for the aggregator; none: whom the system trusts
 ISTHMUS SIGNING KEY         the Ed25519 private key (32 bytes) that signs contributions; an operator has none
 ISTHMUS AGGREGATOR KEY      Ed25519 public keys (32 bytes) that sign receipts and manifests, the current one first
+ISTHMUS ENROLMENT           federation and silo, as JSON: what the aggregator calls its owner; an operator has none
 ISTHMUS FILES               instead of the first two: where a PKI of the site keeps them, as JSON
 """
 
@@ -29,7 +30,7 @@ METADATA_KEY = "isthmus-certificate-bin"
 
 _BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>[A-Za-z0-9+/=\s]*)-----END (?P=label)-----")
 _AUTHORITY, _SIGNING, _AGGREGATOR = "ISTHMUS AUTHORITY", "ISTHMUS SIGNING KEY", "ISTHMUS AGGREGATOR KEY"
-_FILES = "ISTHMUS FILES"
+_FILES, _ENROLMENT = "ISTHMUS FILES", "ISTHMUS ENROLMENT"
 _LINE = 64
 
 
@@ -43,6 +44,8 @@ class Credentials:
         authorities: Who vouches for the aggregator.
         signing_key: Ed25519 private key, 32 bytes; b"": none.
         aggregator_keys: Ed25519 public keys of the aggregator.
+        federation: What the silo is enrolled in; "": an operator.
+        silo: What it is called there.
         files: Where certificate and key stand, when a PKI of the site keeps them in files of its own.
     """
 
@@ -51,6 +54,8 @@ class Credentials:
     authorities: tuple[Certificate, ...] = ()
     signing_key: bytes = field(default=b"", repr=False)
     aggregator_keys: tuple[bytes, ...] = ()
+    federation: str = ""
+    silo: str = ""
     files: tuple[Path, Path] | None = None
 
     @property
@@ -92,6 +97,8 @@ class Credentials:
             own = _block(_FILES, names.encode())
         authorities = "".join(_block(_AUTHORITY, one.der) for one in self.authorities)
         signing = _block(_SIGNING, self.signing_key) if self.signing_key else ""
+        if self.silo:
+            signing += _block(_ENROLMENT, json.dumps({"federation": self.federation, "silo": self.silo}).encode())
         return own + authorities + signing + "".join(_block(_AGGREGATOR, key) for key in self.aggregator_keys)
 
 
@@ -154,6 +161,7 @@ def parse_credentials(pem: str, *, where: str) -> Credentials:
     signing = [_ed25519(body, where=where) for label, body in blocks if label == _SIGNING]
     aggregator = tuple(_ed25519(body, where=where) for label, body in blocks if label == _AGGREGATOR)
     files = _files(blocks, where=where)
+    enrolment = _named(blocks, _ENROLMENT, names=("federation", "silo"), where=where)
     key_pem, chain_pem = (pem, pem) if files is None else (_read(files[1]), _read(files[0]))
     if "PRIVATE KEY-----" not in key_pem or "BEGIN CERTIFICATE-----" not in chain_pem:
         raise ConfigInvalid(
@@ -166,6 +174,8 @@ def parse_credentials(pem: str, *, where: str) -> Credentials:
         authorities=authorities,
         signing_key=signing[0] if signing else b"",
         aggregator_keys=aggregator,
+        federation=enrolment[0],
+        silo=enrolment[1],
         files=files,
     )
     _require_pair(credentials, where=where)
@@ -244,14 +254,20 @@ def _ed25519(body: bytes, *, where: str) -> bytes:
 
 
 def _files(blocks: list[tuple[str, bytes]], *, where: str) -> tuple[Path, Path] | None:
-    bodies = [body for label, body in blocks if label == _FILES]
+    certificate, key = _named(blocks, _FILES, names=("certificate", "key"), where=where)
+    return (Path(certificate), Path(key)) if certificate else None
+
+
+def _named(blocks: list[tuple[str, bytes]], label: str, *, names: tuple[str, str], where: str) -> tuple[str, str]:
+    """The two texts of these names in a block of JSON; both empty where there is no such block."""
+    bodies = [body for found, body in blocks if found == label]
     if not bodies:
-        return None
+        return "", ""
     try:
-        names = json.loads(bodies[0])
-        return Path(names["certificate"]), Path(names["key"])
+        document = json.loads(bodies[0])
+        return str(document[names[0]]), str(document[names[1]])
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigInvalid(f"The block {_FILES} in {where} names no certificate and key; it was damaged.") from error
+        raise ConfigInvalid(f"The block {label} in {where} names no {' and '.join(names)}; it was damaged.") from error
 
 
 def _modified_ns(path: Path) -> int:

@@ -49,10 +49,25 @@ class Sink(Protocol):
 
 
 class Download:
-    """One projector on its way here, over as many streams as it takes."""
+    """One projector on its way here, over as many streams as it takes.
 
-    def __init__(self, sink: Sink, *, waiter: Waiter, report: Callable[[int, int], None]) -> None:
+    Args:
+        sink: Where its bytes go.
+        waiter: Says how long to go on after what went wrong.
+        report: Told (bytes done, bytes in all) after every chunk.
+        judge: Raises unless a manifest is the aggregator's own.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        waiter: Waiter,
+        report: Callable[[int, int], None],
+        judge: Callable[[ProjectorManifest], None],
+    ) -> None:
         self._sink = sink
+        self._judge = judge
         self._waiter = waiter
         self._report = report
         self._manifest: ProjectorManifest | None = None
@@ -91,6 +106,7 @@ class Download:
         self._report(self._received, self._manifest.size_bytes)
 
     def _identify(self, manifest: ProjectorManifest) -> None:
+        self._judge(manifest)
         if self._manifest is None:
             self._sink.begin(manifest)
             self._manifest = manifest

@@ -49,6 +49,8 @@ def enrol(invitation: Invitation) -> Credentials:
         authorities=_authorities(answer) or authorities,
         signing_key=signing_key,
         aggregator_keys=tuple(answer.aggregator_keys),
+        federation=invitation.federation,
+        silo=answer.silo,
     )
 
 
@@ -82,6 +84,8 @@ def enrol_with(invitation: Invitation, *, certificate: Path, key: Path) -> Crede
         credentials,
         authorities=_authorities(answer) or authorities,
         aggregator_keys=tuple(answer.aggregator_keys),
+        federation=invitation.federation,
+        silo=answer.silo,
     )
 
 

@@ -11,6 +11,7 @@ class ProjectorManifest:
     Digests are raw 32-byte SHA-256, empty where there is nothing to name (projector 0 has no parent and no roster).
     `tolerance` is how far a recomputation may lie from the values, as a share of the largest of their tensor.
     A manifest is a pure function of stored bytes: `cut_at` is the instant in the roster, not that of publication.
+    The signature is the aggregator's, made when a manifest is sent; empty in the store.
     That of an abandoned round has the digest and the optimizer's state of the projector before it, and no rule.
     """
 
@@ -29,3 +30,4 @@ class ProjectorManifest:
     metrics: dict[str, float] = field(default_factory=dict)
     tolerance: float = 0.0
     abandoned: bool = False
+    signature: bytes = b""

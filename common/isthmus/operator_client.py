@@ -9,6 +9,7 @@ from isthmus.addresses import parse_address
 from isthmus.answers import overview_from_proto, summary_from_proto
 from isthmus.certificates import read_certificates
 from isthmus.channel import Connection
+from isthmus.checking import require_signed_manifest
 from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, Sink
 from isthmus.federation import FederationState
@@ -205,7 +206,14 @@ class OperatorClient:
             PayloadDigestMismatch: The bytes are not those of the manifest; the sink holds nothing of use.
             IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
         """
-        return Download(sink, waiter=Waiter(self._patience), report=report or _silent).run(
+        keys = self._file.current().aggregator_keys
+        download = Download(
+            sink,
+            waiter=Waiter(self._patience),
+            report=report or _silent,
+            judge=lambda manifest: require_signed_manifest(manifest, federation=federation, keys=keys),
+        )
+        return download.run(
             lambda offset: self._connection.stream(
                 lambda: self._stub.ExportProjector(
                     admin_pb2.ExportProjectorRequest(federation=federation, number=number, offset_bytes=offset),

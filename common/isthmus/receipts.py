@@ -7,11 +7,15 @@ from datetime import datetime
 from isthmus.contribution import Receipt
 from isthmus.errors import ConfigInvalid
 
+_BYTES = ("payload_digest", "signature")
+
 
 def receipt_to_json(receipt: Receipt) -> bytes:
-    """The receipt's fields by name: digests in hex, the instant in ISO 8601."""
+    """The receipt's fields by name: digest and signature in hex, the instant in ISO 8601."""
     document = {field.name: getattr(receipt, field.name) for field in fields(receipt)}
-    document |= {"payload_digest": receipt.payload_digest.hex(), "admitted_at": receipt.admitted_at.isoformat()}
+    document |= {name: getattr(receipt, name).hex() for name in _BYTES} | {
+        "admitted_at": receipt.admitted_at.isoformat()
+    }
     return json.dumps(document, indent=1, sort_keys=True).encode()
 
 
@@ -23,7 +27,7 @@ def receipt_from_json(document: bytes) -> Receipt:
     """
     try:
         found = json.loads(document)
-        found["payload_digest"] = bytes.fromhex(found["payload_digest"])
+        found |= {name: bytes.fromhex(found[name]) for name in _BYTES}
         found["admitted_at"] = datetime.fromisoformat(found["admitted_at"])
         return Receipt(**found)
     except (ValueError, TypeError, KeyError) as error:

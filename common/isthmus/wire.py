@@ -129,6 +129,8 @@ def header_to_proto(header: ContributionHeader) -> projector_pb2.ContributionHea
         num_examples=header.num_examples,
         encoding=encoding_to_proto(header.encoding),
         metrics=_metrics_to_proto(header.metrics),
+        nonce=header.nonce,
+        signature=header.signature,
     )
 
 
@@ -148,6 +150,8 @@ def header_from_proto(message: projector_pb2.ContributionHeader) -> Contribution
         num_examples=message.num_examples,
         encoding=encoding_from_proto(message.encoding),
         metrics=_metrics_from_proto(message.metrics),
+        nonce=message.nonce,
+        signature=message.signature,
     )
 
 
@@ -163,6 +167,7 @@ def receipt_to_proto(receipt: Receipt) -> projector_pb2.Receipt:
         l2_norm=receipt.l2_norm,
         admitted_at=instant_to_proto(receipt.admitted_at),
         counted_in=receipt.counted_in,
+        signature=receipt.signature,
     )
 
 
@@ -178,6 +183,7 @@ def receipt_from_proto(message: projector_pb2.Receipt) -> Receipt:
         l2_norm=message.l2_norm,
         admitted_at=instant_from_proto(message.admitted_at),
         counted_in=message.counted_in,
+        signature=message.signature,
     )
 
 
@@ -198,6 +204,7 @@ def manifest_to_proto(manifest: ProjectorManifest) -> projector_pb2.ProjectorMan
         tolerance=manifest.tolerance,
         cut_at=instant_to_proto(manifest.cut_at),
         abandoned=manifest.abandoned,
+        signature=manifest.signature,
     )
 
 
@@ -218,6 +225,7 @@ def manifest_from_proto(message: projector_pb2.ProjectorManifest) -> ProjectorMa
         metrics={metric.name: metric.value for metric in message.metrics},
         tolerance=message.tolerance,
         abandoned=message.abandoned,
+        signature=message.signature,
     )
 
 

@@ -96,7 +96,8 @@ def test_process_serves_drains_and_ends_well(run, config):
     with Replica(config) as replica:
         operator = Operator(replica.address)
         assert operator.create().created
-        assert 0 == run("health", "--config", config, "--port", replica.address.rpartition(":")[2])[0]
+        enrolment = f"enrolment.listen={ENROL_AT[replica.address]}"
+        assert 0 == run("health", "--config", config, "--set", enrolment)[0]
         assert 0 == replica.end(signal.SIGTERM)
         expected = ["aggregator.started", "federation.created", "aggregator.draining", "aggregator.stopped"]
         assert expected == [event for event in replica.events() if event != "round.waiting"]

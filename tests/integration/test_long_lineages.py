@@ -28,8 +28,8 @@ def test_lineage_of_any_length_is_listed_page_by_page(tmp_path: Path) -> None:
         with OperatorClient(address, credentials=pki.folder() / "operator.pem") as operator:
             lineage = operator.lineage("harbour")
 
-    first = projectors_page(ledger, "harbour", first_number=0)
-    error = refusal(lambda: projectors_page(ledger, "harbour", first_number=NUM_ROUNDS + 1))
+    first = projectors_page(ledger, "harbour", first_number=0, seal=pki.seal())
+    error = refusal(lambda: projectors_page(ledger, "harbour", first_number=NUM_ROUNDS + 1, seal=pki.seal()))
     assert list(range(NUM_ROUNDS + 1)) == [manifest.number for manifest in lineage]
     assert SILOS == lineage[-1].silos
     assert (len(first.projectors), True) == (first.next_number, first.ByteSize() <= PAGE_BYTES + 16)

@@ -68,7 +68,7 @@ def test_whole_path_of_one_round(silo: SiloClient, hub: ScriptedHub, credentials
     receipt = silo.push(current, trained(), num_examples=5, metrics={"train_loss": 1.5})
 
     assert all(torch.equal(TENSORS[name], projector[name]) for name in TENSORS)
-    assert (5, 1, "alpha") == (receipt.num_examples, receipt.round, receipt.silo)
+    assert (5, 1, "north") == (receipt.num_examples, receipt.round, receipt.silo)
     delta = {name: trained()[name] - TENSORS[name] for name in TENSORS}
     assert bytes(hub.kept) == b"".join(encode(delta, SPEC, Encoding.FP32).parts)
     assert hub.caller == load_credentials(credentials).certificate.der

@@ -82,7 +82,7 @@ def pull(replica: Replica) -> bytes:
     """Pulls from the replica, without waiting between streams."""
     sink = Collected()
     waiter = Waiter(Patience(), clock=lambda: 0.0, sleep=lambda s: None)
-    Download(sink, waiter=waiter, report=lambda done, size: None).run(replica.stream)
+    Download(sink, waiter=waiter, report=lambda done, size: None, judge=lambda manifest: None).run(replica.stream)
     return sink.data
 
 

@@ -1,8 +1,11 @@
 """`isthmus verify` on stores that are whole, forged, or not what a receipt says."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +13,13 @@ import pytest
 from aggregator.ledger import Ledger, keys
 from aggregator.ledger.canonical import fields_of
 from aggregator.stores.memory import MemoryStore
+from aggregator.verifying.verify import Trusted, verify
+from isthmus.authority import new_authority
+from isthmus.certificates import read_certificates
 from isthmus.errors import FederationUnknown, ProjectorUnknown
+from tests import pki
 from tests.ledgers import NAME, contribute, found, staged
-from tests.verifying import change, objects, of, receipt_of, store_with, verdict_of
+from tests.verifying import TRUSTED, change, objects, of, receipt_of, store_with, verdict_of
 
 
 @pytest.fixture
@@ -87,14 +94,42 @@ def test_forged_manifest_is_found(store: MemoryStore, field: str, value: object)
 
 
 def test_forged_weight_is_found(store: MemoryStore) -> None:
-    """A contribution whose weight was changed after it was counted is not the one that the roster names."""
+    """A contribution whose weight was changed is neither what its silo signed nor what the roster names."""
     change(store, keys.contribution(NAME, 1, "a"), num_examples=999)
 
-    first = verdict_of(store).broken[0]
-    assert (keys.contribution(NAME, 1, "a"), "The roster of round 1 counted another contribution of silo a.") == (
-        first.key,
-        first.meaning,
-    )
+    broken = [link.meaning for link in verdict_of(store).broken if link.key == keys.contribution(NAME, 1, "a")]
+    assert [
+        "The contribution of silo a to round 1 was changed or forged: that silo did not sign this.",
+        "The roster of round 1 counted another contribution of silo a.",
+    ] == broken[:2]
+
+
+@pytest.mark.parametrize("fields", [{"signature": ""}, {"signature": "00" * 64}, {"nonce": "00" * 16}])
+def test_stripped_or_forged_signature_is_found(store: MemoryStore, fields: dict[str, str]) -> None:
+    """Without its silo's own signature a contribution is a broken link."""
+    change(store, keys.contribution(NAME, 1, "a"), **fields)
+
+    assert "did not sign this" in verdict_of(store).broken[0].meaning
+
+
+def test_silo_that_nobody_vouched_for_is_found(store: MemoryStore) -> None:
+    """Whoever can write to the store can make a silo's keys, and not the authority's signature under them."""
+    forger = new_authority(pki.TRUST_DOMAIN, now=datetime.now(UTC))
+    trusted = Trusted(tuple(read_certificates(forger.pem, where="it")), TRUSTED.aggregator_keys)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        verdict = verify(store, NAME, trusted=trusted, memory_budget_bytes=16 << 20, scratch=Path(scratch))
+        silent = verify(store, NAME, memory_budget_bytes=16 << 20, scratch=Path(scratch))
+
+    assert {"credentials"} == {link.key.split("/")[2] for link in verdict.broken}
+    assert ((), True) == (silent.broken, any("vouched" in remark for remark in silent.remarks))
+
+
+def test_receipt_that_the_aggregator_did_not_sign_is_found(store: MemoryStore) -> None:
+    """A receipt that says all the right things is forged without the aggregator's signature."""
+    forged = replace(receipt_of("a", 1), signature=bytes(64))
+
+    assert ["one that it did not"] == [link.found for link in verdict_of(store, receipts=(forged,)).broken]
 
 
 def test_forged_roster_is_found(store: MemoryStore) -> None:

@@ -24,9 +24,9 @@ from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import parse_federation
 from isthmus.payload import PREFIX_BYTES
 from isthmus.spec import ProjectorSpec, TensorSpec
-from tests.ledgers import NAME, START, after, contribute, definition, enrol, found, step
+from tests.ledgers import NAME, START, after, contribute, credential, definition, enrol, found, signature, step
 from tests.rosters import payload_bytes
-from tests.verifying import change, objects, of_store, store_with, verdict_of
+from tests.verifying import change, objects, of_store, sealed, store_with, verdict_of
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def test_buffered_rounds_hold(buffered: MemoryStore) -> None:
     """Rounds that count deltas of earlier ones are recomputed, and receipts name the round that counted them."""
     late = Ledger(buffered).contribution(NAME, 1, "c")
     assert late is not None
-    in_time, counted = (verdict_of(buffered, receipts=(replace(late.receipt, counted_in=number),)) for number in (1, 2))
+    in_time, counted = (
+        verdict_of(buffered, receipts=(sealed(replace(late.receipt, counted_in=number)),)) for number in (1, 2)
+    )
 
     assert ((), (1, 2, 3)) == (counted.broken, counted.recomputed)
     assert [keys.roster(NAME, 1)] == [link.key for link in in_time.broken]
@@ -187,16 +189,19 @@ def test_memory_stays_within_the_budget(tmp_path: Path) -> None:
     ledger = Ledger(store)
     toml = definition(quorum=1, most=1)
     ledger.create_federation(toml, parse_federation(toml), spec, projector=payload, now=START)
-    enrol(ledger, "a", name="another")
+    enrol(ledger, "a")
     digest = hashlib.sha256(payload).digest()
-    header = ContributionHeader(NAME, 1, digest, spec.fingerprint, digest, len(payload), 1, Encoding.FP32)
+    header = ContributionHeader(
+        NAME, 1, digest, spec.fingerprint, digest, len(payload), 1, Encoding.FP32, nonce=bytes(16)
+    )
+    header = replace(header, signature=signature(header, silo="a"))
     upload = Upload(NAME, 1, "a", push_id(NAME, 1, silo="a", payload_digest=digest))
     segments = [
         ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])
         for start in range(0, len(payload), SEGMENT_BYTES)
     ]
     start = len(payload) - 4 * spec.num_elements
-    ledger.commit_contribution(Contribution("a", header, tuple(segments), start, 0.0, after(1)))
+    ledger.commit_contribution(Contribution("a", header, tuple(segments), start, 0.0, after(1), credential("a")))
     step(ledger, tmp_path)
 
     tracemalloc.start()

@@ -74,6 +74,12 @@ def verify_arguments(parser: ArgumentParser) -> None:
         help="a silo's receipt, or a folder of them, to compare with the store; may be repeated",
     )
     parser.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="FILE",
+        help="an operator's or silo's file, whose authorities judge the silos' certificates, its aggregator keys receipts",
+    )
+    parser.add_argument(
         "--memory-budget", type=_mebibytes, default=256, metavar="MIB", help="what it may hold in blocks (default: 256)"
     )
     parser.add_argument(

@@ -1,0 +1,60 @@
+"""What a silo or an operator believes of an aggregator: only what is signed with a key that enrolment gave, and fits.
+
+An aggregator that sends anything else is `AggregatorUntrusted`: nothing is repeated, nothing more is sent.
+"""
+
+from collections.abc import Iterable
+
+from isthmus.contribution import ContributionHeader, Receipt
+from isthmus.errors import AggregatorUntrusted
+from isthmus.manifest import ProjectorManifest
+from isthmus.signatures import is_signed, manifest_statement, receipt_statement
+
+_ADVICE = "Ask the operator by another way whether its signing key changed; if not, somebody stands between"
+
+
+def require_signed_manifest(manifest: ProjectorManifest, *, federation: str, keys: Iterable[bytes]) -> None:
+    """Checks that the aggregator signed a manifest.
+
+    Raises:
+        AggregatorUntrusted: It did not.
+    """
+    if not is_signed(manifest_statement(manifest, federation=federation), manifest.signature, by=keys):
+        raise AggregatorUntrusted(
+            f"The manifest of projector {manifest.number} of {federation} is not signed by the aggregator. {_ADVICE}.",
+            check="manifest_signature",
+        )
+
+
+def require_receipt(receipt: Receipt, header: ContributionHeader, *, silo: str, keys: Iterable[bytes]) -> None:
+    """Checks that a receipt is for what was pushed, and that the aggregator signed it.
+
+    Args:
+        receipt: As it came.
+        header: Of what was pushed.
+        silo: Who pushed; "": not known here.
+        keys: The aggregator's Ed25519 public keys.
+
+    Raises:
+        AggregatorUntrusted: It is for something else, or not signed.
+    """
+    pushed = (header.federation, header.round, header.payload_digest, header.payload_size_bytes, header.num_examples)
+    named = (
+        receipt.federation,
+        receipt.round,
+        receipt.payload_digest,
+        receipt.payload_size_bytes,
+        receipt.num_examples,
+    )
+    if pushed != named or (silo and receipt.silo != silo):
+        raise AggregatorUntrusted(
+            f"The receipt is not for what was pushed to round {header.round} of {header.federation}.",
+            check="receipt",
+            measured=f"{receipt.silo} {receipt.federation} {receipt.round} {receipt.payload_digest.hex()}",
+            limit=f"{silo} {header.federation} {header.round} {header.payload_digest.hex()}",
+        )
+    if not is_signed(receipt_statement(receipt), receipt.signature, by=keys):
+        raise AggregatorUntrusted(
+            f"The receipt of round {receipt.round} of {receipt.federation} is not signed by the aggregator. {_ADVICE}.",
+            check="receipt_signature",
+        )
