@@ -146,12 +146,12 @@ class Aggregator:
             options=OPTIONS,
             maximum_concurrent_rpcs=config.limits.max_calls + _MAX_QUEUED_CALLS,
         )
-        seal = Seal(read_signing_key(config.signing_key))
+        seal, limits = Seal(read_signing_key(config.signing_key)), config.limits
         silos = AggregatorService(
             ledger,
             callers=self._callers,
             seal=seal,
-            pushes=self._pushes(ledger, config.limits),
+            pushes=self._pushes(ledger, limits),
             watch=self._watch,
             slots=self._slots,
             clock=_now,
@@ -161,9 +161,7 @@ class Aggregator:
             ledger,
             callers=self._callers,
             seal=seal,
-            creation=Creation(
-                ledger, scratch=self._scratch.creation, max_projector_bytes=config.limits.max_projector_bytes
-            ),
+            creation=Creation(ledger, scratch=self._scratch.creation, max_projector_bytes=limits.max_projector_bytes),
             slots=self._slots,
             authority_pem=issuing.authorities_pem,
             enrolment_port=lambda: self.enrolment_port,

@@ -77,7 +77,7 @@ def verify_arguments(parser: ArgumentParser) -> None:
         "--credentials",
         type=Path,
         metavar="FILE",
-        help="an operator's or silo's file, whose authorities judge the silos' certificates, its aggregator keys receipts",
+        help="an operator's or silo's file: its authorities judge certificates, its aggregator keys receipts",
     )
     parser.add_argument(
         "--memory-budget", type=_mebibytes, default=256, metavar="MIB", help="what it may hold in blocks (default: 256)"
