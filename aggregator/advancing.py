@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aggregator.advance import Finished, Outcome, Published, Waiting, advance
 from aggregator.ledger import Ledger
+from aggregator.ledger.round_records import record_rounds
 from isthmus.errors import IsthmusError, StoreUnavailable
 from isthmus.logs import Event, log_event
 
@@ -15,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Advancing:
-    """Advances all federations in turn, every `interval_seconds` or when woken.
+    """Advances all federations in turn, every `interval_seconds` or when woken; what is over goes on record first.
 
     One federation's failure never stops another's rounds. What is logged is what changed: a reason to wait is told
     once, not at every turn; that a round's deadline passed without the quorum is told once more, as a warning.
@@ -107,6 +108,7 @@ class Advancing:
 
     def _advance(self, name: str) -> bool:
         try:
+            record_rounds(self._ledger, name)
             outcome = advance(
                 self._ledger,
                 name,

@@ -4,8 +4,10 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, acts
+from aggregator.ledger.acts import Act
 from aggregator.ledger.canonical import canonical, fields_of
+from aggregator.ledger.round_records import record_rounds
 from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
 from aggregator.verifying.verify import Trusted, Verdict, verify
@@ -18,6 +20,7 @@ from tests.ledgers import NAME, after, contribute, definition, enrol, found, sta
 
 SILOS = ("a", "b", "c", "d")
 TRUSTED = Trusted(pki.operator().authorities, pki.operator().aggregator_keys)
+OPERATOR = str(pki.operator().spiffe_id)
 ORPHAN = b"what a replica that died had put"
 
 
@@ -32,7 +35,9 @@ def populate(store: Store, scratch: Path) -> None:
             ledger.record_refusal(NAME, number, "c", refusal=NameInvalid(text), now=after(number))
         for silo in "ab":
             ledger.record_admission(contribute(ledger, silo, round_number=number))
+        acts.append(store, NAME, Act(after(90 * number), OPERATOR, "silo.invited", "e", {"replace": "false"}))
         step(ledger, scratch, now=after(100 * number))
+        record_rounds(ledger, NAME)
     ledger.record_admission(contribute(ledger, "c", round_number=2))  # after the cut
     ledger.drop_upload(staged(ledger, "a", round_number=3).upload)
     ledger.record_admission(contribute(ledger, "b", round_number=3))

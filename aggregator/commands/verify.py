@@ -47,7 +47,7 @@ def verify(arguments: Namespace) -> Answer:
         raise ConfigInvalid(
             f"The scratch folder {where} failed ({error.strerror}). Make room in it, or name another with --scratch."
         ) from error
-    return Answer(verdict, _text(verdict), exit_code=1 if verdict.broken else 0)
+    return Answer(verdict, text_of(verdict), exit_code=1 if verdict.broken else 0)
 
 
 def _trusted(path: Path) -> Trusted:
@@ -75,7 +75,8 @@ def _receipts(path: Path) -> list[Receipt]:
     return found
 
 
-def _text(verdict: Verdict) -> str:
+def text_of(verdict: Verdict) -> str:
+    """The verdict for people: what was read, and the broken links in full."""
     lines = [
         f"Federation {verdict.federation}: {len(verdict.recomputed)} of {counted(verdict.latest, 'projector')} "
         f"recomputed, {counted(verdict.num_receipts, 'receipt')} compared, {counted(verdict.num_objects, 'object')} "

@@ -131,6 +131,16 @@ def was_refused(store: Store, trail: Trail) -> bool:
     return _last_refused(store, trail).get("reason", "") in _REFUSED_DELTAS
 
 
+def last_refusals(store: Store, federation: str, round_number: int) -> dict[str, str]:
+    """Hex SHA-256 of each silo's last refusal in a round, by the silo's name."""
+    last: dict[str, str] = {}
+    for entry in store.list(keys.audits(federation, round_number)):
+        silo, _, name = entry.key.removeprefix(f"{keys.audits(federation, round_number)}/").partition("/")
+        if name.removesuffix(".json").isdecimal():
+            last[silo] = entry.key  # sorted: the last one stands
+    return {silo: _read(store, key).digest for silo, key in last.items()}
+
+
 def _last_refused(store: Store, trail: Trail) -> Fields:
     """The event of the last push if it was refused, else nothing."""
     chain = _refusal_keys(store, trail)

@@ -43,10 +43,7 @@ def invite(store: Store, federation: str, silo: SiloRecord, *, replace: bool) ->
         NameInvalid: It is no silo's name.
         SiloExists: It is enrolled already and `replace` is False.
     """
-    if not NAME_PATTERN.fullmatch(silo.silo):
-        raise NameInvalid(
-            f"{silo.silo[:64]!r} is not a silo's name. Use 1 to 63 of a-z, 0-9 and -, and do not begin with -."
-        )
+    require_name(silo.silo)
     store.put_if_absent(keys.invitation(federation, silo.invitation_sha256), silo.silo.encode())
     key = keys.silo(federation, silo.silo)
     # A bucket whose answer was lost may deny having created what stands, so what stands is asked.
@@ -58,6 +55,18 @@ def invite(store: Store, federation: str, silo: SiloRecord, *, replace: bool) ->
         store.put(key, silo.to_json())
     store.delete(keys.revocation(federation, silo.silo))
     return silo
+
+
+def require_name(silo: str) -> None:
+    """Checks that it is a silo's name.
+
+    Raises:
+        NameInvalid: It is none.
+    """
+    if not NAME_PATTERN.fullmatch(silo):
+        raise NameInvalid(
+            f"{silo[:64]!r} is not a silo's name. Use 1 to 63 of a-z, 0-9 and -, and do not begin with -."
+        )
 
 
 def is_enrolled(store: Store, federation: str, silo: SiloRecord) -> bool:

@@ -191,3 +191,23 @@ def refusal(federation: str, round_number: int, silo_name: str, *, sequence: int
 def admission(federation: str, round_number: int, silo_name: str) -> str:
     """The push of a silo that was admitted; follows from the contribution."""
     return f"{audit(federation, round_number, silo_name)}/admitted.json"
+
+
+def acts(federation: str) -> str:
+    """Prefix of what operators and enrolling sites asked for."""
+    return f"federations/{federation}/audit/acts"
+
+
+def act(federation: str, sequence: int) -> str:
+    """One act; each names the one before by its digest. Padded, so that keys sort as the chain does."""
+    return f"{acts(federation)}/{sequence:08d}.json"
+
+
+def round_records(federation: str) -> str:
+    """Prefix of the records of all rounds that are over."""
+    return f"federations/{federation}/audit/rounds"
+
+
+def round_record(federation: str, round_number: int) -> str:
+    """What is on record of a round that is over, created once; each names the one before by its digest."""
+    return f"{round_records(federation)}/{round_number}.json"

@@ -99,6 +99,8 @@ class _Copy:
         self._require_roster_whole(number)
         if number <= self.copied.extent.latest:
             self.projector(number)
+            if exists(self._source, keys.round_record(self._name, number)):
+                self.key(keys.round_record(self._name, number))
 
     def projector(self, number: int) -> None:
         """The blobs of a global projector, then its manifest."""

@@ -88,6 +88,6 @@ def operators_keys(source: Store, federation: str) -> Iterator[str]:
     not barred any more, and never lets in a credential that was.
     """
     prefixes = (keys.revocations, keys.silos, keys.invitations, keys.redemptions, keys.credentials)
-    for prefix in (prefix(federation) for prefix in prefixes):
+    for prefix in (prefix(federation) for prefix in (*prefixes, keys.acts)):
         yield from (entry.key for entry in source.list(prefix))
     yield from filter(lambda key: exists(source, key), (keys.state(federation), keys.finished(federation)))

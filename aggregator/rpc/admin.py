@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 import grpc
 
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, acts
+from aggregator.ledger.acts import Act
+from aggregator.ledger.enrolment import require_name
 from aggregator.ledger.records import SiloRecord
 from aggregator.rpc.creation import Creation
 from aggregator.rpc.identity import Callers
@@ -20,6 +22,7 @@ from aggregator.rpc.slots import Slots
 from isthmus.errors import RequestInvalid
 from isthmus.invitation import SECRET_BYTES, secret_digest
 from isthmus.logs import Event, log_event
+from isthmus.spiffe import SpiffeId
 from isthmus.v1 import admin_pb2, admin_pb2_grpc, projector_pb2
 from isthmus.wire import (
     instant_to_proto,
@@ -82,13 +85,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request_iterator: Iterator[admin_pb2.CreateFederationRequest], context: grpc.ServicerContext
     ) -> admin_pb2.CreateFederationResponse:
         """See admin.proto."""
-        self._callers.operator(context)
+        actor = self._callers.operator(context)
         first = next(request_iterator)  # the door let no call in without it
         if first.WhichOneof("part") != "definition":
             raise RequestInvalid("The first part of a creation must be the definition.", check="order")
         with self._slots.creation(context) as alive:
             record, created = self._creation.receive(first.definition, request_iterator, alive=alive, now=self._clock())
         if created:
+            self._put_on_record(record.federation.name, Event.FEDERATION_CREATED, actor)
             log_event(_LOG, Event.FEDERATION_CREATED, federation=record.federation.name)
             self._on_change()
         return admin_pb2.CreateFederationResponse(
@@ -99,7 +103,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.SetFederationStateRequest, context: grpc.ServicerContext
     ) -> admin_pb2.SetFederationStateResponse:
         """See admin.proto."""
-        self._callers.operator(context)
+        actor = self._callers.operator(context)
         state = state_from_proto(request.state)
         if len(request.reason) > MAX_REASON_CHARACTERS:
             raise RequestInvalid(
@@ -108,6 +112,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
                 measured=len(request.reason),
                 limit=MAX_REASON_CHARACTERS,
             )
+        self._put_on_record(
+            request.federation, Event.FEDERATION_STATE_SET, actor, state=state.value, reason=request.reason
+        )
         self._ledger.set_state(request.federation, state, reason=request.reason, now=self._clock())
         log_event(_LOG, Event.FEDERATION_STATE_SET, federation=request.federation, state=state.value)
         self._on_change()
@@ -133,7 +140,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.InviteSiloRequest, context: grpc.ServicerContext
     ) -> admin_pb2.InviteSiloResponse:
         """See admin.proto."""
-        self._callers.operator(context)
+        actor = self._callers.operator(context)
         now = self._clock()
         secret = secrets.token_bytes(SECRET_BYTES)
         record = SiloRecord(
@@ -141,6 +148,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             invitation_sha256=secret_digest(secret),
             invited_at=now,
             expires_at=now + timedelta(seconds=_valid_seconds(request)),
+        )
+        self._put_on_record(
+            request.federation,
+            Event.SILO_INVITED,
+            actor,
+            silo=request.silo,
+            invitation_sha256=record.invitation_sha256,
+            replace=str(request.replace).lower(),
         )
         self._ledger.invite(request.federation, record, replace=request.replace)
         log_event(_LOG, Event.SILO_INVITED, federation=request.federation, silo=request.silo, replace=request.replace)
@@ -156,11 +171,25 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.RevokeSiloRequest, context: grpc.ServicerContext
     ) -> admin_pb2.RevokeSiloResponse:
         """See admin.proto."""
-        self._callers.operator(context)
+        actor = self._callers.operator(context)
+        self._put_on_record(request.federation, Event.SILO_REVOKED, actor, silo=request.silo)
         self._ledger.revoke(request.federation, request.silo)
         log_event(_LOG, Event.SILO_REVOKED, federation=request.federation, silo=request.silo)
         self._on_change()
         return admin_pb2.RevokeSiloResponse()
+
+    def _put_on_record(self, federation: str, event: Event, actor: SpiffeId, *, silo: str = "", **details: str) -> None:
+        """Records what is asked for, before it is done.
+
+        Raises:
+            FederationUnknown: There is none of that name: nothing is recorded of it.
+            NameInvalid: It is no silo's name.
+        """
+        self._ledger.federation(federation)
+        if silo:
+            require_name(silo)
+        act = Act(at=self._clock(), actor=str(actor), event=event.value, silo=silo, details=details)
+        acts.append(self._ledger.store, federation, act)
 
     def ListProjectors(
         self, request: admin_pb2.ListProjectorsRequest, context: grpc.ServicerContext

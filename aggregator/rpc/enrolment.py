@@ -7,7 +7,8 @@ from datetime import datetime
 
 import grpc
 
-from aggregator.ledger import Ledger, enrolment
+from aggregator.ledger import Ledger, acts, enrolment
+from aggregator.ledger.acts import Act
 from aggregator.ledger.records import CredentialRecord
 from aggregator.rpc.identity import Callers, credential_names
 from isthmus.authority import Authority
@@ -90,6 +91,7 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
             enrolled_at=now,
         )
         _require_proof(public_key_in(leaf.der), credential, federation=request.federation)
+        self._put_on_record(request.federation, Event.SILO_ENROLLED, credential)
         enrolment.redeem(self._ledger.store, request.federation, credential)
         log_event(_LOG, Event.SILO_ENROLLED, federation=request.federation, silo=silo.silo, spiffe_id=leaf.spiffe_id)
         return enrolment_pb2.EnrolResponse(enrolment=self._message(silo.silo, leaf, issued))
@@ -114,9 +116,21 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
             enrolled_at=now,
         )
         _require_proof(public_key_in(issued[0].der), credential, federation=request.federation)
+        self._put_on_record(request.federation, Event.SILO_RENEWED, credential)
         enrolment.add_credential(self._ledger.store, request.federation, credential)
         log_event(_LOG, Event.SILO_RENEWED, federation=request.federation, silo=found.silo)
         return enrolment_pb2.RenewResponse(enrolment=self._message(found.silo, issued[0], issued))
+
+    def _put_on_record(self, federation: str, event: Event, credential: CredentialRecord) -> None:
+        details = {"credential": credential.credential, "signing_key": credential.signing_key.hex()}
+        act = Act(
+            at=credential.enrolled_at,
+            actor=credential.spiffe_id,
+            event=event.value,
+            silo=credential.silo,
+            details=details,
+        )
+        acts.append(self._ledger.store, federation, act)
 
     def _issue(self, signing_request_der: bytes, who: SpiffeId, *, now: datetime) -> list[Certificate]:
         """A certificate for the key of a request."""

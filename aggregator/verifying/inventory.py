@@ -174,6 +174,8 @@ KINDS: dict[str, Check] = {
     rf"rounds/(\d+)/contributions/{_SILO}\.json": _contribution,
     r"rounds/(\d+)/(?:closing|roster|removed)\.json": _of_round,
     rf"audit/(\d+)/{_SILO}/(?:\d{{3}}|admitted)\.json": _of_round,
+    r"audit/acts/\d{8}\.json": _nothing,
+    r"audit/rounds/(\d+)\.json": _of_round,
     r"projectors/(\d+)\.json": _manifest,
     rf"blobs/{_SHA}": _blob,
 }

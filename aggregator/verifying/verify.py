@@ -1,6 +1,6 @@
 """Verifies a federation: goes through its store in the order in which one thing rests on another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from aggregator.ledger import Ledger, keys
 from aggregator.ledger.records import FederationRecord
 from aggregator.stores import Store
 from aggregator.verifying.case import Case
+from aggregator.verifying.chains import check_chains
 from aggregator.verifying.evidence import Evidence
 from aggregator.verifying.findings import BrokenLink, Findings
 from aggregator.verifying.inventory import check_inventory
@@ -107,18 +108,38 @@ def verify(
         memory_budget_bytes=memory_budget_bytes,
         scratch=scratch,
     )
-    recomputed = []
-    for number in range(1, latest + 2) if only is None else [only]:
-        progress(f"round {number} of {latest}" if number <= latest else "the open round")
-        case.forget_before(number)
-        if check_round(case, number):
-            recomputed.append(number)
+    recomputed = _check_rounds(case, range(1, latest + 2) if only is None else [only], progress=progress)
     for receipt in receipts:
         check_receipt(case, receipt, aggregator_keys=trusted.aggregator_keys if trusted else None)
     if only is None:
         progress("everything else")
+        check_chains(case)
         check_inventory(case)
     return _verdict(evidence, latest=latest, recomputed=recomputed, num_receipts=len(receipts))
+
+
+def _check_rounds(case: Case, numbers: Iterable[int], *, progress: Progress) -> list[int]:
+    """Checks these rounds; those whose projectors were computed once more."""
+    recomputed = []
+    for number in numbers:
+        progress(f"round {number} of {case.latest}" if number <= case.latest else "the open round")
+        case.forget_before(number)
+        if check_round(case, number):
+            recomputed.append(number)
+    return recomputed
+
+
+def verify_chains(store: Store, federation: str, *, scratch: Path) -> Verdict:
+    """Judges what is on record of acts and rounds, and nothing else; see `verify`."""
+    evidence = Evidence(store, federation, Findings())
+    record = _definition(evidence)
+    latest = _latest(evidence)
+    if record is not None:
+        case = Case(
+            evidence, Ledger(store), record, latest=latest, authorities=None, memory_budget_bytes=0, scratch=scratch
+        )
+        check_chains(case)
+    return _verdict(evidence, latest=latest, recomputed=[], num_receipts=0)
 
 
 def _require_published(federation: str, number: int, *, latest: int) -> None:

@@ -66,6 +66,7 @@ def test_verbs_of_the_command_line_are_frozen() -> None:
         "ca server",
         "ca operator",
         "verify",
+        "audit",
         "housekeeping",
         "export",
         "import",

@@ -175,6 +175,12 @@ VERBS: dict[str, Verb] = {
         store.verify_arguments,
         calls=False,
     ),
+    "audit": Verb(
+        store.command("audit"),
+        "tell who did what when in a federation: acts, refusals, rosters, publications",
+        store.audit_arguments,
+        calls=False,
+    ),
     "housekeeping": Verb(
         store.command("housekeeping"),
         "remove deltas and abandoned uploads whose time is up, as the federation's [retention] says",

@@ -5,6 +5,7 @@ That work is in the aggregator's packages, which the SDK does without: it is loa
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -16,6 +17,7 @@ Command = Callable[[Namespace], Answer]
 
 COMMANDS: dict[str, str] = {
     "verify": "aggregator.commands.verify:verify",
+    "audit": "aggregator.commands.audit:audit",
     "housekeeping": "aggregator.commands.housekeeping:housekeeping",
     "export": "aggregator.commands.moving:export_federation",
     "import": "aggregator.commands.moving:import_federation",
@@ -87,6 +89,22 @@ def verify_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def audit_arguments(parser: ArgumentParser) -> None:
+    """The options of `isthmus audit`."""
+    place_arguments(parser)
+    parser.add_argument("--silo", metavar="NAME", help="about this silo alone")
+    parser.add_argument("--round", type=int, metavar="N", help="of this round alone")
+    parser.add_argument("--event", metavar="NAME", help="this event alone, for example delta.refused")
+    parser.add_argument("--actor", metavar="URI", help="by this actor alone")
+    parser.add_argument(
+        "--since", type=_instant, metavar="TIME", help="from then on: ISO 8601, for example 2026-03-01T12:00Z"
+    )
+    parser.add_argument("--until", type=_instant, metavar="TIME", help="until then")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--follow", action="store_true", help="go on telling what happens, until interrupted")
+    what.add_argument("--verify", action="store_true", help="check that nothing was changed or taken out")
+
+
 def housekeeping_arguments(parser: ArgumentParser) -> None:
     """The options of `isthmus housekeeping`."""
     place_arguments(parser)
@@ -105,6 +123,14 @@ def import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="source", required=True, metavar="URL", help="where from: an export's folder, or another store"
     )
+
+
+def _instant(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no instant; write for example 2026-03-01T12:00Z") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _mebibytes(text: str) -> int:

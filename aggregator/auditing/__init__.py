@@ -1,0 +1,1 @@
+"""What happened in a federation, told from what its store holds."""

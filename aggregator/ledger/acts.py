@@ -1,0 +1,100 @@
+"""Who did what to a federation: a chain of what operators and enrolling sites asked for. Talks to a store only.
+
+A record is written before the act it tells of is carried out: so no act is without one, and one whose process died in
+between tells of an act that was asked for and can be asked for again. Record n carries the SHA-256 of record n-1.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aggregator.ledger import keys
+from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
+from aggregator.stores import Store
+
+MAX_TEXT = 256
+"""Characters kept of one detail: some of it is what a caller sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One act.
+
+    Attributes:
+        at: When it was asked for.
+        actor: Who asked: a SPIFFE URI.
+        event: What for, by the name that the log has for it.
+        silo: Whom it is about; "": the whole federation.
+        details: More about it, as text.
+    """
+
+    at: datetime
+    actor: str
+    event: str
+    silo: str = ""
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ActRecord:
+    """An act as it is stored; `digest` is what the next one carries as `previous`."""
+
+    act: Act
+    sequence: int
+    previous: str
+    digest: str
+
+    @classmethod
+    def from_json(cls, document: bytes) -> "ActRecord":
+        """The record of a stored document."""
+        fields: Fields = fields_of(document)
+        sequence, previous = fields.pop("sequence"), fields.pop("previous")
+        fields.pop("federation")
+        act = Act(**fields | {"at": to_instant(fields["at"])})
+        return cls(act, sequence, previous, hashlib.sha256(document).hexdigest())
+
+
+def append(store: Store, federation: str, act: Act) -> None:
+    """Adds an act behind the last one. Racing appends of several replicas all end up in the chain, in some order."""
+    while True:
+        chain = _keys(store, federation)
+        previous = _read(store, chain[-1]).digest if chain else ""
+        document = act_document(federation, act, previous=previous, sequence=len(chain))
+        if store.put_if_absent(keys.act(federation, len(chain)), document):
+            return
+
+
+def act_document(federation: str, act: Act, *, previous: str, sequence: int) -> bytes:
+    """The record of an act."""
+    return canonical(
+        {
+            "actor": act.actor,
+            "at": from_instant(act.at),
+            "details": {name: value[:MAX_TEXT] for name, value in act.details.items()},
+            "event": act.event,
+            "federation": federation,
+            "previous": previous,
+            "sequence": sequence,
+            "silo": act.silo,
+        }
+    )
+
+
+def acts(store: Store, federation: str) -> Iterator[ActRecord]:
+    """Every act, in order."""
+    return (_read(store, key) for key in _keys(store, federation))
+
+
+def head(store: Store, federation: str) -> str:
+    """Hex SHA-256 of the last record; "" where there is none."""
+    chain = _keys(store, federation)
+    return _read(store, chain[-1]).digest if chain else ""
+
+
+def _keys(store: Store, federation: str) -> list[str]:
+    return [entry.key for entry in store.list(keys.acts(federation))]
+
+
+def _read(store: Store, key: str) -> ActRecord:
+    return ActRecord.from_json(store.get(key))
