@@ -110,7 +110,7 @@ class AggregatorConfig(_Table):
     signing_key: FilePath
     """PEM: the Ed25519 private key that signs receipts and manifests; the same at all replicas."""
     former_signing_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
-    """Public keys, in hex, that signed before: silos go on accepting what they signed."""
+    """Further public keys, in hex, that silos are told to believe: those that signed before, and the next one."""
     operators: tuple[str, ...] = ()
     """SPIFFE URIs of operators beside spiffe://<trust_domain>/operator/<name>."""
     allow_plaintext: bool = False

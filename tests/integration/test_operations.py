@@ -11,7 +11,7 @@ from isthmus import SiloClient
 from isthmus.cli import main
 from isthmus.contribution import Receipt
 from isthmus.receipts import receipt_to_json
-from tests.real_aggregator import ROOT, real_aggregator
+from tests.real_aggregator import ROOT, enrol_silo, real_aggregator
 
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 TOML = """
@@ -25,10 +25,17 @@ projector = { kind = "mlp", options = { in_features = 4, hidden_features = 5, ou
 Isthmus = Callable[..., str]
 
 
+IDENTITY, STORE = DOCUMENT.split("\n## Clocks\n")
+
+
+def lines(text: str) -> list[list[str]]:
+    """The lines of each shell block."""
+    return [block.splitlines() for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)]
+
+
 def blocks() -> list[list[list[str]]]:
-    """The commands of each shell block, `isthmus` left out."""
-    found = re.findall(r"```sh\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    return [[shlex.split(line)[1:] for line in block.splitlines()] for block in found]
+    """The commands of each shell block about the store, `isthmus` left out."""
+    return [[shlex.split(line)[1:] for line in block] for block in lines(STORE)]
 
 
 @pytest.fixture
@@ -64,7 +71,7 @@ def test_commands_of_operations_do_what_it_says(
         monkeypatch.setenv("ISTHMUS_AGGREGATOR", aggregator.address)
         monkeypatch.setenv("ISTHMUS_CREDENTIALS", str(aggregator.operator))
         isthmus("create", "federation.toml")
-        isthmus("silo", "invite", "north", "--federation", "xray-captions")
+        enrol_silo(aggregator, "north", federation="xray-captions")
         first = push_round(aggregator.address, tmp_path / "north.pem")
         (tmp_path / "outbox" / "receipts").mkdir(parents=True)
         (tmp_path / "outbox" / "receipts" / "1.json").write_bytes(receipt_to_json(first))

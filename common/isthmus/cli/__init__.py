@@ -169,6 +169,9 @@ VERBS: dict[str, Verb] = {
     ),
     "ca server": Verb(authority.server, "issue the aggregator's next certificate", _ca_server_arguments, calls=False),
     "ca operator": Verb(authority.operator, "make an operator's credentials", _ca_operator_arguments, calls=False),
+    "ca signing-key": Verb(
+        authority.signing_key, "make the key that signs receipts and manifests next", _ca_argument, calls=False
+    ),
     "verify": Verb(
         store.command("verify"),
         "recompute global projectors from the store and compare all digests, bit for bit",

@@ -1,4 +1,4 @@
-"""The verbs of a consortium's own certificate authority: ca init, ca server, ca operator. They need no aggregator."""
+"""The verbs of a consortium's own authority: ca init, server, operator, signing-key. They need no aggregator."""
 
 from argparse import Namespace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from isthmus.spiffe import SpiffeId, operator_spiffe_id
 
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 SERVER, SERVER_KEY = "server.pem", "server-key.pem"
-SIGNING_KEY = "signing-key.pem"
+SIGNING_KEY, NEXT_SIGNING_KEY = "signing-key.pem", "next-signing-key.pem"
 
 _DOMAIN = "spiffe://"
 
@@ -83,6 +83,21 @@ def operator(arguments: Namespace) -> Answer:
     return Answer(
         {"credentials": str(out), "spiffe_id": str(who), "not_after": ends},
         f"The credentials of {who} are in {out}, valid until {ends:%Y-%m-%d}; keep them secret.",
+    )
+
+
+def signing_key(arguments: Namespace) -> Answer:
+    """Makes the key that is to sign receipts and manifests next."""
+    old, new = public_key_of(_signing_key(arguments.ca / SIGNING_KEY)), new_signing_key()
+    out = arguments.ca / NEXT_SIGNING_KEY
+    save_credentials(out, _signing_pem(new))
+    public = public_key_of(new).hex()
+    return Answer(
+        {"signing_key": str(out), "public_key": public, "former_public_key": old.hex()},
+        f"The next signing key is in {out}. Silos must know it before it signs, so set at all replicas, first:\n\n"
+        f'former_signing_keys = ["{public}"]\n\n'
+        "And when every silo has renewed its certificate:\n\n"
+        f'signing_key = "{out}"\nformer_signing_keys = ["{old.hex()}"]\n',
     )
 
 
