@@ -94,6 +94,8 @@ def test_architecture_lists_the_stores_keys() -> None:
         keys.finished("<f>"),
         keys.silo("<f>", "<silo>"),
         keys.revocation("<f>", "<silo>"),
+        keys.invitation("<f>", "<sha256>"),
+        keys.redemption("<f>", "<sha256>"),
         keys.credential("<f>", "<sha256>"),
         keys.staged(upload, "<attempt>") + "/<segment>",
         keys.dropped(upload, "<attempt>"),
