@@ -65,6 +65,7 @@ def test_verbs_of_the_command_line_are_frozen() -> None:
         "ca init",
         "ca server",
         "ca operator",
+        "ca signing-key",
         "verify",
         "audit",
         "housekeeping",
