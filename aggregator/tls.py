@@ -6,6 +6,7 @@ gRPC asks for them at every handshake, so a rotation disturbs no stream that is 
 import logging
 import ssl
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from isthmus.logs import Event, log_event
 
 _LOG = logging.getLogger(__name__)
 
+_SETTLE_SECONDS = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
@@ -27,6 +30,10 @@ class _Pair:
     modified_ns: tuple[int, int]
     certificate: bytes
     key: bytes
+
+
+_Parts = tuple[bytes, bytes, bytes | None]
+"""Private key, certificate chain, and the authorities of callers (None: callers show no certificate); PEM."""
 
 
 class ServerTls:
@@ -48,25 +55,36 @@ class ServerTls:
 
     def of_members(self) -> grpc.ServerCredentials:
         """For the port where every caller must have a certificate."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._configuration(members=True),
-            lambda: self._configuration(members=True),
-            require_client_authentication=True,
-        )
+        return self._credentials(members=True)
 
     def of_anybody(self) -> grpc.ServerCredentials:
         """For the port where sites enrol that have none yet."""
+        return self._credentials(members=False)
+
+    def _credentials(self, *, members: bool) -> grpc.ServerCredentials:
+        given = self._parts(members=members)
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            # gRPC frees what it had when it is given another, even one that says the same, and a handshake that has
+            # asked just before may not have taken hold of it yet: then the process aborts. So it is given something
+            # only when something changed, and those handshakes get time first; later ones wait meanwhile.
+            nonlocal given
+            now = self._parts(members=members)
+            if now == given:
+                return None
+            time.sleep(_SETTLE_SECONDS)
+            given = now
+            return _configuration(now)
+
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration(members=False),
-            lambda: self._configuration(members=False),
-            require_client_authentication=False,
+            _configuration(given),
+            changed,  # type: ignore[arg-type]  # None: nothing changed; the stubs do not know that
+            require_client_authentication=members,
         )
 
-    def _configuration(self, *, members: bool) -> grpc.ServerCertificateConfiguration:
+    def _parts(self, *, members: bool) -> _Parts:
         pair = self._current()
-        return grpc.ssl_server_certificate_configuration(
-            [(pair.key, pair.certificate)], root_certificates=self._authorities.pem.encode() if members else None
-        )
+        return pair.key, pair.certificate, self._authorities.pem.encode() if members else None
 
     def _current(self) -> _Pair:
         with self._lock:
@@ -79,14 +97,29 @@ class ServerTls:
             return self._pair
 
 
+def _configuration(parts: _Parts) -> grpc.ServerCertificateConfiguration:
+    key, certificate, authorities = parts
+    return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities)
+
+
 def _modified_ns(tls: Tls) -> tuple[int, int]:
     return tls.certificate.stat().st_mtime_ns, tls.key.stat().st_mtime_ns
 
 
 def _read(tls: Tls) -> _Pair:
-    certificate, key = read_pem(tls.certificate), read_pem(tls.key)
-    _require_pair(tls.certificate, tls.key)
-    return _Pair(_modified_ns(tls), certificate.encode(), key.encode())
+    try:
+        before = _modified_ns(tls)
+        certificate, key = read_pem(tls.certificate), read_pem(tls.key)
+        _require_pair(tls.certificate, tls.key)
+        after = _modified_ns(tls)
+    except OSError as error:
+        raise ConfigInvalid(
+            f"tls.certificate {tls.certificate} and tls.key {tls.key} cannot be read: {error.strerror}. Correct their "
+            "paths in the settings."
+        ) from error
+    if after != before:
+        raise ConfigInvalid(f"tls.certificate {tls.certificate} or tls.key {tls.key} was replaced while it was read.")
+    return _Pair(before, certificate.encode(), key.encode())
 
 
 def _require_pair(certificate: Path, key: Path) -> None:
