@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.logbook import enter, machine
 from isthmus import SiloClient
-from isthmus.credentials import Credentials, load_credentials, save_credentials, token_pem
+from isthmus.credentials import Credentials, load_credentials, save_credentials
 from isthmus.spec import ProjectorSpec, TensorSpec
 from tests.real_aggregator import real_replicas
 from tests.real_stores import bucket_of_its_own
@@ -147,7 +147,7 @@ def definition() -> str:
 
 def saved(file: Path, credentials: Credentials) -> Path:
     """The file that now holds these credentials."""
-    save_credentials(file, token_pem(credentials.token))
+    save_credentials(file, credentials.pem)
     return file
 
 
