@@ -107,16 +107,11 @@ def _modified_ns(tls: Tls) -> tuple[int, int]:
 
 
 def _read(tls: Tls) -> _Pair:
-    try:
-        before = _modified_ns(tls)
-        certificate, key = read_pem(tls.certificate), read_pem(tls.key)
-        _require_pair(tls.certificate, tls.key)
-        after = _modified_ns(tls)
-    except OSError as error:
-        raise ConfigInvalid(
-            f"tls.certificate {tls.certificate} and tls.key {tls.key} cannot be read: {error.strerror}. Correct their "
-            "paths in the settings."
-        ) from error
+    here = tls.certificate.exists() and tls.key.exists()  # read_pem says it better where one is not
+    before = _modified_ns(tls) if here else (0, 0)
+    certificate, key = read_pem(tls.certificate), read_pem(tls.key)
+    _require_pair(tls.certificate, tls.key)
+    after = _modified_ns(tls)
     if after != before:
         raise ConfigInvalid(f"tls.certificate {tls.certificate} or tls.key {tls.key} was replaced while it was read.")
     return _Pair(before, certificate.encode(), key.encode())

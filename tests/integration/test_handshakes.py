@@ -13,7 +13,7 @@ from tests import pki
 from tests.real_aggregator import RealAggregator, real_aggregator
 
 AT_ONCE, EACH, ROTATIONS = 12, 100, 10
-"""Callers, handshakes of each, and rotations. No replica survived it that gave gRPC its certificate at every handshake."""
+"""Callers, handshakes of each, rotations: no replica survived it that gave gRPC its certificate at every handshake."""
 
 
 def shake_hands(port: int, trust: Path, done: threading.Semaphore) -> None:
