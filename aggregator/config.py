@@ -68,7 +68,12 @@ class Limits(_Table):
     max_waiting_polls: int = Field(default=64, ge=0, le=4096)
     """GetRound calls that may wait; above it they are answered at once."""
     idle_seconds: float = Field(default=60.0, gt=0.0, le=3600.0)
-    """An upload that sends, or a pull that takes, nothing for so long is cut off; what arrived is kept."""
+    """A creation that sends, or a pull that takes, nothing for so long is cut off."""
+    min_upload_bytes_per_second: int = Field(default=64 << 10, ge=1)
+    """An upload that moves less, over the last `slow_seconds`, is cut off; what arrived is kept, and can be resumed."""
+    slow_seconds: float = Field(default=30.0, gt=0.0, le=3600.0)
+    """How far back that average goes. A stream that sent its header must also send a byte within 10 s of it, or within
+    so long if that is shorter."""
     max_projector_bytes: int = Field(default=4 << 30, ge=1)
     """Largest initial projector."""
     memory_budget_bytes: int = Field(default=256 << 20, ge=16 << 20)
@@ -78,6 +83,11 @@ class Limits(_Table):
     """What one silo may stage for one round, refused and abandoned pushes included; told by the store's listing."""
     max_attempts_per_silo: int = Field(default=64, ge=1, le=4096)
     """How many deltas one silo may begin in one round; resuming one is no new one."""
+    max_uploads_per_hour: int = Field(default=120, ge=1, le=1_000_000)
+    """How many uploads one silo may begin in an hour, at this replica: n replicas take n times as many."""
+    max_store_bytes_per_federation: int = Field(default=1 << 40, ge=0)
+    """What one federation may take of the store before its pushes are refused; 0: there is no limit. Told by the
+    store's listing, about once a minute while silos push."""
 
     @model_validator(mode="after")
     def _room_for_one_delta(self) -> "Limits":

@@ -17,12 +17,15 @@ from aggregator.housekeeper import Housekeeper
 from aggregator.ledger import Ledger
 from aggregator.rpc.admin import AdminService
 from aggregator.rpc.creation import Creation
+from aggregator.rpc.cuttable import Beside
 from aggregator.rpc.door import Door
 from aggregator.rpc.enrolment import EnrolmentService, Issuing
 from aggregator.rpc.identity import Callers
 from aggregator.rpc.interceptor import StatusInterceptor
-from aggregator.rpc.pushes import Pushes
+from aggregator.rpc.pushes import Allowances, Pushes
 from aggregator.rpc.quota import Quota
+from aggregator.rpc.rates import UploadRate
+from aggregator.rpc.room import StoreRoom
 from aggregator.rpc.seal import Seal
 from aggregator.rpc.service import AggregatorService
 from aggregator.rpc.slots import Slots
@@ -117,6 +120,7 @@ class Aggregator:
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
         self._door = Door(config.limits.max_uploads, judge=self._callers.certificate)
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
+        self._beside = Beside(config.limits.max_calls)
         with ExitStack() as undo:
             undo.callback(self._scratch.close)
             self._server = self._wired(ledger, config)
@@ -135,6 +139,7 @@ class Aggregator:
         self._advancing.stop(timeout=_STOP_SECONDS)
         self._housekeeper.stop(timeout=_STOP_SECONDS)
         self._pool.shutdown(wait=True)
+        self._beside.close()
         self._door.close()
         self._scratch.close()
         log_event(_LOG, Event.AGGREGATOR_STOPPED)
@@ -154,6 +159,7 @@ class Aggregator:
             pushes=self._pushes(ledger, limits),
             watch=self._watch,
             slots=self._slots,
+            beside=self._beside,
             clock=_now,
         )
         issuing = _issuing(config)
@@ -174,14 +180,21 @@ class Aggregator:
         enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(
             EnrolmentService(ledger, callers=self._callers, issuing=issuing, clock=_now), server
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        if config.reflection:
-            reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        self._let_tools_in(server, reflects=config.reflection)
         return server
 
+    def _let_tools_in(self, server: grpc.Server, *, reflects: bool) -> None:
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if reflects:
+            reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+
     def _pushes(self, ledger: Ledger, limits: Limits) -> Pushes:
-        quota = Quota(max_staged_bytes=limits.max_staged_bytes_per_silo, max_attempts=limits.max_attempts_per_silo)
-        return Pushes(ledger, slots=self._slots, quota=quota, clock=_now, on_admitted=self._advancing.wake)
+        allowances = Allowances(
+            quota=Quota(max_staged_bytes=limits.max_staged_bytes_per_silo, max_attempts=limits.max_attempts_per_silo),
+            rate=UploadRate(limits.max_uploads_per_hour, monotonic=time.monotonic),
+            room=StoreRoom(ledger, limits.max_store_bytes_per_federation, monotonic=time.monotonic),
+        )
+        return Pushes(ledger, slots=self._slots, allowances=allowances, clock=_now, on_admitted=self._advancing.wake)
 
     def _start(self) -> None:
         self._tell_health(True)

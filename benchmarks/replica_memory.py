@@ -32,7 +32,7 @@ from tests.serving import MIB, Delta, Operator, Silo, delta_of, parts_of, projec
 
 BAR_MIB = 32.0
 COUNTS = (8, 16, 32, 64)
-SETTINGS = "[limits]\nmax_uploads = 64\n"
+SETTINGS = "[limits]\nmax_uploads = 64\nslow_seconds = 600.0\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,15 @@ def measure(num_uploads: int, *, size_mib: int, folder: Path, store: str) -> Mea
         operator.create(definition(num_uploads), projector=projector_of(spec))
         before = peak_mib(replica)
         silos = [Silo(replica.address, operator.invite(f"silo-{number:02d}")) for number in range(num_uploads)]
-        delta = silos[0].delta(spec, payload=delta_of(spec, "delta"))
+        payload = delta_of(spec, "delta")
+        deltas = [silo.delta(spec, payload=payload) for silo in silos]
         everybody = threading.Barrier(num_uploads)
         with ThreadPoolExecutor(num_uploads) as pool:
-            for receipt in [pool.submit(silo.send, held_back(delta, everybody), timeout=600.0) for silo in silos]:
+            receipts = [
+                pool.submit(silo.send, held_back(delta, everybody), timeout=600.0)
+                for silo, delta in zip(silos, deltas, strict=True)
+            ]
+            for receipt in receipts:
                 receipt.result()
         return Measured(
             num_uploads, before, peak_mib(replica), num_uploads * UPLOAD_WINDOW_BYTES / MIB, cpu_seconds(replica)

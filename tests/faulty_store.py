@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aggregator.stores import Content, Entry, Store
-from isthmus.errors import StoreUnavailable
+from isthmus.errors import StoreFull, StoreUnavailable
 
 VERBS = frozenset({"get", "put", "put_if_absent", "list", "delete"})
 WRITES = frozenset({"put", "put_if_absent", "delete"})
@@ -30,6 +30,7 @@ class Faults:
         every: Of the calls that `fails` and `lost` name, only each such one is hit; 1: all of them.
         within: Only keys that contain this text are hit; empty: all keys.
         times: After so many hits everything works again; None: never by itself.
+        full: What fails does so for want of room.
     """
 
     fails: frozenset[str] = frozenset()
@@ -38,6 +39,7 @@ class Faults:
     every: int = 1
     within: str = ""
     times: int | None = None
+    full: bool = False
 
     def to_json(self) -> str:
         """The text of a control file."""
@@ -50,7 +52,7 @@ class Faults:
         return cls(**found | {name: frozenset(found[name]) for name in ("fails", "lost")})
 
 
-FULL = Faults(fails=CREATES)
+FULL = Faults(fails=CREATES, full=True)
 """Nothing can be written, all else works."""
 
 AWAY = Faults(fails=VERBS)
@@ -123,7 +125,8 @@ class FaultyStore:
         named = verb in faults.fails | faults.lost and faults.within in key
         hit = named and self._hits(faults)
         if hit and verb in faults.fails:
-            raise StoreUnavailable(f"The store failed in {verb}; make room.", retry_after_seconds=3.0)
+            failure = StoreFull if faults.full else StoreUnavailable
+            raise failure(f"The store failed in {verb}; make room.", retry_after_seconds=3.0)
         yield
         if hit:
             raise StoreUnavailable(f"The store's answer to {verb} was lost.", retry_after_seconds=3.0)

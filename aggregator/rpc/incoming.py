@@ -4,7 +4,7 @@ Whatever ends the stream, what arrived is staged, so any replica can continue. O
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import grpc
@@ -13,7 +13,7 @@ from aggregator.admission.payload import Admitted, PayloadInspection
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Segment, Upload
 from isthmus.chunks import SEGMENT_BYTES, require_next
-from isthmus.errors import FinishMissing, HeaderInvalid, IsthmusError, RefusedDelta, StoreUnavailable
+from isthmus.errors import FinishMissing, HeaderInvalid, IsthmusError, RefusedDelta, StoreFull, StoreUnavailable
 from isthmus.logs import Event, log_event
 from isthmus.v1 import projector_pb2
 
@@ -82,36 +82,34 @@ class UploadSession:
         """Bytes that are durable, from the payload's start."""
         return self.segments[-1].offset_bytes + self.segments[-1].size_bytes if self.segments else 0
 
-    def receive(self, chunks: Iterator[projector_pb2.Chunk], *, alive: Callable[[], None]) -> Admitted:
+    def receive(self, chunks: Iterator[projector_pb2.Chunk]) -> Admitted:
         """Takes the stream to its end and judges the whole.
 
         Args:
             chunks: As `chunks_until_finish` gives them.
-            alive: Called at every chunk.
 
         Raises:
             RefusedDelta: The payload is wrong; its staged bytes are dropped.
-            UploadBroken: The stream ended early or skipped bytes; what arrived is staged.
-            StoreUnavailable: What is staged may be less than what arrived.
+            UploadBroken: The stream ended early, skipped bytes or was too slow; what arrived is staged.
+            StoreUnavailable, StoreFull: What is staged may be less than what arrived.
         """
         try:
-            self._resume(alive)
+            self._resume()
             for chunk in chunks:
-                alive()
                 self._take(chunk.offset_bytes, chunk.data)
             self._stage()
             return self._inspection.finish()
         except RefusedDelta:
             self._ledger.drop_upload(self._upload)
             raise
-        except StoreUnavailable:
+        except (StoreUnavailable, StoreFull):
             raise
         except (IsthmusError, grpc.RpcError) as error:
             self._stage()
             self._log_broken(getattr(error, "reason", "") or "the caller went away")
             raise
 
-    def _resume(self, alive: Callable[[], None]) -> None:
+    def _resume(self) -> None:
         """Shows the inspection again what earlier streams staged, one segment in memory at a time.
 
         Of too many runs it makes fewer: they are staged once more, joined. The old ones stay, so that what is durable
@@ -120,7 +118,6 @@ class UploadSession:
         staged = self._ledger.committed_segments(self._upload)
         joining = len(staged) > max_segments(self._size_bytes)
         for segment in staged:
-            alive()  # reading it all again from a slow store is no idling
             try:
                 data = self._ledger.read_segment(segment)
             except KeyError:  # the round was published, and swept, since the listing; the commit will say so

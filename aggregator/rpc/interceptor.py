@@ -19,6 +19,7 @@ from isthmus.errors import (
     NotAllowed,
     NotThere,
     RequestInvalid,
+    StoreFull,
     StoreUnavailable,
 )
 from isthmus.logs import Event, log_event
@@ -130,7 +131,16 @@ def _end(error: Exception, context: grpc.ServicerContext, method: str) -> NoRetu
 
 def _for_caller(error: IsthmusError, method: str) -> IsthmusError:
     """The error as the caller may know it: where the store is and what ails it is the operator's business."""
-    if isinstance(error, StoreUnavailable) and not method.startswith(f"/{DOMAIN}.AdminService/"):
+    if method.startswith(f"/{DOMAIN}.AdminService/"):
+        return error
+    if isinstance(error, StoreFull):
+        return StoreFull(
+            "The aggregator's store, or this federation's share of it, is full. What has a receipt is safe, and what "
+            "arrived before is kept. Repeat the call once the operator has made room; the aggregator's log says where.",
+            retry_after_seconds=error.retry_after_seconds,
+            **error.details,
+        )
+    if isinstance(error, StoreUnavailable):
         return StoreUnavailable(
             "The aggregator's store does not answer. Nothing that has a receipt is lost; repeat the call. The operator "
             "finds the cause in the aggregator's log.",

@@ -15,9 +15,12 @@ from aggregator.advance import counted
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.ledger.records import CredentialRecord
+from aggregator.rpc.cuttable import Cuttable
+from aggregator.rpc.identity import while_allowed
 from aggregator.rpc.incoming import UploadSession
-from aggregator.rpc.openings import Cancellable
 from aggregator.rpc.quota import Quota, require_quota
+from aggregator.rpc.rates import UploadRate
+from aggregator.rpc.room import StoreRoom
 from aggregator.rpc.slots import Slots
 from isthmus.contribution import ContributionHeader, Receipt, push_id
 from isthmus.errors import (
@@ -45,7 +48,7 @@ class PushCall:
         credential: What it calls with.
         header: As it came.
         chunks: The rest of the stream, see `chunks_until_finish`.
-        call: Is cut off when it stands still.
+        call: Is cut off when it is too slow.
         require_enrolled: Raises when the silo was revoked meanwhile.
     """
 
@@ -53,8 +56,23 @@ class PushCall:
     credential: CredentialRecord
     header: projector_pb2.ContributionHeader
     chunks: Iterator[projector_pb2.Chunk]
-    call: Cancellable
+    call: Cuttable
     require_enrolled: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """What is asked before an upload that may begin does: each may refuse it.
+
+    Attributes:
+        quota: What one silo may stage for one round.
+        rate: How many uploads one silo may begin in an hour.
+        room: What one federation may take of the store.
+    """
+
+    quota: Quota
+    rate: UploadRate
+    room: StoreRoom
 
 
 class Pushes:
@@ -63,7 +81,7 @@ class Pushes:
     Args:
         ledger: Where everything is stored.
         slots: How many uploads may run at once.
-        quota: What one silo may stage for one round.
+        allowances: What else an upload must fit.
         clock: The instant now, UTC.
         on_admitted: Called after each contribution that counts, so that a due cut need not wait for its turn.
     """
@@ -73,13 +91,13 @@ class Pushes:
         ledger: Ledger,
         *,
         slots: Slots,
-        quota: Quota,
+        allowances: Allowances,
         clock: Callable[[], datetime],
         on_admitted: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._slots = slots
-        self._quota = quota
+        self._allowances = allowances
         self._clock = clock
         self._on_admitted = on_admitted
 
@@ -191,10 +209,10 @@ class Pushes:
         )
         identity = push_id(header.federation, header.round, silo=push.silo, payload_digest=header.payload_digest)
         upload = Upload(header.federation, header.round, push.silo, identity)
-        with self._slots.upload(identity, silo=(header.federation, push.silo), call=push.call) as alive:
-            self._require_quota(upload, size_bytes=header.payload_size_bytes)
+        with self._slots.upload(identity, silo=(header.federation, push.silo), call=push.call) as paced:
+            self._require_allowances(upload, size_bytes=header.payload_size_bytes)
             session = UploadSession(self._ledger, upload, inspection, size_bytes=header.payload_size_bytes)
-            admitted = session.receive(push.chunks, alive=alive)
+            admitted = session.receive(while_allowed(paced(push.chunks), push.require_enrolled))
         return Contribution(
             silo=push.silo,
             header=header,
@@ -205,13 +223,19 @@ class Pushes:
             credential=push.credential.credential,
         )
 
-    def _require_quota(self, upload: Upload, *, size_bytes: int) -> None:
+    def _require_allowances(self, upload: Upload, *, size_bytes: int) -> None:
+        committed_bytes = sum(one.size_bytes for one in self._ledger.committed_segments(upload))
         require_quota(
-            self._quota,
+            self._allowances.quota,
             self._ledger.staged_total(upload.federation, upload.round, upload.silo),
             silo=upload.silo,
-            committed_bytes=sum(one.size_bytes for one in self._ledger.committed_segments(upload)),
+            committed_bytes=committed_bytes,
             size_bytes=size_bytes,
+        )
+        silo = (upload.federation, upload.silo)
+        self._allowances.rate.begin(silo, upload.push_id, resumed=committed_bytes > 0)
+        self._allowances.room.require(
+            upload.federation, upload.push_id, wanted_bytes=max(0, size_bytes - committed_bytes)
         )
 
     def _require_running(self, federation: str, *, open_round: int) -> None:

@@ -9,6 +9,7 @@ import grpc
 
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Upload
+from aggregator.rpc.cuttable import Beside, Cuttable
 from aggregator.rpc.identity import Callers, while_allowed
 from aggregator.rpc.incoming import chunks_until_finish
 from aggregator.rpc.present import Present, present_of
@@ -48,6 +49,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         pushes: Receives deltas.
         watch: Holds long polls back.
         slots: How many polls and pulls may run at once.
+        beside: Runs what reads the streams of pushes.
         clock: The instant now, UTC.
     """
 
@@ -60,6 +62,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         pushes: Pushes,
         watch: RoundWatch,
         slots: Slots,
+        beside: Beside,
         clock: Callable[[], datetime],
     ) -> None:
         self._ledger = ledger
@@ -68,6 +71,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self._pushes = pushes
         self._watch = watch
         self._slots = slots
+        self._beside = beside
         self._clock = clock
 
     def GetRound(
@@ -126,15 +130,19 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         caller = require_enrolled()
         if first.WhichOneof("part") != "header":
             raise HeaderInvalid("The first part of a push must be the header.", check="order")
-        push = PushCall(
-            silo=caller.silo,
-            credential=caller.credential,
-            header=first.header,
-            chunks=while_allowed(chunks_until_finish(request_iterator), require_enrolled),
-            call=context,
-            require_enrolled=require_enrolled,
-        )
-        return aggregator_pb2.PushDeltaResponse(receipt=self._seal.receipt(self._pushes.receive(push)))
+
+        def receive(call: Cuttable) -> Receipt:
+            push = PushCall(
+                silo=caller.silo,
+                credential=caller.credential,
+                header=first.header,
+                chunks=chunks_until_finish(request_iterator),
+                call=call,
+                require_enrolled=require_enrolled,
+            )
+            return self._pushes.receive(push)
+
+        return aggregator_pb2.PushDeltaResponse(receipt=self._seal.receipt(self._beside.run(context, receive)))
 
     def GetPushStatus(
         self, request: aggregator_pb2.GetPushStatusRequest, context: grpc.ServicerContext

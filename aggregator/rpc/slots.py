@@ -10,8 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aggregator.config import Limits
+from aggregator.rpc.cuttable import Cuttable
 from aggregator.rpc.openings import Cancellable
-from isthmus.errors import Overloaded
+from aggregator.rpc.pace import Pace
+from isthmus.errors import Overloaded, UploadTooSlow
+from isthmus.v1 import projector_pb2
+
+Chunks = Iterator[projector_pb2.Chunk]
 
 TAKEOVER_SECONDS = 5.0
 """How long a new stream of a push waits for the older one to stage its tail."""
@@ -42,6 +47,15 @@ class Held:
     seen_at: float
 
 
+@dataclass(slots=True, eq=False)
+class HeldUpload(Held):
+    """One upload in progress: how fast it comes, and why it was cut off, once it was."""
+
+    call: Cuttable
+    pace: Pace
+    too_slow: UploadTooSlow | None = None
+
+
 class Slots:
     """Counts what is in progress, and cuts off what stands still.
 
@@ -58,8 +72,8 @@ class Slots:
         self._num_polls = 0
 
     @contextmanager
-    def upload(self, push_id: str, *, silo: tuple[str, str], call: Cancellable) -> Iterator[Callable[[], None]]:
-        """Holds a slot for one upload; yields what to call whenever bytes arrive.
+    def upload(self, push_id: str, *, silo: tuple[str, str], call: Cuttable) -> Iterator[Callable[[Chunks], Chunks]]:
+        """Holds a slot for one upload; yields what its chunks must pass, so that it is seen how fast they come.
 
         The newest stream of a push takes it over from an older one: a silo that comes back after a broken
         connection must not wait for the aggregator to notice the break.
@@ -67,16 +81,17 @@ class Slots:
         Args:
             push_id: Names the push.
             silo: (federation, silo), for the limit per silo.
-            call: Is cut off when it stands still or is taken over.
+            call: Is cut off when it is too slow or is taken over.
 
         Raises:
             Overloaded: All slots, or all of this silo's, are taken.
+            UploadTooSlow (out of the chunks): It was cut off; `call` was answered so.
         """
-        held = Held(Kind.UPLOAD, call, silo, push_id, self._monotonic())
+        held = HeldUpload(Kind.UPLOAD, call, silo, push_id, self._monotonic(), Pace(self._limits))
         with self._changed:
             self._take_over(push_id)
-        with self._hold(held, limit=self._limits.max_uploads) as alive:
-            yield alive
+        with self._hold(held, limit=self._limits.max_uploads):
+            yield lambda chunks: self._paced(chunks, held)
 
     @contextmanager
     def pull(self, call: Cancellable) -> Iterator[Callable[[], None]]:
@@ -113,12 +128,36 @@ class Slots:
                 self._num_polls -= free
 
     def cut_idle(self) -> None:
-        """Cuts off whatever has moved no byte for too long; an upload stages its tail then."""
+        """Cuts off whatever has moved no byte for too long, and uploads that are too slow; those stage their tails."""
         now, limits = self._monotonic(), self._limits
         with self._changed:
-            idle = [held.call for held in self._held if now - held.seen_at > limits.idle_seconds]
+            uploads = [held for held in self._held if isinstance(held, HeldUpload)]
+            others = self._held.difference(uploads)
+            idle = [held.call for held in others if now - held.seen_at > limits.idle_seconds]
+            slow = [(held, held.pace.verdict(now)) for held in uploads if held.too_slow is None]
+            for held, verdict in slow:
+                held.too_slow = verdict
         for call in idle:
             call.cancel()
+        for held, verdict in slow:
+            if verdict is not None:
+                held.call.cut(verdict)
+
+    def _paced(self, chunks: Chunks, held: HeldUpload) -> Chunks:
+        while True:
+            with self._changed:
+                held.pace.waits(self._monotonic())
+            chunk = None
+            try:
+                chunk = next(chunks, None)
+            finally:
+                with self._changed:  # nobody waits any more, also once the stream has ended
+                    held.pace.moved(len(chunk.data) if chunk is not None else 0, self._monotonic())
+                if held.too_slow is not None:  # that ended the stream, whatever it looks like from here
+                    raise held.too_slow
+            if chunk is None:
+                return
+            yield chunk
 
     @contextmanager
     def _hold(self, held: Held, *, limit: int) -> Iterator[Callable[[], None]]:

@@ -40,8 +40,8 @@ class Store(Protocol):
 
     8. A key that breaks the rule above is our bug: InvariantBroken, and nothing is touched.
 
-    Every verb raises StoreUnavailable when the backend cannot be reached, is full, or refuses; then nothing is known
-    of the effect of that call, and repeating it is safe.
+    Every verb raises StoreUnavailable when the backend cannot be reached or refuses, and StoreFull when it has no room;
+    then nothing is known of the effect of that call, and repeating it is safe.
     """
 
     def get(self, key: str, *, start: int = 0, size: int | None = None) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aggregator.stores.aside import aside, clear
 from aggregator.stores.contract import Content, Entry, require_key
-from isthmus.errors import ConfigInvalid, StoreUnavailable
+from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
 
 ASIDE = "~aside"
 """The folder of files not yet under their key; no key may hold "~"."""
@@ -23,6 +23,8 @@ _RETRY_SECONDS = 5.0
 """Disks are mended by people: asking more often would only fill the log."""
 
 _MAX_PLACE_TRIES = 100
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _ADVICE = {
     errno.ENOSPC: "Its disk is full: free some space or give it a larger disk.",
@@ -195,7 +197,8 @@ class LocalStore:
             if isinstance(error, FileNotFoundError):
                 self._require_root()
             advice = _ADVICE.get(error.errno or 0, "See the operating system's log.")
-            raise StoreUnavailable(
+            failure = StoreFull if error.errno in _FULL else StoreUnavailable
+            raise failure(
                 f"The store's folder {self._root} failed at {key} ({error.strerror}). {advice}",
                 retry_after_seconds=_RETRY_SECONDS,
             ) from error

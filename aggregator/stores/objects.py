@@ -4,6 +4,7 @@ Create-only is the bucket's own conditional put (If-None-Match). Credentials nev
 environment, as for the vendor's own tools.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,7 +16,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedEr
 from obstore.store import ObjectStore
 
 from aggregator.stores.contract import Content, Entry, require_key
-from isthmus.errors import ConfigInvalid, StoreUnavailable
+from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:  # obstore has these names for type checkers only
     from obstore import OffsetRange
@@ -32,6 +33,10 @@ _RETRY: "RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=20
 _CLIENT: "ClientConfig" = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=60)}
 _RETRY_SECONDS = 2.0
 _MAX_CREATE_TRIES = 8
+
+_FULL = re.compile(r"QuotaExceeded|StorageFull|InsufficientStorage|507 Insufficient Storage")
+"""What servers say that have no room: Ceph and MinIO by these codes, others by the status 507. Nothing but the text
+tells it."""
 
 
 class BucketStore:
@@ -128,16 +133,27 @@ class BucketStore:
             yield
         except FileNotFoundError as error:
             raise self._unavailable(key, error, "Create the bucket, or correct its name.") from error
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise self._unavailable(key, error, "Check the credentials in the aggregator's environment.") from error
         except BaseError as error:
-            raise self._unavailable(key, error, "Check that it exists, may be used and is not full.") from error
+            raise self._failure(key, error) from error
+
+    def _failure(self, key: str, error: BaseError) -> StoreFull | StoreUnavailable:
+        if _FULL.search(str(error)):
+            return StoreFull(
+                f"Bucket {self._name} is full, at {key} ({_said(error)}). Make room in it, or raise its quota.",
+                retry_after_seconds=_RETRY_SECONDS,
+            )
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+            return self._unavailable(key, error, "Check the credentials in the aggregator's environment.")
+        return self._unavailable(key, error, "Check that it exists, may be used and is not full.")
 
     def _unavailable(self, key: str, error: Exception, advice: str) -> StoreUnavailable:
-        said = str(error).partition("\n")[0][:300]
         return StoreUnavailable(
-            f"Bucket {self._name} failed at {key} ({said}). {advice}", retry_after_seconds=_RETRY_SECONDS
+            f"Bucket {self._name} failed at {key} ({_said(error)}). {advice}", retry_after_seconds=_RETRY_SECONDS
         )
+
+
+def _said(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]
 
 
 def open_bucket(url: SplitResult) -> BucketStore:
@@ -164,6 +180,5 @@ def open_bucket(url: SplitResult) -> BucketStore:
             retry_config=_RETRY,
         )
     except (BaseError, ValueError) as error:
-        said = str(error).partition("\n")[0][:300]
-        raise ConfigInvalid(f"The store's URL {shown} cannot be used ({said}). Correct it.") from error
+        raise ConfigInvalid(f"The store's URL {shown} cannot be used ({_said(error)}). Correct it.") from error
     return BucketStore(bucket, name=shown)

@@ -11,6 +11,9 @@ from isthmus.chunks import read_chunks, split
 from isthmus.errors import ConfigInvalid
 from isthmus.v1 import aggregator_pb2, projector_pb2
 
+FIRST_CHUNK_BYTES = 16 << 10
+"""Of one push attempt: a thin line, too, brings it before the aggregator takes the silo for dead."""
+
 Chunks = Callable[[int], Iterator[tuple[int, bytes]]]
 """Gives every (offset, bytes) of an upload from an offset to its end, in order."""
 
@@ -69,9 +72,24 @@ class Outgoing:
     def __iter__(self) -> Iterator[aggregator_pb2.PushDeltaRequest]:
         try:
             yield aggregator_pb2.PushDeltaRequest(header=self._header)
-            for offset, data in self._chunks:
+            for offset, data in _begun_gently(self._chunks):
                 yield aggregator_pb2.PushDeltaRequest(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))
                 self._report(offset + len(data))
             yield aggregator_pb2.PushDeltaRequest(finish=aggregator_pb2.PushFinish())
         except Exception as error:
             self.failure = error  # the stream now ends without finish: the aggregator keeps what it has
+
+
+def _begun_gently(chunks: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """The same bytes in chunks that begin small, each at most twice as large as the largest before it.
+
+    An aggregator sees a chunk when it is whole: so it can tell a thin line from a dead one.
+    """
+    most = FIRST_CHUNK_BYTES
+    for offset, data in chunks:
+        position = 0
+        while position < len(data):
+            piece = data[position : position + most]
+            yield offset + position, piece
+            position += len(piece)
+            most = max(most, 2 * len(piece))

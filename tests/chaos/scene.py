@@ -121,7 +121,7 @@ def build(folder: Path, *, store: str, rounds: int, ports: tuple[int, ...], addr
     scene.replica_config.write_text(
         f'listen = "127.0.0.1:0"\nstore = {json.dumps(scene.store)}\n'
         "advance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\ndrain_seconds = 1.0\n"
-        "housekeeping_interval_seconds = 0.5\n" + pki.toml("[limits]\nidle_seconds = 3.0\n")
+        "housekeeping_interval_seconds = 0.5\n" + pki.toml("[limits]\nidle_seconds = 3.0\nslow_seconds = 3.0\n")
     )
     return scene
 

@@ -33,6 +33,7 @@ def test_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
     told = on_small_disk("full", tmp_path)
 
     assert ("True", "(True, ['a/small'])", "True") == (told["small"], told["kept"], told["again"])
+    assert all(told[verb].startswith("StoreFull") for verb in ("large", "overwrite"))
     assert all("disk is full" in told[verb] for verb in ("large", "overwrite"))
 
 

@@ -11,7 +11,7 @@ from aggregator.ledger import Ledger
 from aggregator.rpc.incoming import max_segments
 from aggregator.stores import open_store
 from isthmus.credentials import save_credentials
-from isthmus.errors import FinishMissing, OffsetMismatch, QuotaExceeded, StoreUnavailable
+from isthmus.errors import FinishMissing, OffsetMismatch, QuotaExceeded, StoreFull
 from tests.faulty_store import FaultyStore
 from tests.rosters import TINY
 from tests.serving import (
@@ -150,17 +150,6 @@ def test_draining_replica_stages_what_arrived(store):
         assert delta.header.payload_digest == north.push(delta, start=committed).payload_digest
 
 
-def test_idle_upload_is_cut_off_and_kept(store):
-    """An upload that sends nothing for too long loses its slot, not its bytes."""
-    with serving(store, limits={"idle_seconds": 0.5}) as address:
-        north = silo_of(address)
-        delta = north.delta(LARGE)
-        call = north.start(opening_of(delta, MIB))
-
-        assert call.exception(timeout=15) is not None
-        assert MIB == eventually(lambda: north.push_status(delta).committed_bytes)
-
-
 def test_newest_stream_takes_an_upload_over(north):
     """A silo that comes back does not wait for the aggregator to notice that its old connection is dead."""
     delta = north.delta(LARGE)
@@ -217,5 +206,5 @@ def test_full_store_keeps_what_was_durable(tmp_path):
         kept = north.push_status(delta).committed_bytes
         store.back()
 
-        assert (StoreUnavailable, 3.0, MIB) == (type(error), error.retry_after_seconds, kept)
+        assert (StoreFull, 3.0, MIB) == (type(error), error.retry_after_seconds, kept)
         assert delta.header.payload_digest == north.push(delta, start=MIB).payload_digest

@@ -6,7 +6,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from aggregator.check import probe
 from aggregator.server import SERVICES
 from aggregator.stores import open_store
-from isthmus.errors import ConfigInvalid, StoreUnavailable
+from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
 from tests.faulty_store import FaultyStore
 from tests.rosters import TINY
 from tests.serving import Operator, Silo, connected, eventually, projector_of, refusal, serving
@@ -76,11 +76,11 @@ def test_full_store_leaves_nothing_half_written(store, address):
     """A federation or a silo that could not be written is not there, and can be created once there is room."""
     operator = Operator(address)
     store.full()
-    assert StoreUnavailable is type(refusal(operator.create))
+    assert StoreFull is type(refusal(operator.create))
     store.back()
     assert operator.create(projector=projector_of(TINY)).created
     store.full()
-    assert StoreUnavailable is type(refusal(lambda: operator.invite("north")))
+    assert StoreFull is type(refusal(lambda: operator.invite("north")))
     store.back()
     assert 0 == len(operator.status().silos)
     assert operator.invite("north")

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from aggregator.stores import Store, open_store
-from isthmus.errors import StoreUnavailable
+from isthmus.errors import StoreFull, StoreUnavailable
 
 NO_BUCKET = b'<?xml version="1.0"?><Error><Code>NoSuchBucket</Code></Error>'
 NO_KEY = b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>'
@@ -144,3 +144,25 @@ def test_missing_key_is_not_a_missing_bucket(store: Store) -> None:
     """A key that is not there is a KeyError."""
     with pytest.raises(KeyError):
         store.get("a/b")
+
+
+def coded(code: str) -> bytes:
+    """The body of an error of this code."""
+    return f'<?xml version="1.0"?><Error><Code>{code}</Code></Error>'.encode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (507, coded("XMinioStorageFull")),
+        (507, b""),
+        (403, coded("QuotaExceeded")),
+        (400, coded("XMinioAdminBucketQuotaExceeded")),
+    ],
+)
+def test_full_bucket_is_told_as_that(store: Store, bucket: Bucket, answer: Answer) -> None:
+    """What servers say whose disk or quota is used up is told as a full store, whatever status it comes with."""
+    bucket.forever = answer
+
+    with pytest.raises(StoreFull, match=r"s3://bucket/prefix is full.* raise its quota"):
+        store.put_if_absent("a/b", b"content")

@@ -6,7 +6,7 @@ import pytest
 
 from aggregator.stores import open_store
 from aggregator.stores.memory import MemoryStore
-from isthmus.errors import StoreUnavailable
+from isthmus.errors import StoreFull, StoreUnavailable
 from tests.faulty_store import AWAY, CREATES, FULL, Faults, FaultyStore, control, controlled
 
 
@@ -20,7 +20,7 @@ def fails(store: FaultyStore, key: str) -> bool:
     """Whether creating the key fails."""
     try:
         store.put_if_absent(key, b"content")
-    except StoreUnavailable:
+    except (StoreFull, StoreUnavailable):
         return True
     return False
 
@@ -55,7 +55,7 @@ def test_control_file_drives_a_store(tmp_path: Path) -> None:
     store = controlled(open_store, file)("memory:")
     before = store.put_if_absent("a", b"content")
     control(file, FULL)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreFull):
         store.put_if_absent("b", b"content")
     kept = store.get("a")
     control(file, AWAY)

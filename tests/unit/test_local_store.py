@@ -11,7 +11,7 @@ import pytest
 from aggregator.stores import Store, exists
 from aggregator.stores.aside import aside, clear
 from aggregator.stores.local import ASIDE, LocalStore
-from isthmus.errors import ConfigInvalid, StoreUnavailable
+from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
 
 
 @pytest.fixture
@@ -139,10 +139,11 @@ def test_folder_that_cannot_be_synced_is_no_success(
 def test_trouble_is_told_with_what_to_do(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, error: int, advice: str
 ) -> None:
-    """What the operating system refuses is told with the folder, the key and the remedy."""
+    """What the operating system refuses is told with the folder, the key and the remedy; want of room as that."""
     fail_sync(monkeypatch, error, of="file")
+    told = StoreFull if error in (errno.ENOSPC, errno.EDQUOT) else StoreUnavailable
 
-    with pytest.raises(StoreUnavailable, match=advice) as caught:
+    with pytest.raises(told, match=advice) as caught:
         create(store)
 
     assert str(store._root) in str(caught.value)

@@ -7,23 +7,29 @@ import pytest
 
 from aggregator.config import Limits
 from aggregator.rpc.slots import MAX_CREATIONS, Slots
-from isthmus.errors import Overloaded
+from isthmus.errors import FinishMissing, Overloaded, UploadTooSlow
+from isthmus.v1 import projector_pb2
 
 NORTH, SOUTH = ("harbour", "north"), ("harbour", "south")
 
 
 class Call:
-    """A call that notes when it is cut off."""
+    """A call that notes when it is cut off, and with which error."""
 
     def __init__(self, on_cancel=lambda: None):
-        self.cut = False
+        self.is_cut = False
+        self.error = None
         self._on_cancel = on_cancel
 
     def cancel(self):
-        """Cuts it off."""
-        self.cut = True
+        """Cuts it off without a word."""
+        self.is_cut = True
         self._on_cancel()
         return True
+
+    def cut(self, error):
+        """Answers it with this error."""
+        self.error = error
 
 
 @pytest.fixture
@@ -73,16 +79,52 @@ def test_polls_over_the_limit_do_not_wait(slots):
         assert (True, False) == (first, second)
 
 
-def test_uploads_that_stand_still_are_cut_off(slots, clock):
-    """Only the upload from which nothing came for so long is cut off."""
-    moving, still = Call(), Call()
-    with slots.upload("a", silo=NORTH, call=moving) as alive, slots.upload("b", silo=SOUTH, call=still):
-        clock[0] += 40
-        alive()
-        clock[0] += 40
+def chunks(*sizes, before=lambda: None):
+    """Chunks of these sizes; `before` runs while the aggregator waits for each."""
+    for size in sizes:
+        before()
+        yield projector_pb2.Chunk(data=bytes(size))
+
+
+def test_slow_upload_is_answered_and_ends(slots, clock):
+    """An upload from which too little came is answered with how slow it was, once, and its chunks end in that error."""
+    call = Call()
+
+    def wait():
+        clock[0] += 20
         slots.cut_idle()
 
-    assert (False, True) == (moving.cut, still.cut)
+    with slots.upload("a", silo=NORTH, call=call) as paced, pytest.raises(UploadTooSlow) as caught:
+        list(paced(chunks(1, before=wait)))
+
+    assert (caught.value, False) == (call.error, call.is_cut)
+    assert "0" == caught.value.details["measuredBytesPerSecond"]
+
+
+def test_upload_that_moves_is_let_through(slots, clock):
+    """Time that passes between the chunks is the aggregator's own, and no reason to cut a silo off."""
+    call = Call()
+    with slots.upload("a", silo=NORTH, call=call) as paced:
+        for _ in paced(chunks(1, 1, 1)):
+            clock[0] += 1000
+            slots.cut_idle()
+        clock[0] += 1000  # the stream has ended, and its bytes are stored and committed
+        slots.cut_idle()
+
+    assert (None, False) == (call.error, call.is_cut)
+
+
+def test_error_of_a_stream_that_was_cut_off_is_the_cut(slots, clock):
+    """Whatever a stream ends with once its call was answered, the handler hears why it was."""
+
+    def broken():
+        clock[0] += 20
+        slots.cut_idle()
+        raise FinishMissing("The stream ended.")
+        yield
+
+    with slots.upload("a", silo=NORTH, call=Call()) as paced, pytest.raises(UploadTooSlow):
+        list(paced(broken()))
 
 
 def test_creations_over_the_limit_are_refused(slots):
@@ -101,7 +143,7 @@ def test_pulls_that_take_nothing_are_cut_off(slots, clock):
         clock[0] += 61
         slots.cut_idle()
 
-    assert stuck.cut
+    assert stuck.is_cut
 
 
 def test_newest_stream_of_a_push_takes_its_slot(slots):
@@ -118,5 +160,5 @@ def test_newest_stream_of_a_push_takes_its_slot(slots):
     thread.start()
     begun.wait(10)
     with slots.upload("a", silo=NORTH, call=Call()):
-        assert older.cut
+        assert older.is_cut
     thread.join()

@@ -62,6 +62,21 @@ def test_attempt_is_header_chunks_finish() -> None:
     assert [4, 5] == done
 
 
+@pytest.mark.parametrize("sizes", [[], [1], [500, 4000, MIB, 100, MIB, 70_000], [3 * MIB]])
+def test_chunks_begin_small_and_grow(sizes: list[int]) -> None:
+    """All bytes are sent in order; the first chunk has 16 KiB at most, and none over twice the largest before it."""
+    whole = bytes(range(256)) * (sum(sizes) // 256 + 1)
+    starts = [sum(sizes[:at]) for at in range(len(sizes))]
+    chunks = iter([(start, whole[start : start + size]) for start, size in zip(starts, sizes, strict=True)])
+
+    sent = list(Outgoing(projector_pb2.ContributionHeader(), chunks, report=lambda done: None))[1:-1]
+
+    lengths = [len(part.chunk.data) for part in sent]
+    assert whole[: sum(sizes)] == b"".join(part.chunk.data for part in sent)
+    assert [sum(lengths[:at]) for at in range(len(lengths))] == [part.chunk.offset_bytes for part in sent]
+    assert all(length <= 2 * max([8 << 10, *lengths[:at]]) for at, length in enumerate(lengths))
+
+
 def test_broken_source_never_sends_finish() -> None:
     """When reading the payload fails, the stream ends without finish and the caller can see why."""
 
