@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, strikes
 from aggregator.ledger.documents import Closing, Contribution, Roster, RosterEntry
 from aggregator.publication import At, publish
 from aggregator.rounds import Cut, RoundView, Wait, decide, reason_of_cut
@@ -138,18 +138,21 @@ def _sweep(ledger: Ledger, federation: str, published: int) -> str:
 
 
 def view_of(ledger: Ledger, federation: str, number: int, *, listed: Sequence[tuple[str, int]]) -> RoundView:
-    """The open round as `rounds.decide` wants it: three listings, and a record for each silo that was refused.
+    """The open round as `rounds.decide` wants it: four listings, and a record for each silo that was refused.
 
     `listed` is what `pending` found.
     """
     contributed = tuple(silo for silo, _ in listed)
     troubled = set(ledger.recorded_silos(federation, number)) - set(contributed)
+    refused = {silo for silo in troubled if ledger.was_refused(federation, number, silo)}
+    after = ledger.federation(federation).federation.admission.quarantine_after
+    refused.update(strikes.quarantined(ledger.store, federation, after=after))
     return RoundView(
         number=number,
         opened_at=ledger.manifest(federation, number - 1).cut_at,
         contributed=contributed,
         active_silos=ledger.active_silos(federation),
-        refused=tuple(silo for silo in sorted(troubled) if ledger.was_refused(federation, number, silo)),
+        refused=tuple(sorted(refused - set(contributed))),
         resumed_at=ledger.resumed_at(federation),
     )
 

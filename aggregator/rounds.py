@@ -22,7 +22,8 @@ class RoundView:
         contributed: Who contributed what a cut would take, sorted; silos revoked since then too. In buffered mode a
             silo that contributed from several projectors stands here as often.
         active_silos: Who is enrolled and not revoked, sorted.
-        refused: Whose last delta for this round was refused: an answer, so nobody waits for a better one.
+        refused: Whose last delta for this round was refused: an answer, so nobody waits for a better one. Who is
+            quarantined, for deltas refused before, cannot give a better one either.
         resumed_at: When the operator last resumed the federation; None when it was never paused.
     """
 

@@ -194,7 +194,7 @@ class Aggregator:
             rate=UploadRate(limits.max_uploads_per_hour, monotonic=time.monotonic),
             room=StoreRoom(ledger, limits.max_store_bytes_per_federation, monotonic=time.monotonic),
         )
-        return Pushes(ledger, slots=self._slots, allowances=allowances, clock=_now, on_admitted=self._advancing.wake)
+        return Pushes(ledger, slots=self._slots, allowances=allowances, clock=_now, on_answer=self._advancing.wake)
 
     def _start(self) -> None:
         self._tell_health(True)

@@ -141,7 +141,7 @@ def definition() -> str:
     """A federation of one round that all silos must contribute to."""
     return (
         f'name = "harbour"\nrounds = 1\nparticipation.silos = {{ min = {NUM_UPLOADS}, max = {NUM_UPLOADS} }}\n'
-        "plan.learning_rate = { initial = 0.01 }\n"
+        "plan.learning_rate = { initial = 0.01 }\nadmission.allow_repeats = true\n"
     )
 
 

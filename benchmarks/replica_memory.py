@@ -104,7 +104,7 @@ def definition(num_uploads: int) -> str:
     """A federation that never cuts its round: aggregation has a budget of its own, which is not what is measured."""
     return (
         f'name = "harbour"\nrounds = 1\nparticipation.silos = {{ min = {num_uploads + 1}, max = {num_uploads + 1} }}\n'
-        "plan.learning_rate = { initial = 0.01 }\n"
+        "plan.learning_rate = { initial = 0.01 }\nadmission.allow_repeats = true\n"
     )
 
 

@@ -1,12 +1,14 @@
-"""A silo in fifteen lines: its "training" moves every value a hundredth towards zero. Put yours in its place."""
+"""A silo in fifteen lines: its "training" moves every value a little towards zero. Put yours in its place."""
 
+import random
 import sys
 
 from isthmus import SiloClient
 
 
 def train(projector, plan):
-    return {name: tensor * 0.99 for name, tensor in projector.items()}, 100
+    factor = random.uniform(0.98, 0.99)
+    return {name: tensor * factor for name, tensor in projector.items()}, 100
 
 
 with SiloClient(sys.argv[1], federation=sys.argv[2], credentials=sys.argv[3]) as hub:

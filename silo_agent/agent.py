@@ -19,6 +19,7 @@ from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.errors import (
     ComeBack,
     ContributionConflict,
+    DeltaReplayed,
     FederationFinished,
     FederationPaused,
     IsthmusError,
@@ -96,8 +97,8 @@ class Agent:
         """Takes part until the federation is finished or the data is used up.
 
         Raises:
-            RefusedDelta: Admission refused the delta, or the silo's model does not fit; a refused delta is set
-                aside in the outbox, and its round is trained anew when the agent is started again.
+            RefusedDelta, DeltaReplayed: Admission refused the delta, or the silo's model does not fit; a refused delta
+                is set aside in the outbox, and its round is trained anew when the agent is started again.
             IsthmusError: Anything that waiting does not mend: a credential, a name, a configuration, the disk.
         """
         while True:
@@ -188,7 +189,7 @@ class Agent:
             self._give_up(entry, Aside.REFUSED, error)
             self._saw(header.round)
             return
-        except RefusedDelta as error:
+        except (RefusedDelta, DeltaReplayed) as error:
             folder = self.outbox.set_aside(entry, Aside.REFUSED)
             words = f"{error} The delta is in {folder}. Start the agent again to train anew."
             raise type(error)(words, **error.details) from error

@@ -156,6 +156,10 @@ class Operator:
         """Bars a silo."""
         self.call("RevokeSilo", admin_pb2.RevokeSiloRequest(federation=federation, silo=silo))
 
+    def release(self, silo: str, *, federation: str = "harbour") -> None:
+        """Ends a quarantine."""
+        self.call("ReleaseSilo", admin_pb2.ReleaseSiloRequest(federation=federation, silo=silo))
+
     def set_state(self, state: int, *, federation: str = "harbour", reason: str = ""):
         """Pauses, resumes or finishes a federation."""
         request = admin_pb2.SetFederationStateRequest(federation=federation, state=state, reason=reason)
@@ -222,9 +226,10 @@ class Silo:
         return first.header, b"".join(part.chunk.data for part in rest)
 
     def delta(self, spec: ProjectorSpec = TINY, name: str = "delta", payload: bytes | None = None) -> Delta:
-        """A right push to the open round."""
+        """A right push to the open round; its bytes follow from `name` and from the silo."""
         current = self.round()
-        payload = delta_of(spec, name) if payload is None else payload
+        whose = self.credentials.spiffe_id if self.credentials else "nobody"
+        payload = delta_of(spec, f"{name} of {whose}") if payload is None else payload
         header = ContributionHeader(
             federation=self.federation,
             round=current.round,

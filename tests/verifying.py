@@ -1,10 +1,11 @@
 """A federation whose store holds every kind of object, for tests that damage it."""
 
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from aggregator.ledger import Ledger, acts
+from aggregator.ledger import Ledger, acts, replays, strikes
 from aggregator.ledger.acts import Act
 from aggregator.ledger.canonical import canonical, fields_of
 from aggregator.ledger.round_records import record_rounds
@@ -25,7 +26,7 @@ ORPHAN = b"what a replica that died had put"
 
 
 def populate(store: Store, scratch: Path) -> None:
-    """Two rounds published, finished in the third; refusals, a late delta, an abandoned upload, a silo barred."""
+    """Two rounds published, finished in the third; refusals, strikes, a late delta, a broken upload, a silo barred."""
     ledger = Ledger(store)
     found(ledger, definition(rounds=4), silos=SILOS)
     enrol(ledger, "c", name="another", now=after(1), replace=True)
@@ -34,6 +35,7 @@ def populate(store: Store, scratch: Path) -> None:
         for text in ("first", "second", "third"):
             ledger.record_refusal(NAME, number, "c", refusal=NameInvalid(text), now=after(number))
         for silo in "ab":
+            replays.claim(ledger, staged(ledger, silo, round_number=number).header, silo)
             ledger.record_admission(contribute(ledger, silo, round_number=number))
         acts.append(store, NAME, Act(after(90 * number), OPERATOR, "silo.invited", "e", {"replace": "false"}))
         step(ledger, scratch, now=after(100 * number))
@@ -43,6 +45,12 @@ def populate(store: Store, scratch: Path) -> None:
     ledger.record_admission(contribute(ledger, "b", round_number=3))
     staged(ledger, "c", round_number=3)
     ledger.put_blob(NAME, ORPHAN)
+    late = staged(ledger, "c", round_number=2).header
+    replays.claim(ledger, late, "c")
+    replays.claim(ledger, replace(late, round=3), "d")  # c's came too late to be counted
+    for silo, payload in (("b", "f"), ("c", "e"), ("c", "f")):
+        strikes.strike(store, NAME, silo, refusal=NameInvalid("no"), payload_name=payload * 64, now=after(300))
+    strikes.release(store, NAME, "c", now=after(301))
     for state in (FederationState.PAUSED, FederationState.RUNNING, FederationState.FINISHED):
         ledger.set_state(NAME, state, reason="a test's", now=after(400))
 

@@ -1,8 +1,6 @@
 """Admission of a payload as it streams by: its header, its values, its digest and its norms. Pure.
 
-`aggregator.admission.header` judges the contribution's header before. A delta of zeros is admitted: a silo may have
-learnt nothing, nothing in the spec says how much it must learn, and its weight is capped like any other. Its receipt
-says an L2 norm of 0, which is where the operator sees it.
+`aggregator.admission.header` judges the contribution's header before.
 """
 
 import hashlib
@@ -13,6 +11,7 @@ from aggregator.admission.norms import NormMeter
 from isthmus.contribution import ContributionHeader
 from isthmus.errors import (
     DeltaNormExceeded,
+    DeltaNormTooSmall,
     Incomplete,
     PayloadDigestMismatch,
     RefusedDelta,
@@ -23,6 +22,9 @@ from isthmus.payload_entries import header_size
 from isthmus.payload_header import parse_header
 from isthmus.spec import ProjectorSpec
 from isthmus.strict_json import malformed
+
+LEAST_L2_NORM = 2.0**-63
+"""A delta of a smaller norm says nothing: in float32 its square is none, and it moves no weight above 1e-11."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class PayloadInspection:
             Incomplete: Fewer bytes than announced were fed; the upload can go on.
             PayloadDigestMismatch: They are not the bytes announced.
             DeltaNormExceeded: A norm is over its limit, or the payload is the projector itself instead of a delta.
+            DeltaNormTooSmall: The delta is all zeros, or next to, and the federation allows no such.
         """
         self._stand_by_refusal()
         self._require_whole()
@@ -182,6 +185,15 @@ class PayloadInspection:
         if meter.l2_norm > self._policy.max_l2_norm:
             hint = _hint(resembles, meter.l2_norm)
             raise _norm_exceeded("", meter.l2_norm, limit=self._policy.max_l2_norm, hint=hint)
+        if meter.l2_norm < LEAST_L2_NORM and not self._policy.allow_zero:
+            raise DeltaNormTooSmall(
+                f"The delta has an L2 norm of {meter.l2_norm:.6g}: it changes nothing. Find out why training changed "
+                "nothing (a learning rate of 0, no data, parameters that are frozen), or ask the operator about "
+                "admission.allow_zero.",
+                check="NORM_BELOW_FLOOR",
+                measured=meter.l2_norm,
+                limit=LEAST_L2_NORM,
+            )
         if resembles is not None and resembles.is_full_weights(meter.l2_norm):
             raise DeltaNormExceeded(
                 f"The delta is refused: {_hint(resembles, meter.l2_norm)}",

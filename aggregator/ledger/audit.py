@@ -13,7 +13,7 @@ from aggregator.ledger import keys
 from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
 from aggregator.ledger.documents import Contribution
 from aggregator.stores import Store
-from isthmus.errors import IsthmusError, RefusedDelta
+from isthmus.errors import DeltaReplayed, IsthmusError, RefusedDelta
 
 MAX_REFUSALS = 256
 """Most refusals on record of one silo and round: a silo that goes on pushing what is refused fills no store."""
@@ -22,7 +22,7 @@ ADMITTED = "delta.admitted"
 REFUSED = "delta.refused"
 """The values of an event's key "event", the same as in the log."""
 
-_REFUSED_DELTAS = frozenset(error.reason for error in RefusedDelta.__subclasses__())
+_REFUSED_DELTAS = frozenset(error.reason for error in RefusedDelta.__subclasses__()) | {DeltaReplayed.reason}
 """Reasons of refusals that are an answer to the round; a delta that came too late, or twice, is none."""
 
 _MAX_TEXT = 2000

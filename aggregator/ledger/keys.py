@@ -7,6 +7,9 @@ from aggregator.ledger.documents import Upload
 DROPPED = "dropped-"
 """How the marker of an attempt whose bytes were wrong begins."""
 
+RELEASED = "released"
+"""The name of the marker that opens an epoch of a silo: no payload's, since those are 64 hex digits."""
+
 
 def catalog(federation: str = "") -> str:
     """Names one federation that may exist, or all of them: lists federations without listing their blobs."""
@@ -81,6 +84,36 @@ def credentials(federation: str) -> str:
 def credential(federation: str, credential: str) -> str:
     """Whose a credential is and what signs with it, created once; the silo's document tells whether it still stands."""
     return f"{credentials(federation)}/{credential}.json"
+
+
+def strikes(federation: str) -> str:
+    """Prefix of the hostile payloads of all silos, and of their releases."""
+    return f"federations/{federation}/strikes"
+
+
+def strikes_of(federation: str, name: str) -> str:
+    """Prefix of the hostile payloads of one silo, and of its releases."""
+    return f"{strikes(federation)}/{name}"
+
+
+def strike(federation: str, name: str, *, epoch: int, payload_name: str) -> str:
+    """One hostile payload, created once; the silo's epoch is how often it was released before."""
+    return f"{strikes_of(federation, name)}/{epoch}/{payload_name}"
+
+
+def released(federation: str, name: str, *, epoch: int) -> str:
+    """There once the operator opened that epoch of a silo, created once."""
+    return f"{strikes_of(federation, name)}/{epoch}/{RELEASED}"
+
+
+def payload_claims(federation: str) -> str:
+    """Prefix of who brought which payload."""
+    return f"federations/{federation}/payloads"
+
+
+def payload_claim(federation: str, digest: bytes, number: int) -> str:
+    """Which silo and round a payload is claimed for, created once; the next one counts where this one is void."""
+    return f"{payload_claims(federation)}/{digest.hex()}/{number}"
 
 
 def all_uploads(federation: str) -> str:

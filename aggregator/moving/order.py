@@ -82,12 +82,12 @@ def blob_digests(source: Ledger, federation: str, number: int) -> list[bytes]:
 
 
 def operators_keys(source: Store, federation: str) -> Iterator[str]:
-    """Revocations, silos, invitations, credentials and state, as the operator left them: listed when they are reached.
+    """Revocations, silos, invitations, credentials, strikes, claims and state; listed when they are reached.
 
     Against the order in which an invitation writes them: a copy that an invitation races with may bar a silo that is
     not barred any more, and never lets in a credential that was.
     """
-    prefixes = (keys.revocations, keys.silos, keys.invitations, keys.redemptions, keys.credentials)
-    for prefix in (prefix(federation) for prefix in (*prefixes, keys.acts)):
+    invited = (keys.revocations, keys.silos, keys.invitations, keys.redemptions, keys.credentials)
+    for prefix in (prefix(federation) for prefix in (*invited, keys.strikes, keys.payload_claims, keys.acts)):
         yield from (entry.key for entry in source.list(prefix))
     yield from filter(lambda key: exists(source, key), (keys.state(federation), keys.finished(federation)))

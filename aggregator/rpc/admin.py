@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import grpc
 
-from aggregator.ledger import Ledger, acts
+from aggregator.ledger import Ledger, acts, strikes
 from aggregator.ledger.acts import Act
 from aggregator.ledger.enrolment import require_name
 from aggregator.ledger.records import SiloRecord
@@ -177,6 +177,17 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         log_event(_LOG, Event.SILO_REVOKED, federation=request.federation, silo=request.silo)
         self._on_change()
         return admin_pb2.RevokeSiloResponse()
+
+    def ReleaseSilo(
+        self, request: admin_pb2.ReleaseSiloRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ReleaseSiloResponse:
+        """See admin.proto."""
+        actor = self._callers.operator(context)
+        self._put_on_record(request.federation, Event.SILO_RELEASED, actor, silo=request.silo)
+        if strikes.release(self._ledger.store, request.federation, request.silo, now=self._clock()):
+            log_event(_LOG, Event.SILO_RELEASED, federation=request.federation, silo=request.silo)
+            self._on_change()
+        return admin_pb2.ReleaseSiloResponse()
 
     def _put_on_record(self, federation: str, event: Event, actor: SpiffeId, *, silo: str = "", **details: str) -> None:
         """Records what is asked for, before it is done.

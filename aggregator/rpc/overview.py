@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-from aggregator.ledger import Ledger, enrolment
+from aggregator.ledger import Ledger, enrolment, strikes
 from aggregator.ledger.records import SiloRecord
 from aggregator.rpc.present import Present
 from aggregator.rpc.seal import Seal
@@ -57,7 +57,9 @@ def status_message(ledger: Ledger, present: Present, *, seal: Seal, trouble: str
 
 
 def _silo_messages(ledger: Ledger, present: Present, past: Counter[str], *, seal: Seal) -> list[admin_pb2.SiloStatus]:
-    name = present.record.federation.name
+    federation = present.record.federation
+    name = federation.name
+    quarantined = strikes.quarantined(ledger.store, name, after=federation.admission.quarantine_after)
     newest = dict(present.listed)  # sorted by round within a silo, so the last one stands
     past.update(silo for silo, _ in present.listed)
     recorded = ledger.recorded_silos(name, present.round)
@@ -70,6 +72,7 @@ def _silo_messages(ledger: Ledger, present: Present, past: Counter[str], *, seal
             trained=newest.get(silo.silo),
             num_contributions=past[silo.silo],
             last_refusal=ledger.last_refusal(name, present.round, silo.silo) if silo.silo in recorded else "",
+            quarantined=silo.silo in quarantined,
         )
         for silo in ledger.silos(name)
     ]
@@ -84,6 +87,7 @@ def _silo_message(
     trained: int | None,
     num_contributions: int,
     last_refusal: str,
+    quarantined: bool,
 ) -> admin_pb2.SiloStatus:
     contribution = ledger.contribution(present.record.federation.name, trained, silo.silo) if trained else None
     receipt = replace(contribution.receipt, counted_in=present.round) if contribution else None
@@ -96,5 +100,6 @@ def _silo_message(
         last_refusal=last_refusal if receipt is None else "",
         num_contributions=num_contributions,
         waited_for_since=instant_to_proto(since) if waited_for else None,
+        quarantined=quarantined,
         spiffe_id=enrolment.spiffe_id_of(ledger.store, present.record.federation.name, silo),
     )

@@ -3,6 +3,7 @@
 Decides nothing itself: admission judges, the ledger stores, the closing check tells whether a contribution counts.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from aggregator.admission.header import judge_header
 from aggregator.admission.payload import PayloadInspection
 from aggregator.admission.signature import judge_signature
 from aggregator.advance import counted
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, replays, strikes
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.ledger.records import CredentialRecord
 from aggregator.rpc.cuttable import Cuttable
@@ -25,6 +26,7 @@ from aggregator.rpc.slots import Slots
 from isthmus.contribution import ContributionHeader, Receipt, push_id
 from isthmus.errors import (
     ContributionConflict,
+    DeltaReplayed,
     FederationFinished,
     FederationPaused,
     IsthmusError,
@@ -83,7 +85,8 @@ class Pushes:
         slots: How many uploads may run at once.
         allowances: What else an upload must fit.
         clock: The instant now, UTC.
-        on_admitted: Called after each contribution that counts, so that a due cut need not wait for its turn.
+        on_answer: Called after each contribution that counts and each hostile payload, so that a due cut need not wait
+            for its turn.
     """
 
     def __init__(
@@ -93,13 +96,13 @@ class Pushes:
         slots: Slots,
         allowances: Allowances,
         clock: Callable[[], datetime],
-        on_admitted: Callable[[], None],
+        on_answer: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._slots = slots
         self._allowances = allowances
         self._clock = clock
-        self._on_admitted = on_admitted
+        self._on_answer = on_answer
 
     def receive(self, push: PushCall) -> Receipt:
         """The receipt of a delta that is durable and counted.
@@ -111,7 +114,7 @@ class Pushes:
         open_round = self._ledger.latest_number(federation) + 1
         try:
             return self._receive(push, open_round=open_round)
-        except (RefusedDelta, RoundMoved, ContributionConflict) as refusal:
+        except (RefusedDelta, RoundMoved, ContributionConflict, DeltaReplayed) as refusal:
             self._record(push, refusal, open_round=open_round)
             raise
 
@@ -146,6 +149,8 @@ class Pushes:
     def _commit(self, contribution: Contribution) -> Contribution:
         """The contribution that stands; another payload's, committed meanwhile, is answered as `standing` does."""
         header = contribution.header
+        if not self._ledger.federation(header.federation).federation.admission.allow_repeats:
+            replays.claim(self._ledger, header, contribution.silo)
         try:
             return self._ledger.commit_contribution(contribution)
         except ContributionConflict:
@@ -168,13 +173,15 @@ class Pushes:
         if receipt is not None:
             return receipt
         self._require_running(header.federation, open_round=open_round)
+        after = self._ledger.federation(header.federation).federation.admission.quarantine_after
+        strikes.require_released(self._ledger.store, header.federation, push.silo, after=after)
         contribution = self._upload(push, header, open_round=open_round)
         push.require_enrolled()
         self._require_running(header.federation, open_round=open_round)  # an upload takes time; the operator may act
         standing = self._commit(contribution)
         self._ledger.record_admission(standing)  # whether it counts or comes too late: the roster tells that
         receipt = counted(self._ledger, standing)
-        self._on_admitted()
+        self._on_answer()
         log_event(
             _LOG,
             Event.DELTA_ADMITTED,
@@ -201,6 +208,8 @@ class Pushes:
             base_digest=base.digest,
         )
         judge_signature(header, silo=push.silo, signing_key=push.credential.signing_key)
+        if not record.federation.admission.allow_repeats:
+            replays.require_new(self._ledger, header, push.silo)
         inspection = PayloadInspection(
             header,
             spec=record.spec,
@@ -249,6 +258,8 @@ class Pushes:
         """Puts the refusal on record under the open round, whatever round the header names."""
         now = self._clock()
         self._ledger.record_refusal(push.header.federation, open_round, push.silo, refusal=refusal, now=now)
+        if strikes.is_hostile(refusal):
+            self._strike(push, refusal, now=now)
         log_event(
             _LOG,
             Event.DELTA_REFUSED,
@@ -260,3 +271,23 @@ class Pushes:
             text=str(refusal),
             **refusal.details,
         )
+
+    def _strike(self, push: PushCall, refusal: IsthmusError, *, now: datetime) -> None:
+        """Counts a hostile payload; tells when it was the last one that the federation allows."""
+        federation, store = push.header.federation, self._ledger.store
+        after = self._ledger.federation(federation).federation.admission.quarantine_after
+        before = strikes.standing(store, federation, push.silo).count if after else 0
+        if before >= after:  # one that is barred fills no store
+            return
+        name = hashlib.sha256(push.header.payload_digest).hexdigest()  # what a silo sends need not be a digest
+        count = strikes.strike(store, federation, push.silo, refusal=refusal, payload_name=name, now=now).count
+        if count >= after:
+            log_event(
+                _LOG,
+                Event.SILO_QUARANTINED,
+                logging.WARNING,
+                federation=federation,
+                silo=push.silo,
+                num_refused=count,
+            )
+        self._on_answer()

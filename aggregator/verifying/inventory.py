@@ -125,6 +125,22 @@ def _credential(case: Case, key: str, found: re.Match[str]) -> None:
         case.findings.remark(NOT_VOUCHED)
 
 
+def _strike(case: Case, key: str, found: re.Match[str]) -> None:
+    meaning = f"Whether silo {found[1]} is quarantined cannot be trusted."
+    fields = case.evidence.document(key, fields_of, meaning=meaning)
+    if fields is not None:
+        says = f"{fields['silo']}/{fields['epoch']}/{fields['name']}"
+        case.findings.agree(key, expected="/".join(found.groups()), found=says, meaning=meaning)
+
+
+def _claim(case: Case, key: str, found: re.Match[str]) -> None:
+    meaning = "Whether these bytes were contributed before cannot be trusted."
+    fields = case.evidence.document(key, fields_of, meaning=meaning)
+    if fields is not None:
+        says = f"{fields['payload_digest']}/{fields['number']}"
+        case.findings.agree(key, expected="/".join(found.groups()), found=says, meaning=meaning)
+
+
 def _manifest(case: Case, key: str, found: re.Match[str]) -> None:
     """That of projector 0 follows from the federation's definition; the others were judged with their rounds."""
     if found[1] == "0" and (content := case.evidence.content(key)) is not None:
@@ -169,6 +185,8 @@ KINDS: dict[str, Check] = {
     rf"invitations/{_SHA}": _invitation,
     rf"redeemed/{_SHA}\.json": _redeemed,
     rf"credentials/{_SHA}\.json": _credential,
+    rf"strikes/{_SILO}/(\d+)/(released|[0-9a-f]{{64}})": _strike,
+    rf"payloads/{_SHA}/(\d+)": _claim,
     rf"uploads/(\d+)/{_SILO}/[0-9a-f]{{64}}/\d+/\d{{16}}-{_SHA}": _segment,
     rf"uploads/(\d+)/{_SILO}/[0-9a-f]{{64}}/dropped-\d+": _empty,
     rf"rounds/(\d+)/contributions/{_SILO}\.json": _contribution,

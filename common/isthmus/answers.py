@@ -82,4 +82,5 @@ def _silo_from_proto(message: admin_pb2.SiloStatus) -> SiloStatus:
         last_refusal=message.last_refusal,
         num_contributions=message.num_contributions,
         waited_for_since=instant_from_proto(message.waited_for_since) if message.HasField("waited_for_since") else None,
+        quarantined=message.quarantined,
     )

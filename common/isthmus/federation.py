@@ -106,6 +106,12 @@ class AdmissionPolicy(_Table):
     """Largest L2 norm of any one tensor of it; absent: that of the whole."""
     max_num_examples: int = Field(default=1_000_000, ge=1, le=2**53)
     """Largest weight that a silo may claim."""
+    allow_zero: bool = False
+    """Whether a delta of zeros, or one so small that its norm is none in float32, is admitted."""
+    allow_repeats: bool = False
+    """Whether the very bytes of a counted delta are admitted again, in a later round or from another silo."""
+    quarantine_after: int = Field(default=3, ge=0, le=10_000)
+    """Refused payloads after which a silo's pushes are refused until the operator releases it; 0: never."""
 
 
 class Choice(BaseModel):

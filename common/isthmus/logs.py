@@ -25,6 +25,8 @@ class Event(enum.StrEnum):
     SILO_ENROLLED = "silo.enrolled"
     SILO_RENEWED = "silo.renewed"
     SILO_REVOKED = "silo.revoked"
+    SILO_QUARANTINED = "silo.quarantined"
+    SILO_RELEASED = "silo.released"
     CERTIFICATE_LOADED = "certificate.loaded"
     CERTIFICATE_NOT_RENEWED = "certificate.not_renewed"
     ROUND_WAITING = "round.waiting"

@@ -175,6 +175,15 @@ class OperatorClient:
         """
         self._unary(self._stub.RevokeSilo, admin_pb2.RevokeSiloRequest(federation=federation, silo=silo))
 
+    def release(self, federation: str, silo: str) -> None:
+        """Ends a silo's quarantine: what was refused before counts for nothing. Safe to repeat.
+
+        Raises:
+            SiloUnknown: No silo of that name is enrolled.
+            IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
+        """
+        self._unary(self._stub.ReleaseSilo, admin_pb2.ReleaseSiloRequest(federation=federation, silo=silo))
+
     def lineage(self, federation: str) -> list[ProjectorManifest]:
         """The manifests of all global projectors, from the initial one.
 

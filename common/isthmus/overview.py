@@ -29,6 +29,7 @@ class SiloStatus:
         last_refusal: Why its last push was refused; empty when it was not.
         num_contributions: Over all rounds.
         waited_for_since: Since when the round waits for it; None when nobody does.
+        quarantined: Its pushes are refused until the operator releases it.
     """
 
     silo: str
@@ -37,6 +38,7 @@ class SiloStatus:
     last_refusal: str
     num_contributions: int
     waited_for_since: datetime | None
+    quarantined: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ DATA = np.arange(1, 10, dtype=np.float32).tobytes()
 @functools.cache
 def federation_of(encoding: Encoding = Encoding.FP32, **admission: float) -> Federation:
     """A federation with these limits."""
-    limits = "".join(f"{key} = {value!r}\n" for key, value in admission.items())
+    limits = "".join(f"{key} = {json.dumps(value)}\n" for key, value in admission.items())
     return parse_federation(
         f'name = "f"\nrounds = 3\nencoding = "{encoding}"\nparticipation.silos = {{min = 1, max = 2}}\n'
         f"plan.learning_rate.initial = 0.1\n[admission]\n{limits}"

@@ -13,9 +13,11 @@ import pytest
 from forged import DATA, SPEC, A, B, delta_of, federation_of, payload_of, refusal, verdict
 
 from aggregator.admission.norms import BLOCK_ELEMENTS
+from aggregator.admission.payload import LEAST_L2_NORM
 from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.errors import (
     DeltaNormExceeded,
+    DeltaNormTooSmall,
     DeltaNotFinite,
     HeaderInvalid,
     NumExamplesOutOfRange,
@@ -26,6 +28,7 @@ from isthmus.errors import (
 from isthmus.spec import ProjectorSpec, TensorSpec
 
 ZEROS = (np.zeros((2, 3)), np.zeros(3))
+ONES = (np.ones((2, 3)), np.ones(3))
 WIDE = ProjectorSpec((TensorSpec("a", "F32", (BLOCK_ELEMENTS + 7,)), TensorSpec("b", "F32", (2, BLOCK_ELEMENTS))))
 HUGE = {"max_l2_norm": 1e300}
 
@@ -131,11 +134,25 @@ def test_b11_value_whose_float32_norm_overflows_is_refused(value: float) -> None
     assert float(error.details["measured"]) == pytest.approx(abs(float(np.float32(value))) * math.sqrt(6))
 
 
-def test_b12_subnormal_values_are_measured_and_admitted() -> None:
-    """Values whose float32 norm would vanish have their true norm measured; a tiny delta is admitted."""
-    assert verdict(delta_of((np.full((2, 3), 1e-40), np.zeros(3)))).l2_norm == pytest.approx(
-        float(np.float32(1e-40)) * math.sqrt(6)
-    )
+def test_b12_subnormal_values_are_measured_and_refused() -> None:
+    """Values whose float32 norm would vanish have their true norm measured, which is too small to say anything."""
+    payload = delta_of((np.full((2, 3), 1e-40), np.zeros(3)))
+    true_norm = pytest.approx(float(np.float32(1e-40)) * math.sqrt(6))
+
+    assert verdict(payload, federation=federation_of(allow_zero=True)).l2_norm == true_norm
+    with pytest.raises(DeltaNormTooSmall) as caught:
+        verdict(payload)
+    assert ("NORM_BELOW_FLOOR", true_norm) == (caught.value.details["check"], float(caught.value.details["measured"]))
+
+
+def test_b12_norm_at_the_floor_is_admitted() -> None:
+    """A delta of exactly the least norm is admitted, and one of half of it is not."""
+    least = np.zeros((2, 3))
+    least[1, 2] = LEAST_L2_NORM
+
+    assert verdict(delta_of((least, np.zeros(3)))).l2_norm == LEAST_L2_NORM
+    with pytest.raises(DeltaNormTooSmall):
+        verdict(delta_of((least / 2, np.zeros(3))))
 
 
 def test_b13_norm_at_the_limit_is_admitted() -> None:
@@ -167,9 +184,13 @@ def test_b14_tensor_norm_over_its_own_limit_is_refused() -> None:
 
 
 @pytest.mark.parametrize("zero", [pytest.param(0.0, id="B15-zeros"), pytest.param(-0.0, id="B15-minus zeros")])
-def test_b15_zero_delta_is_admitted(zero: float) -> None:
-    """A silo may have learnt nothing: zeros of either sign are admitted with norm 0."""
-    assert verdict(delta_of((np.full((2, 3), zero), np.full(3, zero)))).l2_norm == 0.0
+def test_b15_zero_delta_is_refused_unless_allowed(zero: float) -> None:
+    """Who learnt nothing earns nothing: zeros of either sign are refused, unless the federation allows them."""
+    payload = delta_of((np.full((2, 3), zero), np.full(3, zero)))
+
+    assert verdict(payload, federation=federation_of(allow_zero=True)).l2_norm == 0.0
+    with pytest.raises(DeltaNormTooSmall, match=r"admission\.allow_zero"):
+        verdict(payload)
 
 
 @pytest.mark.parametrize("battery_id", ["B16-last step sent back", "B18-other base than it says"])
@@ -234,7 +255,7 @@ def test_b19_num_examples_at_the_limits_are_admitted(num_examples: int) -> None:
     """The least and the largest weight are admitted."""
     federation = federation_of(max_num_examples=1000)
 
-    assert verdict(delta_of(ZEROS), federation=federation, num_examples=num_examples).l2_norm == 0.0
+    assert verdict(delta_of(ONES), federation=federation, num_examples=num_examples).l2_norm == 3.0
 
 
 def test_b21_header_claims_no_training() -> None:
@@ -268,7 +289,7 @@ def test_metrics_out_of_range_are_refused(metrics: dict[str, float]) -> None:
 
 def test_b22_metrics_at_the_limits_are_admitted() -> None:
     """64 metrics with names of 64 characters are admitted."""
-    assert verdict(delta_of(ZEROS), metrics={f"{i:064}": 1e300 for i in range(64)}).l2_norm == 0.0
+    assert verdict(delta_of(ONES), metrics={f"{i:064}": 1e300 for i in range(64)}).l2_norm == 3.0
 
 
 @pytest.mark.parametrize("field", ["payload_digest", "base_digest", "spec_fingerprint"])

@@ -78,7 +78,8 @@ def test_fifteen_line_silo_goes_through_all_rounds(aggregator: RealAggregator, t
         with sink.open("wb") as file:
             client.export("fifteen", 2, sink=_Appending(file))
     final = safetensors.torch.load_file(sink)
-    assert all(torch.allclose(initial[name] * 0.99 * 0.99, final[name], rtol=1e-5) for name in initial)
+    ratios = torch.cat([(final[name] / initial[name]).flatten() for name in initial if initial[name].any()])
+    assert 0.98**2 - 1e-5 < ratios.min() <= ratios.max() < 0.99**2 + 1e-5
 
 
 def test_fifteen_line_silo_has_fifteen_lines() -> None:

@@ -93,7 +93,7 @@ def test_push_cut_at_any_byte_is_counted_once(site: Site, both: bool) -> None:
     ]
     num_cuts = site.num_cuts
     for at, file in credentials:
-        payload = payload_bytes(values(str(at), SMALL.num_elements, scale=0.001), SMALL)
+        payload = payload_bytes(values(f"{both} {at}", SMALL.num_elements, scale=0.001), SMALL)
         site.cut("up", at)
         with site.client(file, federation="small", both=both) as client:
             header = _header(client, payload)

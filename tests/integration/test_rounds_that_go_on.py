@@ -188,7 +188,10 @@ def test_too_stale_delta_is_refused_before_its_bytes(operator, address):
 
 def test_cut_that_does_not_come_through_shows_in_the_status(operator, address):
     """Status tells since when a round is being cut, and why this replica's last try failed."""
-    wild = 'strategy.server_optimizer = { name = "sgd", learning_rate = 100.0 }\nadmission.max_l2_norm = 1e39'
+    wild = (
+        'strategy.server_optimizer = { name = "sgd", learning_rate = 100.0 }\n'
+        "admission = { max_l2_norm = 1e39, allow_repeats = true }"
+    )
     payload = payload_bytes(np.full(TINY.num_elements, 1e37, np.float32), TINY)
     for silo in started(operator, address, definition(extra=wild)):
         silo.push(silo.delta(payload=payload))

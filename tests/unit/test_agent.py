@@ -11,6 +11,8 @@ from isthmus.errors import (
     BaseStale,
     ConfigInvalid,
     DeltaNormExceeded,
+    DeltaNormTooSmall,
+    DeltaReplayed,
     FederationFinished,
     FederationPaused,
     FinishMissing,
@@ -137,11 +139,12 @@ def test_conflict_keeps_the_first(silo: Silo) -> None:
     assert (silo.trainer.trained, silo.trainer.cursors) == ([1, 2, 3], ["", "3", "6"])
 
 
-def test_refused_delta_stops_the_agent_and_is_set_aside(silo: Silo) -> None:
+@pytest.mark.parametrize("kind", [DeltaNormExceeded, DeltaNormTooSmall, DeltaReplayed])
+def test_refused_delta_stops_the_agent_and_is_set_aside(silo: Silo, kind: type[IsthmusError]) -> None:
     """A refused delta ends the agent with words that say where it lies; started again, the agent trains anew."""
-    silo.hub.faults = [("push_payload", DeltaNormExceeded("The norm is 9; the limit is 5."))]
+    silo.hub.faults = [("push_payload", kind("The norm is 9; the limit is 5."))]
 
-    with pytest.raises(DeltaNormExceeded, match=r"the limit is 5\. The delta is in .*refused\. Start the agent again"):
+    with pytest.raises(kind, match=r"the limit is 5\. The delta is in .*refused\. Start the agent again"):
         silo.run()
 
     assert silo.outbox.entries() == []

@@ -97,6 +97,9 @@ def test_architecture_lists_the_stores_keys() -> None:
         keys.invitation("<f>", "<sha256>"),
         keys.redemption("<f>", "<sha256>"),
         keys.credential("<f>", "<sha256>"),
+        keys.strike("<f>", "<silo>", epoch="<epoch>", payload_name="<sha256>"),  # type: ignore[arg-type]
+        keys.released("<f>", "<silo>", epoch="<epoch>"),  # type: ignore[arg-type]
+        keys.payload_claims("<f>") + "/<sha256>/<number>",
         keys.staged(upload, "<attempt>") + "/<segment>",
         keys.dropped(upload, "<attempt>"),
         keys.contribution("<f>", "<n>", "<silo>"),

@@ -60,7 +60,8 @@ def test_event_names_are_frozen():
         aggregator.stopped call.failed call.refused certificate.loaded certificate.not_renewed data.read
         delta.admitted delta.counted delta.dropped delta.refused deltas.removed federation.created
         federation.state_set housekeeping.failed projector.published projector.pulled round.abandoned
-        round.overdue round.trained round.waiting silo.enrolled silo.invited silo.renewed silo.revoked
+        round.overdue round.trained round.waiting silo.enrolled silo.invited silo.quarantined
+        silo.released silo.renewed silo.revoked
         store.back store.lost sweep.failed upload.broken uploads.removed
     """
 

@@ -8,7 +8,7 @@ import pytest
 
 from aggregator.advance import Published
 from aggregator.housekeeping import tidy
-from aggregator.ledger import Ledger, keys, removal
+from aggregator.ledger import Ledger, keys, removal, replays, strikes
 from aggregator.ledger.documents import Upload
 from aggregator.moving.copying import Copied, copy_federation
 from aggregator.stores import Store
@@ -45,6 +45,9 @@ def source(tmp_path: Path) -> MemoryStore:
     ledger.drop_upload(STOPPED)
     ledger.stage_segment(STOPPED, offset_bytes=0, data=b"right")
     ledger.revoke(NAME, "c")
+    strikes.strike(store, NAME, "c", refusal=InvariantBroken("no"), payload_name="f" * 64, now=after(2))
+    strikes.release(store, NAME, "c", now=after(3))
+    replays.claim(ledger, staged(ledger, "a", round_number=2).header, "a")
     return store
 
 

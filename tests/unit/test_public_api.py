@@ -58,6 +58,7 @@ def test_verbs_of_the_command_line_are_frozen() -> None:
         "silo enrol",
         "silo renew",
         "silo revoke",
+        "silo release",
         "silo list",
         "pause",
         "resume",

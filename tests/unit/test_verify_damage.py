@@ -23,6 +23,8 @@ NOBODY_MISSES = {
     keys.credential(NAME, credential("another")): "nothing was contributed with it: its enrolment may have died",
     keys.credential(NAME, credential("d")): "the same",
     keys.blob(NAME, hashlib.sha256(ORPHAN).digest()): "no manifest names it",
+    **dict.fromkeys(of("/strikes/"), "never refused, or released, looks the same"),
+    **dict.fromkeys(of("/payloads/"), "whose federation takes repeats claims nothing"),
     **dict.fromkeys(of("uploads/2/c/"), "its round is over, and counted it not"),
     **dict.fromkeys([*of("uploads/3/a/"), *of("uploads/3/c/")], "no contribution refers to it: abandoned"),
 }
@@ -108,6 +110,7 @@ def test_every_kind_of_object_was_damaged() -> None:
             "federations/harbour/federation.json",
             "federations/harbour/finished.json",
             "federations/harbour/invitations/*",
+            "federations/harbour/payloads/*/*",
             "federations/harbour/projectors/*.json",
             "federations/harbour/redeemed/*.json",
             "federations/harbour/revoked/*",
@@ -116,6 +119,8 @@ def test_every_kind_of_object_was_damaged() -> None:
             "federations/harbour/rounds/*/roster.json",
             "federations/harbour/silos/*.json",
             "federations/harbour/state.json",
+            "federations/harbour/strikes/*/*/*",
+            "federations/harbour/strikes/*/*/released",
             "federations/harbour/uploads/*/*/*/*",
             "federations/harbour/uploads/*/*/*/*/*",
         ]

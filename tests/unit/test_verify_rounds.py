@@ -187,7 +187,7 @@ def test_memory_stays_within_the_budget(tmp_path: Path) -> None:
     payload = payload_bytes(np.zeros(spec.num_elements, np.float32), spec)
     store = MemoryStore()
     ledger = Ledger(store)
-    toml = definition(quorum=1, most=1)
+    toml = definition(quorum=1, most=1) + "admission.allow_zero = true"
     ledger.create_federation(toml, parse_federation(toml), spec, projector=payload, now=START)
     enrol(ledger, "a")
     digest = hashlib.sha256(payload).digest()

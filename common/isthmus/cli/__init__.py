@@ -142,6 +142,7 @@ VERBS: dict[str, Verb] = {
     ),
     "silo renew": Verb(silos.renew, "get a silo's next certificate now"),
     "silo revoke": Verb(silos.revoke, "bar a silo from its next call on", _silo_argument),
+    "silo release": Verb(silos.release, "let a silo push again that was quarantined", _silo_argument),
     "silo list": Verb(silos.list_all, "list a federation's silos"),
     "pause": Verb(
         federations.set_state,

@@ -103,7 +103,7 @@ def silo_table(silos: tuple[SiloStatus, ...]) -> str:
     rows = [
         (
             silo.silo,
-            "active" if silo.active else "revoked",
+            _standing(silo),
             silo.num_contributions,
             silo.waited_for_since,
             silo.receipt and silo.receipt.admitted_at,
@@ -113,8 +113,20 @@ def silo_table(silos: tuple[SiloStatus, ...]) -> str:
         for silo in silos
     ]
     lines = [table(("SILO", "STATE", "ROUNDS", "WAITED FOR SINCE", "CONTRIBUTED AT", "EXAMPLES", "L2 NORM"), rows)]
+    lines += [
+        f"\nToo many payloads of {silo.silo} were refused, so it is quarantined. Once it is clear why: "
+        f"isthmus silo release {silo.silo}"
+        for silo in silos
+        if silo.quarantined
+    ]
     lines += [f"\nThe last push of {silo.silo} was refused: {silo.last_refusal}" for silo in silos if silo.last_refusal]
     return "\n".join(lines)
+
+
+def _standing(silo: SiloStatus) -> str:
+    if not silo.active:
+        return "revoked"
+    return "quarantined" if silo.quarantined else "active"
 
 
 def read_text(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The verbs about sites: silo invite, enrol, renew, revoke, list."""
+"""The verbs about sites: silo invite, enrol, renew, revoke, release, list."""
 
 import os
 from argparse import Namespace
@@ -102,6 +102,15 @@ def revoke(arguments: Namespace) -> Answer:
         name = federation_of(client, arguments)
         client.revoke(name, arguments.silo)
     return Answer({"federation": name, "silo": arguments.silo}, f"Silo {arguments.silo} is revoked in {name}.")
+
+
+def release(arguments: Namespace) -> Answer:
+    """Lets a silo push again that was quarantined."""
+    with connect(arguments) as client:
+        name = federation_of(client, arguments)
+        client.release(name, arguments.silo)
+    text = f"Silo {arguments.silo} may push to {name}; what was refused before counts for nothing."
+    return Answer({"federation": name, "silo": arguments.silo}, text)
 
 
 def list_all(arguments: Namespace) -> Answer:
