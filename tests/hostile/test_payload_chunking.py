@@ -3,7 +3,6 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from forged import delta_of, federation_of, header_of, verdict
 from hypothesis import given, settings
 
 from aggregator.admission.norms import BLOCK_ELEMENTS
@@ -12,6 +11,7 @@ from isthmus.contribution import Encoding
 from isthmus.errors import Incomplete, IsthmusError, PayloadMalformed
 from isthmus.payload import layout
 from isthmus.spec import ProjectorSpec, TensorSpec
+from tests.hostile.forged import delta_of, federation_of, header_of, verdict
 
 SPEC = ProjectorSpec(
     (TensorSpec("a", "F32", (3, BLOCK_ELEMENTS // 2)), TensorSpec("b", "F32", ()), TensorSpec("c", "F32", (5,)))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from forged import SPEC, federation_of, header_of
 
 from aggregator.admission.payload import PayloadInspection
 from isthmus.contribution import Encoding
@@ -15,6 +14,7 @@ from isthmus.errors import IsthmusError, PayloadMalformed
 from isthmus.payload import MAX_HEADER_BYTES, layout
 from isthmus.payload_header import parse_header, read_spec
 from isthmus.spec import MAX_TENSORS, ProjectorSpec, TensorSpec
+from tests.hostile.forged import SPEC, federation_of, header_of
 
 MAX_SECONDS = 0.05
 MAX_BYTES = 4 * 2**20

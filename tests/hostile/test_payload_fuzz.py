@@ -11,11 +11,11 @@ import struct
 import hypothesis.strategies as st
 import numpy as np
 import safetensors
-from forged import DATA, SPEC, A, B, payload_of, verdict
 from hypothesis import example, given, settings
 
 from isthmus.errors import IsthmusError
 from isthmus.payload_header import read_spec
+from tests.hostile.forged import DATA, SPEC, A, B, payload_of, verdict
 
 SNIPPETS = [
     *(bytes([byte]) for byte in b'"{}[],:. -+0123456789eEaFx\\/\t\n\r\0\x7f\x80\xff'),

@@ -64,7 +64,7 @@ def test_commands_of_operations_do_what_it_says(
     tmp_path: Path, isthmus: Isthmus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Housekeeping, verifying, a backup, a move and an import work as written, and the silo goes on as before."""
-    housekeeping, verify, backup, move, compare, resume, imported = blocks()
+    housekeeping, verify, audit, backup, move, compare, resume, imported = blocks()
     (tmp_path / "federation.toml").write_text(TOML)
     with real_aggregator(tmp_path) as aggregator:
         (tmp_path / "old-store").symlink_to("store")
@@ -75,7 +75,7 @@ def test_commands_of_operations_do_what_it_says(
         first = push_round(aggregator.address, tmp_path / "north.pem")
         (tmp_path / "outbox" / "receipts").mkdir(parents=True)
         (tmp_path / "outbox" / "receipts" / "1.json").write_bytes(receipt_to_json(first))
-        for command in [*housekeeping, *verify, *backup, *move]:
+        for command in [*housekeeping, *verify, *audit, *backup, *move]:
             isthmus(*command)
 
         aggregator.kill()
@@ -96,4 +96,4 @@ def test_every_verb_of_the_store_is_explained() -> None:
     """The page shows every command that works on the store itself."""
     shown = {command[0] for block in blocks() for command in block}
 
-    assert {"verify", "housekeeping", "export", "import"} <= shown
+    assert {"verify", "audit", "housekeeping", "export", "import"} <= shown

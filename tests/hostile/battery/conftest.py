@@ -1,0 +1,15 @@
+"""The battery's aggregator: one process for each of its files."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hostile.battery.site import Site
+from tests.hostile.battery.site import site as running
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A real aggregator process; at its end it has not failed once, and its memory and descriptors are back."""
+    with running(tmp_path_factory.mktemp("battery")) as made:
+        yield made
