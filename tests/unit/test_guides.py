@@ -110,6 +110,8 @@ def test_architecture_lists_the_stores_keys() -> None:
         keys.blob("<f>", b"").rstrip("/") + "/<sha256>",
         keys.refusal("<f>", "<n>", "<silo>", sequence=0).replace("000", "<seq>"),
         keys.admission("<f>", "<n>", "<silo>"),
+        keys.act("<f>", 0).replace("00000000", "<seq>"),
+        keys.round_record("<f>", "<n>"),
     }
 
     assert set(re.findall(r"^((?:catalog|federations)/\S+)", ARCHITECTURE, flags=re.MULTILINE)) == made
