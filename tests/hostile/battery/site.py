@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ max_uploads_per_hour = 100000
 """
 
 INITIAL = payload_of({"a": A, "b": B}, DATA)
+
+GRPC_LINE = re.compile(r"[EIWF]\d{4} |WARNING: All log messages before absl")
+"""How lines begin that gRPC's core writes by itself."""
 
 BACK_SECONDS = 5.0
 """How soon after an attack the process must be as it was."""
@@ -106,9 +110,9 @@ class Site:
         return [line for line in log.splitlines() if "call.failed" in line or "Traceback" in line]
 
     def lines(self) -> list[dict[str, object]]:
-        """The aggregator's log; fails unless every line is one JSON object."""
+        """The aggregator's log; fails unless every line is one JSON object, or one of gRPC's own about a handshake."""
         log = (self.aggregator.folder / "aggregator.log").read_text()
-        return [json.loads(line) for line in log.splitlines() if line.strip()]
+        return [json.loads(line) for line in log.splitlines() if not GRPC_LINE.match(line)]
 
     def footprint(self) -> tuple[int, int]:
         """Resident bytes and open descriptors of the process."""

@@ -366,6 +366,8 @@ def test_c05_c23_c27_replica_ends_in_mid_stream(site: Site) -> None:
         assert site.aggregator.process is not None
         site.aggregator.process.send_signal(number)
         site.aggregator.process.wait(timeout=30)
+        assert site.aggregator.process.stdout is not None
+        site.aggregator.process.stdout.close()
         assert call.exception(timeout=10) is not None
         site.aggregator.start(port=int(site.address.rpartition(":")[2]))
         site.operator = Operator(site.address)
