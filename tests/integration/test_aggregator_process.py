@@ -1,17 +1,20 @@
 """The aggregator as a process: its start, its end, its exit codes, and the one sentence when something is wrong."""
 
+import io
 import json
 import logging
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aggregator.__main__ import main
+from isthmus.cli import main as isthmus_main
 from tests import pki
 from tests.serving import (
     ENROL_AT,
@@ -101,6 +104,21 @@ def test_process_serves_drains_and_ends_well(run, config):
         assert 0 == replica.end(signal.SIGTERM)
         expected = ["aggregator.started", "federation.created", "aggregator.draining", "aggregator.stopped"]
         assert expected == [event for event in replica.events() if event != "round.waiting"]
+
+
+def test_health_is_asked_whatever_names_the_certificate_has(run, tmp_path):
+    """A replica is asked on its own machine, though its certificate names only the host that silos call it by."""
+    authority = tmp_path / "pki"
+    with redirect_stdout(io.StringIO()) as said:
+        assert isthmus_main(["ca", "init", "--out", str(authority), "--host", "aggregator.elsewhere"]) == 0
+    settings = said.getvalue().split("need these lines:\n\n", 1)[1].rstrip()
+    path = tmp_path / "aggregator.toml"
+    path.write_text(f'listen = "127.0.0.1:0"\nstore = "store"\n{settings}\nlisten = "127.0.0.1:0"\n')
+    with Replica(path) as replica:
+        asked = ("health", "--config", path, "--set", f"enrolment.listen={ENROL_AT[replica.address]}")
+        assert run(*asked)[0] == 0
+        replica.end(signal.SIGKILL)
+        assert run(*asked)[0] == 1
 
 
 def test_health_says_not_serving_before_the_drain_ends(config):
