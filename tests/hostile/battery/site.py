@@ -33,7 +33,7 @@ GRPC_LINE = re.compile(r"[EIWF]\d{4} |WARNING: All log messages before absl")
 BACK_SECONDS = 5.0
 """How soon after an attack the process must be as it was."""
 
-SLACK_BYTES = 48 << 20
+SLACK_BYTES = 96 << 20
 """What a process may keep beyond its baseline: thread stacks, and arenas that the allocator holds back."""
 
 SLACK_DESCRIPTORS = 8
