@@ -4,7 +4,7 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model test check unit format proto protocol-baseline golden benchmark s3-test compose-test clean
+.PHONY: help setup demo chaos model test check unit format proto protocol-baseline golden benchmark battery-table s3-test compose-test clean
 
 help:               ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -43,6 +43,9 @@ model: $(READY)     ## the cut, explored in every order with every crash: states
 chaos: export OMP_NUM_THREADS = 1
 chaos: $(READY)     ## 1,000 kills and every other fault at every point; reports/chaos (ARGS="--kills 100 --seed 7")
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+battery-table: $(READY)  ## rewrite docs/hostile-battery.md from the battery's tests
+	$(BIN)/python -m tests.hostile.battery.table
 
 format: $(READY)    ## rewrite the code in the house's format
 	$(BIN)/ruff format .

@@ -4,6 +4,7 @@ import json
 import re
 import typing
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,15 @@ from pydantic.fields import FieldInfo
 from aggregator.rules import RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from isthmus import chunks, payload, spec, status, wire
+from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.federation import Choice, Federation
+from isthmus.manifest import ProjectorManifest
+from isthmus.signatures import (
+    contribution_statement,
+    manifest_statement,
+    receipt_statement,
+    signing_key_statement,
+)
 from isthmus.spec import ProjectorSpec, TensorSpec
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -114,6 +123,24 @@ def test_server_optimizers_are_all_there() -> None:
     documented = {name: cells[0] for name, cells in table("## Server optimizers").items()}
 
     assert documented == {name: options_of(entry.options) for name, entry in SERVER_OPTIMIZERS.items()}
+
+
+def test_signed_examples_are_true() -> None:
+    """The statements printed are those that are signed."""
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    digest = [bytes([number]) * 32 for number in range(7)]
+    metrics = {"train_loss": 1.5}
+    header = ContributionHeader("harbour", 3, *digest[1:4], 156, 10, Encoding.FP32, metrics, bytes([4]) * 16)
+    receipt = Receipt("harbour", 3, "north", digest[3], 156, 10, 2.5, at, 3)
+    manifest = ProjectorManifest(1, digest[5], 156, at, silos=("north",), num_examples=10, metrics=metrics)
+
+    for statement in (
+        contribution_statement(header, silo="north"),
+        receipt_statement(receipt),
+        manifest_statement(manifest, federation="harbour"),
+        signing_key_statement(digest[6], federation="harbour"),
+    ):
+        assert f"```\n{statement.decode()}\n```" in DOCUMENT
 
 
 def test_fingerprint_example_is_true() -> None:

@@ -1,8 +1,6 @@
 """Battery F over the wire: callers who take more than their share, against a real aggregator over mutual TLS."""
 
 import math
-import socket
-import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +12,8 @@ import pytest
 
 from aggregator.config import UPLOAD_WINDOW_BYTES
 from isthmus import errors
-from isthmus.credentials import Credentials
 from isthmus.v1 import aggregator_pb2
+from tests.hostile.battery.crowd import member_context, open_idle
 from tests.hostile.battery.site import SETTINGS, Site
 from tests.hostile.battery.site import site as running
 from tests.hostile.forged import DATA, A, B, payload_of
@@ -25,8 +23,6 @@ PUSH = "/isthmus.v1.AggregatorService/PushDelta"
 GET_ROUND = "/isthmus.v1.AggregatorService/GetRound"
 PAYLOAD = payload_of({"a": A, "b": B}, DATA)
 NUM_IDLE = 500
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-"""HTTP/2's opening, and an empty SETTINGS frame."""
 
 
 @pytest.fixture(scope="module")
@@ -115,30 +111,13 @@ def test_slow_silos_are_cut_off(tmp_path: Path) -> None:
             assert time.monotonic() - begin < 15
 
 
-def idle_connection(address: str, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """A connection that shakes hands, opens HTTP/2, and then does nothing."""
-    host, _, port = address.rpartition(":")
-    secured = context.wrap_socket(socket.create_connection((host, int(port)), timeout=20), server_hostname="localhost")
-    secured.sendall(PREFACE)
-    return secured
-
-
-def member_context(folder: Path, credentials: Credentials) -> ssl.SSLContext:
-    """TLS as a member with these credentials speaks it."""
-    (folder / "member.pem").write_text(credentials.key.pem + credentials.chain_pem)
-    context = ssl.create_default_context(cadata=credentials.authorities_pem)
-    context.load_cert_chain(folder / "member.pem")
-    context.set_alpn_protocols(["h2"])
-    return context
-
-
 def test_f07_idle_connections(site: Site, honest: Silo, tmp_path: Path) -> None:
     """F07: 500 idle connections over mutual TLS cost little, and honest silos are answered as before."""
     assert honest.credentials is not None
     context, before = member_context(tmp_path, honest.credentials), site.footprint()
     with ExitStack() as stack:
         for _ in range(NUM_IDLE):
-            stack.enter_context(idle_connection(site.address, context))
+            stack.enter_context(open_idle(site.address, context))
         during, p99 = site.footprint(), p99_milliseconds(honest)
     site.require_back_to(before)
 
