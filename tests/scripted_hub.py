@@ -5,11 +5,12 @@ import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import grpc
 
+from aggregator.rpc.seal import Seal
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.errors import IsthmusError
 from isthmus.federation import parse_federation, plan_of_round
@@ -45,6 +46,8 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
         flip_byte: The byte of the projector that arrives as another one.
         refusals: Errors that the next calls of any kind get, one each.
         kept: What arrived of the payload.
+        seal: Signs receipts and manifests.
+        lie: Fields of a receipt that say something else than what was pushed.
         calls: Names of the calls in order, pulls and pushes with the offset they began at.
     """
 
@@ -61,6 +64,8 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
     header: ContributionHeader | None = None
     receipt: Receipt | None = None
     calls: list[str] = field(default_factory=list)
+    seal: Seal = field(default_factory=pki.seal)
+    lie: dict[str, object] = field(default_factory=dict)
     caller: bytes = b""
     silo: str = ""
 
@@ -80,7 +85,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
             max_num_examples=1000,
         )
         if self.receipt is not None and self.receipt.round == self.round:
-            message.receipt.CopyFrom(pki.seal().receipt(self.receipt))
+            message.receipt.CopyFrom(self.seal.receipt(self.receipt))
         return message
 
     def PullProjector(self, request: aggregator_pb2.PullProjectorRequest, context: grpc.ServicerContext):
@@ -92,7 +97,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
             len(self.projector),
             datetime(2026, 1, 1, tzinfo=UTC),
         )
-        yield aggregator_pb2.PullProjectorResponse(header=pki.seal().manifest(manifest, federation=request.federation))
+        yield aggregator_pb2.PullProjectorResponse(header=self.seal.manifest(manifest, federation=request.federation))
         end = self.break_pulls.pop(0) if self.break_pulls else len(self.projector)
         for offset in range(request.offset_bytes, end, CHUNK):
             data = bytearray(self.projector[offset : min(offset + CHUNK, end)])
@@ -116,14 +121,14 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
                 del self.kept[end:]
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the replica died")
         self._count()
-        return aggregator_pb2.PushDeltaResponse(receipt=pki.seal().receipt(self.receipt))
+        return aggregator_pb2.PushDeltaResponse(receipt=self.seal.receipt(self.receipt))
 
     def GetPushStatus(self, request: aggregator_pb2.GetPushStatusRequest, context: grpc.ServicerContext):
         """What is kept of the payload."""
         self._begin("push status", context)
         asked = (request.round, request.payload_digest)
         counted = self.receipt is not None and asked == (self.receipt.round, self.receipt.payload_digest)
-        receipt = pki.seal().receipt(self.receipt) if counted else None
+        receipt = self.seal.receipt(self.receipt) if counted else None
         return aggregator_pb2.GetPushStatusResponse(committed_bytes=len(self.kept), receipt=receipt)
 
     def _begin(self, call: str, context: grpc.ServicerContext) -> None:
@@ -147,6 +152,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
             admitted_at=datetime(2026, 1, 1, tzinfo=UTC),
             counted_in=self.header.round,
         )
+        self.receipt = replace(self.receipt, **self.lie)
         self.round += 1
 
 

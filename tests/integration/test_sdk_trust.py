@@ -1,0 +1,83 @@
+"""What a silo refuses from an aggregator over real mutual TLS: what it did not sign, or signed for something else."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from aggregator.rpc.seal import Seal
+from isthmus import SiloClient
+from isthmus.contribution import Encoding
+from isthmus.credentials import save_credentials
+from isthmus.errors import AggregatorUntrusted
+from isthmus.keys import new_signing_key
+from isthmus.spec import spec_of
+from isthmus.tensors import encode
+from tests import pki
+from tests.scripted_hub import ScriptedHub, served
+
+TENSORS = {"weight": torch.linspace(-1, 1, 64).reshape(8, 8), "bias": torch.ones(8)}
+SPEC = spec_of(TENSORS)
+
+
+@pytest.fixture
+def hub() -> ScriptedHub:
+    """An aggregator that can be made to lie."""
+    return ScriptedHub(b"".join(encode(TENSORS, SPEC, Encoding.FP32).parts), SPEC)
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    """A silo's credentials file, which knows the true aggregator's key."""
+    save_credentials(tmp_path / "silo.pem", pki.silo("north").pem)
+    return tmp_path / "silo.pem"
+
+
+def trained() -> dict[str, torch.Tensor]:
+    """A projector a little away from the global one."""
+    return {name: tensor + 0.25 for name, tensor in TENSORS.items()}
+
+
+def test_g02_manifest_of_another_key(hub: ScriptedHub, credentials: Path) -> None:
+    """G02: a projector under a manifest that the aggregator did not sign is refused before its first byte is kept."""
+    hub.seal = Seal(new_signing_key())
+    with (
+        served(hub) as address,
+        SiloClient(address, federation="tiny", credentials=credentials) as client,
+        pytest.raises(AggregatorUntrusted, match="not signed by the aggregator") as caught,
+    ):
+        client.pull(client.round())
+
+    assert "manifest_signature" == caught.value.details["check"]
+    assert ["round", "pull 0"] == hub.calls
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"payload_digest": bytes(32)}, {"silo": "south"}, {"round": 9}, {"num_examples": 1}, {"federation": "other"}],
+    ids=str,
+)
+def test_g07_receipt_for_something_else(hub: ScriptedHub, credentials: Path, lie: dict[str, object]) -> None:
+    """G07: a receipt for other bytes, another silo, round, weight or federation is no receipt, signed or not."""
+    hub.lie = lie
+    with (
+        served(hub) as address,
+        SiloClient(address, federation="tiny", credentials=credentials) as client,
+        pytest.raises(AggregatorUntrusted) as caught,
+    ):
+        client.push(client.round(), trained(), num_examples=5)
+
+    assert "receipt" == caught.value.details["check"]
+    assert 1 == sum(call.startswith("push ") and call != "push status" for call in hub.calls)
+
+
+def test_g07_receipt_of_another_key(hub: ScriptedHub, credentials: Path) -> None:
+    """G07: the right receipt without the aggregator's own signature is not believed, and nothing is repeated."""
+    with served(hub) as address, SiloClient(address, federation="tiny", credentials=credentials) as client:
+        current = client.round()
+        client.pull(current)
+        hub.seal = Seal(new_signing_key())
+        with pytest.raises(AggregatorUntrusted) as caught:
+            client.push(current, trained(), num_examples=5)
+
+    assert "receipt_signature" == caught.value.details["check"]
