@@ -2,15 +2,21 @@
 VENV := .venv
 BIN  := $(VENV)/bin
 READY := $(VENV)/ready
+TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model test check unit format proto protocol-baseline golden benchmark battery-table s3-test compose-test clean
+.PHONY: help setup demo chaos model test check unit format proto protocol-baseline golden benchmark battery-table s3-test compose-test lock \
+        security sbom clean
 
 help:               ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-$(READY): pyproject.toml constraints.txt .ci/setup
+$(READY): pyproject.toml requirements/dev.lock requirements/install .ci/setup
 	@PYTHON="$(PYTHON)" .ci/setup $(VENV)
+	@touch $@
+
+$(TOOLS)/ready: requirements/tools.lock requirements/install .ci/setup
+	@PYTHON="$(PYTHON)" .ci/setup $(TOOLS) tools
 	@touch $@
 
 setup: $(READY)     ## make the environment in .venv, once; every target below does it by itself
@@ -69,6 +75,17 @@ s3-test: $(READY)   ## the stores' contract and the replicas over a real S3 serv
 compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
 	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code
 
+lock: $(TOOLS)/ready  ## write requirements/*.lock after pyproject.toml (ARGS="--upgrade-package numpy", or --upgrade)
+	$(TOOLS)/bin/python -m deploy.supply.lock $(ARGS)
+
+security: $(TOOLS)/ready  ## bandit over the code, pip-audit over the locks; 1: found something, 3: the audit could not be made
+	$(TOOLS)/bin/bandit --quiet --recursive --configfile pyproject.toml aggregator common deploy silo_agent
+	$(TOOLS)/bin/python -m deploy.supply.audit $(ARGS)
+
+sbom: $(READY) $(TOOLS)/ready  ## what the images are made of: reports/sbom/*.cdx.json (CycloneDX), checked against its schema
+	$(BIN)/python -m deploy.supply.sbom
+	$(TOOLS)/bin/python -m deploy.supply.valid reports/sbom/*.cdx.json
+
 clean:              ## remove the environment and everything that tools wrote
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache reports build dist
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache reports build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

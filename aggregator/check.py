@@ -92,7 +92,7 @@ def _channel(config: AggregatorConfig) -> grpc.Channel:
 def _here(listen: str) -> tuple[str, int]:
     """How this machine reaches what listens there."""
     host, port = host_and_port(listen)
-    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host), port
+    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host), port  # nosec B104  # translated, not bound
 
 
 def _port_answers(host: str, port: int) -> bool:

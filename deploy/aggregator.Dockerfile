@@ -1,21 +1,21 @@
 # The aggregator. From the repository's root: docker build -f deploy/aggregator.Dockerfile -t isthmus-aggregator .
 FROM python:3.11-slim AS build
 WORKDIR /src
-RUN python -m venv /opt/isthmus
-ENV PATH=/opt/isthmus/bin:$PATH
+ENV PIP_NO_CACHE_DIR=1
 
-# The versions that are tested, and without torch: only the SDK needs it (docs/adr/0009-numpy-in-the-aggregator.md).
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print('\n'.join(d for d in p['dependencies'] + p['optional-dependencies']['aggregator'] if not d.startswith('torch')))" \
-    > requirements.txt \
-    && pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt
+# The versions that are tested, each file checked against its SHA-256. Without torch: only the SDK needs it
+# (docs/adr/0009-numpy-in-the-aggregator.md). Dependencies first: they change less often than the code.
+COPY requirements requirements
+RUN python -m venv /opt/isthmus && requirements/install /opt/isthmus/bin/python aggregator
 
-COPY README.md LICENSE ./
+# Our own wheel is built with the setuptools of a lock, apart from what is shipped.
+COPY pyproject.toml README.md LICENSE ./
 COPY common common
 COPY aggregator aggregator
 COPY silo_agent silo_agent
-RUN pip install --no-cache-dir --no-deps .
+RUN requirements/install python build \
+    && pip wheel --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
+    && /opt/isthmus/bin/pip install --no-index --no-deps wheels/*.whl
 
 
 FROM python:3.11-slim

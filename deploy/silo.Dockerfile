@@ -1,20 +1,20 @@
 # A silo agent. From the repository's root: docker build -f deploy/silo.Dockerfile --target silo -t isthmus-silo .
 FROM python:3.11-slim AS build
 WORKDIR /src
-RUN python -m venv /opt/isthmus
-ENV PATH=/opt/isthmus/bin:$PATH
+ENV PIP_NO_CACHE_DIR=1
 
-# The versions that are tested. Dependencies first: they change less often than the code.
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print('\n'.join(p['dependencies'] + p['optional-dependencies']['silo']))" > requirements.txt \
-    && pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt
+# The versions that are tested, each file checked against its SHA-256. Dependencies first: they change less often than the code.
+COPY requirements requirements
+RUN python -m venv /opt/isthmus && requirements/install /opt/isthmus/bin/python silo
 
-COPY README.md LICENSE ./
+# Our own wheel is built with the setuptools of a lock, apart from what is shipped.
+COPY pyproject.toml README.md LICENSE ./
 COPY common common
 COPY aggregator aggregator
 COPY silo_agent silo_agent
-RUN pip install --no-cache-dir --no-deps .
+RUN requirements/install python build \
+    && pip wheel --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
+    && /opt/isthmus/bin/pip install --no-index --no-deps wheels/*.whl
 
 
 FROM python:3.11-slim AS silo
@@ -34,16 +34,13 @@ CMD ["run", "--config", "/etc/isthmus/silo.toml"]
 FROM silo AS demo
 USER root
 WORKDIR /opt/demo
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print('\n'.join(d for d in p['optional-dependencies']['demo'] if not d.startswith('isthmus')))" > requirements.txt \
-    && pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt \
+ENV PIP_NO_CACHE_DIR=1
+COPY requirements requirements
+RUN requirements/install python demo node \
     && for folder in downloads models operator pki held-out reports silos silos/animals silos/food silos/objects silos/travel; do \
         install -d -o isthmus -g isthmus -m 0700 "/demo/$folder"; done
 COPY deploy deploy
 ENV PYTHONPATH=/opt/demo HOME=/demo/downloads
-RUN python -c "from deploy.demo.packages import NODE; print(NODE)" > npm.txt \
-    && pip install --no-cache-dir --requirement npm.txt
 USER 10001:10001
 WORKDIR /demo
 ENTRYPOINT ["python", "-m", "deploy.compose"]

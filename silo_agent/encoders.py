@@ -201,7 +201,7 @@ def _build_lite0(tensors: Mapping[str, torch.Tensor]) -> EfficientNetLite0:
     encoder = EfficientNetLite0()
     _fold(encoder.stem, tensors, conv_name="_conv_stem", norm_name="_bn0")
     for number, block in enumerate(encoder.blocks):
-        assert isinstance(block, Block)  # it was built so above; torch types the items of a Sequential as Module
+        assert isinstance(block, Block)  # nosec B101  # built so above; torch types the items as Module
         prefix = f"_blocks.{number}."
         if block.expand is not None:
             _fold(block.expand, tensors, conv_name=prefix + "_expand_conv", norm_name=prefix + "_bn0")
@@ -216,7 +216,7 @@ def _build_lite0(tensors: Mapping[str, torch.Tensor]) -> EfficientNetLite0:
 @torch.no_grad()
 def _fold(conv: SameConv, tensors: Mapping[str, torch.Tensor], *, conv_name: str, norm_name: str) -> None:
     """Sets the convolution to the file's one followed by its batch norm in evaluation."""
-    assert conv.bias is not None  # every SameConv here has one, to take the batch norm's shift
+    assert conv.bias is not None  # nosec B101  # every SameConv here has one, to take the batch norm's shift
     scale = tensors[f"{norm_name}.weight"] / torch.sqrt(tensors[f"{norm_name}.running_var"] + BATCH_NORM_EPSILON)
     conv.weight.copy_(tensors[f"{conv_name}.weight"] * scale[:, None, None, None])
     conv.bias.copy_(tensors[f"{norm_name}.bias"] - tensors[f"{norm_name}.running_mean"] * scale)

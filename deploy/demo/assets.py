@@ -8,7 +8,7 @@ import fnmatch
 import hashlib
 import os
 import shutil
-import subprocess
+import subprocess  # nosec B404  # judged at each call
 import sys
 import tarfile
 import tempfile
@@ -83,7 +83,7 @@ def unpacked_llm(folders: dict[str, Path], cache: Path, *, root: Path, say: Say)
     if not folder.is_dir():
         say("Unpacking the language model, once")
         command = [sys.executable, "-m", "deploy.demo.unpack", str(only(folders[LLM.name], "*.gguf")), str(folder)]
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603  # no shell; the arguments are our own
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -160,7 +160,7 @@ def _unpack(archive: Path, wanted: Sequence[str], folder: Path) -> None:
         members = {member.name: member for member in tar.getmembers() if member.isfile()}
         for name in _wanted(list(members), wanted):
             stream = tar.extractfile(members[name])
-            assert stream is not None  # only members that are no files have no content
+            assert stream is not None  # nosec B101  # only members that are no files have no content
             with stream:
                 _write(stream, folder / name)
 

@@ -59,7 +59,7 @@ def do_all(
 def _serve(name: str, work: _Work, *, setup: Setup, children: Children, told: Progress) -> None:
     try:
         child = children.start(name, ["deploy.demo.worker"], talks=True)
-        assert child.stdin is not None  # it talks
+        assert child.stdin is not None  # nosec B101  # it talks
         child.stdin.write(setup.model_dump_json() + "\n")
         while not work.failures:
             number = work.left.get_nowait()

