@@ -2,10 +2,7 @@
 
 import importlib.metadata
 import re
-import subprocess
-import sys
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -109,43 +106,3 @@ def test_nothing_else_is_installed(file: str) -> None:
     assert commands
     assert "requirements/install" in text
     assert [command for command in commands if not {"--no-index", "--no-deps"} <= set(command.split())] == []
-
-
-@pytest.mark.parametrize(
-    ("hashed", "told"), [(True, "DO NOT MATCH"), (False, "Hashes are required")], ids=["another file", "no hash"]
-)
-def test_install_refuses_what_no_lock_names(tmp_path: Path, hashed: bool, told: str) -> None:
-    """A wheel of the right name and version, but of other bytes than the lock says, is not installed."""
-    (tmp_path / "install").write_bytes((FOLDER / "install").read_bytes())
-    digest = f" --hash=sha256:{'0' * 64}" if hashed else ""
-    (tmp_path / "dev.lock").write_text(f"harmless==1.0{digest}\n")
-    wheel = tmp_path / "wheels" / "harmless-1.0-py3-none-any.whl"
-    write_wheel(wheel)
-
-    done = subprocess.run(
-        ["sh", tmp_path / "install", sys.executable, "dev"],
-        env={
-            "PATH": "/usr/bin:/bin",
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(wheel.parent),
-            "PIP_TARGET": str(tmp_path / "in"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-    assert done.returncode != 0
-    assert told in done.stderr
-    assert not (tmp_path / "in").exists()
-
-
-def write_wheel(file: Path) -> None:
-    """A wheel of nothing, named harmless 1.0."""
-    file.parent.mkdir()
-    info = "harmless-1.0.dist-info"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: harmless\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
