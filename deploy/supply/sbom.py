@@ -9,6 +9,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -95,15 +96,19 @@ def licence_of(name: str, stated: Mapping[str, str]) -> Document:
     Raises:
         SystemExit: Neither says any.
     """
-    found: dict[str, Any] = {
-        canonicalize_name(d.metadata["Name"]): d.metadata for d in importlib.metadata.distributions()
-    }
+    found = installed()
     said = stated_licence(found[name]) if name in found else None
     if said is None and name not in stated:
         raise SystemExit(
             f"sbom: no licence of {name} is known. Put what its metadata say into requirements/licences.toml."
         )
     return said or {"license": {"name": stated[name]}}
+
+
+@cache
+def installed() -> dict[str, Any]:
+    """The metadata of every package in this environment, by name."""
+    return {canonicalize_name(d.metadata["Name"]): d.metadata for d in importlib.metadata.distributions()}
 
 
 def stated_licence(metadata: Any) -> Document | None:  # noqa: ANN401  # importlib.metadata exports no type for it
