@@ -93,7 +93,7 @@ def test_sources_are_refused(offered: Offered) -> None:
     done = offered.install(dev=f"harmless==1.0 --hash=sha256:{digest}")
 
     assert (done.returncode != 0, offered.target.exists()) == (True, False)
-    assert "No matching distribution" in done.stderr
+    assert "No matching distribution found for harmless" in done.stderr
 
 
 def test_another_build_of_other_bytes_is_refused(offered: Offered) -> None:
