@@ -78,7 +78,7 @@ compose-test:       ## the demo in containers: build, run, tear down (needs Dock
 lock: $(TOOLS)/ready  ## write requirements/*.lock after pyproject.toml (ARGS="--upgrade-package numpy", or --upgrade)
 	$(TOOLS)/bin/python -m deploy.supply.lock $(ARGS)
 
-security: $(TOOLS)/ready  ## bandit over the code, pip-audit over the locks; 1: found something, 3: the audit could not be made
+security: $(TOOLS)/ready  ## bandit over the code, pip-audit over the locks; "Error 1": found something, "Error 3": no audit could be made
 	$(TOOLS)/bin/bandit --quiet --recursive --configfile pyproject.toml aggregator common deploy silo_agent
 	$(TOOLS)/bin/python -m deploy.supply.audit $(ARGS)
 
