@@ -5,11 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from isthmus.errors import ConfigInvalid
 from isthmus.spiffe import SpiffeId, the_only
+
+_MALFORMED = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for a certificate that is none, or is of a kind that it does not read."""
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 
@@ -63,7 +73,7 @@ def read_certificate(der: bytes) -> Certificate:
     """
     try:
         return _read(x509.load_der_x509_certificate(der))
-    except ValueError as error:
+    except _MALFORMED as error:
         raise ConfigInvalid(f"This is no X.509 certificate: {error}.") from error
 
 
@@ -75,7 +85,7 @@ def read_certificates(pem: str, *, where: str) -> list[Certificate]:
     """
     try:
         return [_read(found) for found in x509.load_pem_x509_certificates(pem.encode())]
-    except ValueError as error:
+    except _MALFORMED as error:
         raise ConfigInvalid(f"{where} holds no certificate in PEM that can be read: {error}.") from error
 
 

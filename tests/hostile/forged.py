@@ -99,7 +99,12 @@ def refusal(payload: bytes, **arguments: object) -> RefusedDelta:
     """What admission refuses this payload with; fails when it admits it, or does not say what it must."""
     with pytest.raises(RefusedDelta) as caught:
         verdict(payload, **arguments)  # type: ignore[arg-type]
-    error = caught.value
+    require_well_said(caught.value)
+    return caught.value
+
+
+def require_well_said(error: RefusedDelta) -> None:
+    """Fails when a refusal does not say what it must, or says it in bytes that a terminal may take for its own."""
     text = str(error)
     assert {"check", "measured", "limit"} <= error.details.keys()
     assert text.isascii()
@@ -107,4 +112,3 @@ def refusal(payload: bytes, **arguments: object) -> RefusedDelta:
     assert text.endswith(".")
     assert len(text) < 800
     assert all(len(value) <= 160 for value in error.details.values())
-    return error

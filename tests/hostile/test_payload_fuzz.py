@@ -1,6 +1,7 @@
 """The safetensors library as oracle, in both directions, over payloads bent at random.
 
-What admission lets through loads there to equal tensors; what that library rejects, admission refuses.
+What admission lets through loads there to equal tensors; what that library rejects, admission refuses. `make fuzz`
+makes the same comparison for inputs that are led by coverage: tests/fuzz/header.py.
 """
 
 import copy
@@ -10,12 +11,10 @@ import struct
 
 import hypothesis.strategies as st
 import numpy as np
-import safetensors
 from hypothesis import example, given, settings
 
-from isthmus.errors import IsthmusError
-from isthmus.payload_header import read_spec
-from tests.hostile.forged import DATA, SPEC, A, B, payload_of, verdict
+from tests.fuzz.header import agree, oracle, ours, spec_of_unknown
+from tests.hostile.forged import DATA, SPEC, A, B, payload_of
 
 SNIPPETS = [
     *(bytes([byte]) for byte in b'"{}[],:. -+0123456789eEaFx\\/\t\n\r\0\x7f\x80\xff'),
@@ -36,54 +35,6 @@ NUMBERS = st.sampled_from(
 )
 DTYPES = ["F32", "F16", "BF16", "F64", "U8", "BOOL", "F4", "C64", ""]
 NAMES = ["a", "b", "c", "A", "", "\u0430", "__metadata__", "a/b", "c d", "../c"]
-
-Loaded = dict[str, tuple[str, list[int], bytes]]
-
-
-def oracle(payload: bytes) -> Loaded | None:
-    """The tensors that the safetensors library reads: dtype, shape, bytes by name; None where it rejects."""
-    try:
-        return {
-            name: (entry["dtype"], entry["shape"], bytes(entry["data"]))
-            for name, entry in safetensors.deserialize(payload)
-        }
-    except Exception:
-        return None
-
-
-def ours(payload: bytes) -> Loaded | None:
-    """The tensors that admission lets through, in the same form; None where it refuses."""
-    try:
-        layout = verdict(payload).layout
-    except IsthmusError:
-        return None
-    return {
-        span.tensor.name: (
-            "F32",
-            list(span.tensor.shape),
-            payload[layout.data_start + span.start : layout.data_start + span.end],
-        )
-        for span in layout.tensors
-    }
-
-
-def spec_of_unknown(payload: bytes) -> list[tuple[str, list[int]]] | None:
-    """Names and shapes as read without a spec; None where that is refused."""
-    try:
-        spec = read_spec(payload, payload_size_bytes=len(payload))
-    except IsthmusError:
-        return None
-    return [(tensor.name, list(tensor.shape)) for tensor in spec.tensors]
-
-
-def agree(payload: bytes) -> None:
-    """Both directions of the oracle, for a known and for an unknown spec."""
-    expected, actual, read = oracle(payload), ours(payload), spec_of_unknown(payload)
-    if actual is not None:
-        assert expected == actual
-    if read is not None:
-        assert expected is not None
-        assert sorted((name, shape) for name, (_, shape, _) in expected.items()) == read
 
 
 @st.composite
