@@ -5,7 +5,7 @@ READY := $(VENV)/ready
 TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model test check unit format proto protocol-baseline golden benchmark battery-table s3-test compose-test lock \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark battery-table s3-test compose-test lock \
         security sbom clean
 
 help:               ## this list
@@ -49,6 +49,15 @@ model: $(READY)     ## the cut, explored in every order with every crash: states
 chaos: export OMP_NUM_THREADS = 1
 chaos: $(READY)     ## 1,000 kills and every other fault at every point; reports/chaos (ARGS="--kills 100 --seed 7")
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# Its own mark: only who fuzzes needs atheris, which is not built for every machine.
+$(VENV)/ready-to-fuzz: $(READY) requirements/fuzz.lock
+	@requirements/install $(BIN)/python fuzz
+	@touch $@
+
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: $(VENV)/ready-to-fuzz  ## parsers and pushes under coverage-guided fuzzing for 3 minutes (ARGS="--seconds 60 --keep")
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 battery-table: $(READY)  ## rewrite docs/hostile-battery.md from the battery's tests
 	$(BIN)/python -m tests.hostile.battery.table

@@ -36,7 +36,7 @@ def fields_of(document: bytes) -> Fields:
         del fields[SEAL]
         if canonical(fields) == document:
             return dict(fields)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass  # told below, as any other damage
     raise InvariantBroken(
         f"A document of the store was damaged: its seal does not fit its content. It begins with {document[:80]!r}. "

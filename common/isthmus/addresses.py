@@ -16,6 +16,8 @@ from isthmus.errors import ConfigInvalid
 TLS_PREFIX = "tls://"
 PLAINTEXT_PREFIX = "plaintext://"
 DNS_PREFIX = "dns://"
+_MAX_PORT_DIGITS = 20
+"""Far more than a port has; Python raises for numbers of thousands of digits."""
 _EXAMPLE = "write for example aggregator.example:8443, or tls://aggregator.example:8443 for TLS with public authorities"
 
 
@@ -108,7 +110,7 @@ def _host_and_port(part: str, *, text: str) -> tuple[str, int]:
     host, colon, port = part.rpartition(":")
     if not colon or not port:
         raise _wrong(text, f"{part!r} has no port" if part else "a host and its port are missing")
-    if not port.isdecimal() or not 1 <= int(port) <= 65_535:
+    if not port.isdecimal() or len(port) > _MAX_PORT_DIGITS or not 1 <= int(port) <= 65_535:
         raise _wrong(text, f"the port {port!r} is no number from 1 to 65535")
     return _host(host, text=text), int(port)
 

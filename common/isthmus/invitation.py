@@ -83,7 +83,7 @@ def parse_invitation(text: str) -> Invitation:
         )
     except (binascii.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigInvalid("The invitation is damaged; copy the whole line that the operator got.") from error
-    if len(invitation.secret) != SECRET_BYTES:
+    if len(invitation.secret) != SECRET_BYTES or invitation.expires_at.tzinfo is None:
         raise ConfigInvalid("The invitation is damaged; copy the whole line that the operator got.")
     return invitation
 

@@ -14,6 +14,9 @@ from isthmus.strict_json import decode_object, malformed, shown
 MAX_DIMENSIONS = 8
 """As many as a projector spec may have."""
 
+_MAX_LABEL = 160
+"""Longest name of a stranger's choosing that stands in a message as it is."""
+
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _PATH = re.compile(r"/|(.*/)?\.\.(/|$)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -31,8 +34,8 @@ class Entry:
 
 
 def label(text: str) -> str:
-    """A name or dtype as it may stand in a message: itself where it is harmless, else quoted and shortened."""
-    return text if TENSOR_NAME_PATTERN.fullmatch(text) else shown(text)
+    """A name or dtype as it may stand in a message: itself where it is harmless and not long, else quoted and cut."""
+    return text if len(text) <= _MAX_LABEL and TENSOR_NAME_PATTERN.fullmatch(text) else shown(text)
 
 
 def header_size(prefix: bytes | bytearray, *, payload_size_bytes: int) -> int:

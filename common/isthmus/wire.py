@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
-from isthmus.errors import HeaderInvalid, RequestInvalid, SpecMismatch
+from isthmus.errors import AggregatorUntrusted, HeaderInvalid, RequestInvalid, SpecMismatch
 from isthmus.federation import FederationState, TrainingPlan
 from isthmus.manifest import ProjectorManifest
 from isthmus.spec import ProjectorSpec, TensorSpec
@@ -40,8 +40,20 @@ def instant_to_proto(instant: datetime) -> Timestamp:
 
 
 def instant_from_proto(message: Timestamp) -> datetime:
-    """The instant, in UTC."""
-    return message.ToDatetime(tzinfo=UTC)
+    """The instant, in UTC.
+
+    Raises:
+        AggregatorUntrusted: There is no such instant from the year 1 to the year 9999; only aggregators send instants.
+    """
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except ValueError as error:
+        raise AggregatorUntrusted(
+            f"The aggregator's answer names an instant that no calendar has ({message.seconds} s after 1970). Ask the "
+            "operator whether this is the right aggregator.",
+            check="instant",
+            measured=message.seconds,
+        ) from error
 
 
 def encoding_to_proto(encoding: Encoding) -> projector_pb2.Encoding:

@@ -1,4 +1,4 @@
-"""`make fuzz`: every target under coverage-guided fuzzing, bounded in time. Needs the extra `fuzz` (atheris).
+"""`make fuzz`: every target under coverage-guided fuzzing, bounded in time. Needs atheris (requirements/fuzz.lock).
 
     python -m tests.fuzz --seconds 60 --target header
     python -m tests.fuzz --repeat header reports/fuzz/header/crash-...
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name} finds nothing wrong with {file}.")
         return 0
     if importlib.util.find_spec("atheris") is None:
-        print("atheris is not installed: run `make fuzz`, or pip install '.[fuzz]' (Linux x86_64, CPython 3.11 to 3.13).")
+        print("atheris is not installed: run `make fuzz`. It is built for Linux on x86_64, CPython 3.11 to 3.13.")
         return 1
     names = options.target or list(TARGETS)
     seed = options.seed or secrets.randbelow(2**31) + 1
@@ -76,7 +76,7 @@ def _log(outcomes: Sequence[Outcome], *, seed: int) -> None:
     enter(
         "Coverage-guided fuzzing",
         f"`python -m tests.fuzz --seconds {seconds} --seed {seed}`, on one core. {machine()}.\n\n"
-        "| target | seconds | inputs tried | a second | edges covered, at first -> in the end | corpus in the end | findings "
+        "| target | seconds | inputs tried | a second | edges covered, at first -> in the end | corpus | findings "
         f"| of it in the tree |\n|---|---|---|---|---|---|---|---|\n{rows}",
     )
 

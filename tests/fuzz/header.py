@@ -9,6 +9,7 @@ import math
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import safetensors
 
@@ -29,9 +30,40 @@ Loaded = dict[str, tuple[str, list[int], bytes]]
 """Dtype, shape and bytes of every tensor, by name."""
 
 WORDS = (
-    *(b'"a":', b'"b":', b'"dtype":', b'"shape":', b'"data_offsets":', b'"__metadata__":', b'"F32"', b'"BF16"', b'"F16"'),
-    *(b"[0,24]", b"[24,36]", b"[2,3]", b"{}", b"[]", b'""', b"null", b"true", b"NaN", b"-0", b"1e3", b"0.0", b"\\u0061"),
-    *(b"9223372036854775808", b"18446744073709551616", b"\\ud800", b"../", b"\xef\xbb\xbf", b'{"dtype":"F32","shape":[1],'),
+    *(
+        b'"a":',
+        b'"b":',
+        b'"dtype":',
+        b'"shape":',
+        b'"data_offsets":',
+        b'"__metadata__":',
+        b'"F32"',
+        b'"BF16"',
+        b'"F16"',
+    ),
+    *(
+        b"[0,24]",
+        b"[24,36]",
+        b"[2,3]",
+        b"{}",
+        b"[]",
+        b'""',
+        b"null",
+        b"true",
+        b"NaN",
+        b"-0",
+        b"1e3",
+        b"0.0",
+        b"\\u0061",
+    ),
+    *(
+        b"9223372036854775808",
+        b"18446744073709551616",
+        b"\\ud800",
+        b"../",
+        b"\xef\xbb\xbf",
+        b'{"dtype":"F32","shape":[1],',
+    ),
 )
 """What headers are made of."""
 
@@ -59,7 +91,10 @@ def seeds() -> Iterator[bytes]:
     for form in (_MENDED, _PADDED):
         yield bytes([form]) + text
     for dtype in ("BF16", "F16"):
-        halves = {"a": A | {"dtype": dtype, "data_offsets": [0, 12]}, "b": B | {"dtype": dtype, "data_offsets": [12, 18]}}
+        halves = {
+            "a": A | {"dtype": dtype, "data_offsets": [0, 12]},
+            "b": B | {"dtype": dtype, "data_offsets": [12, 18]},
+        }
         yield bytes([_MENDED | 1 << 2]) + json.dumps(halves).encode()
     for place, length in ((5, 1), (1, 4), (len(text) - 2, 1)):
         yield bytes([_LONG, place, length]) + text
@@ -126,7 +161,9 @@ def _loaded(payload: bytes, layout: PayloadLayout, encoding: Encoding) -> Loaded
 def _agree_on_its_own_spec(payload: bytes) -> None:
     """With the spec of what the library reads, we refuse or read the same, in every encoding."""
     expected = oracle(payload)
-    encodings = [encoding for encoding in Encoding if {DTYPES[encoding]} == {one for one, _, _ in (expected or {}).values()}]
+    encodings = [
+        encoding for encoding in Encoding if {DTYPES[encoding]} == {one for one, _, _ in (expected or {}).values()}
+    ]
     for encoding in encodings if expected else ():
         try:
             spec = ProjectorSpec(tuple(TensorSpec(name, "F32", tuple(expected[name][1])) for name in sorted(expected)))
@@ -168,10 +205,8 @@ def _require_cheap(payload: bytes, *, measures_memory: bool) -> None:
 
 
 def _judge(payload: bytes) -> None:
-    try:
+    with suppress(PayloadMalformed, SpecMismatch):
         parse_header(payload, SPEC, Encoding.FP32, payload_size_bytes=len(payload))
-    except (PayloadMalformed, SpecMismatch):
-        pass
 
 
 def _read(payload: bytes) -> None:
@@ -200,7 +235,7 @@ def _payload(tape: Tape, *, form: int, values: int) -> bytes:
 
 
 def _values(text: bytes, choice: int) -> bytes:
-    """The values that follow a header: those of the right payload, or as many as it announces; exactly, or not quite."""
+    """The values after a header: those of the right payload, or as many as it announces; exactly, or not quite."""
     right = DATA if choice & 1 == 0 else (DATA * 200)[: min(MAX_DATA_BYTES, _announced(text))]
     return (right, right[:-1], right + b"\0", b"")[choice >> 1]
 

@@ -59,7 +59,12 @@ def fuzz(name: str, *, seconds: float, seed: int) -> Outcome:
         for data in TARGETS[name].seeds():
             save(CORPUS / name, data)
     before = set(reports.iterdir())
-    flags = [f"-max_total_time={max(1, round(seconds))}", f"-seed={seed}", "-print_final_stats=1", "-use_value_profile=1"]
+    flags = [
+        f"-max_total_time={max(1, round(seconds))}",
+        f"-seed={seed}",
+        "-print_final_stats=1",
+        "-use_value_profile=1",
+    ]
     code, said = _child(name, [*flags, f"-artifact_prefix={reports}/", grown, CORPUS / name], seconds=seconds)
     crashes = tuple(sorted(set(reports.iterdir()) - before))
     progress = [(int(number), word, int(cov), int(files)) for number, word, cov, _, files, _ in _PROGRESS.findall(said)]

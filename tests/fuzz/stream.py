@@ -62,7 +62,9 @@ def seeds() -> Iterator[bytes]:
     for bend in range(1, len(BENDS)):
         yield _push(bend=bend)
     yield from (_push() + then for then in (_push(), _push(payload=1), _push(1), _CUT + _push() + _push(4) + _CUT))
-    yield from (_push(parts=bytes([0, 70, *odd])) for odd in ((2, 129), (2, 27), (4,), (5,), (3,), (1, 1, 70), (0, 255, 0, 9)))
+    yield from (
+        _push(parts=bytes([0, 70, *odd])) for odd in ((2, 129), (2, 27), (4,), (5,), (3,), (1, 1, 70), (0, 255, 0, 9))
+    )
     yield _push(parts=_BREAKS) + _push(2, parts=_BREAKS) + b"\5\0" + _push()
     yield _push(parts=bytes([0, 30, 6])) * 6 + _push()
     yield from (_push(parts=bytes([0, 70, 7]) + between + _REST) for between in _BETWEEN)
@@ -164,7 +166,9 @@ class _Story:
         parts = self._parts(payload, position=len(stream.start), replica=replica, is_between=within is not None)
         answer = self._answer(silo, header, parts=parts, replica=replica, read=stream.parts)
         assert (expected := self._model.end(stream)) == answer, f"{expected} was due to {stream}, and {answer} came"
-        may_ask = silo not in self._model.revoked and header.federation == FEDERATION and len(header.payload_digest) == 32
+        may_ask = (
+            silo not in self._model.revoked and header.federation == FEDERATION and len(header.payload_digest) == 32
+        )
         for one in self._replicas if may_ask else ():
             durable = one.committed_bytes(silo, header)
             assert self._model.may_have_committed(stream, durable), f"{durable} bytes are durable after {stream}"
@@ -196,8 +200,10 @@ class _Story:
         return RECEIPT
 
     def _parts(self, payload: bytes, *, position: int, replica: int, is_between: bool) -> Iterator[Part]:
-        """The parts, made while they are read: 3 finish, 5 what has no place there, 6 the caller goes, 7 an act between;
-        else a chunk: 1 of another payload, 2 from another offset, 4 empty.
+        """The parts, made while they are read.
+
+        3 finish, 5 what has no place there, 6 the caller goes, 7 an act between; else a chunk: 1 of another payload, 2
+        from another offset, 4 empty.
         """
         for _ in range(MAX_PARTS):
             if self._tape.is_over:

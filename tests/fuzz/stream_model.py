@@ -129,7 +129,7 @@ class Model:
         return size_bytes == len(stream.start if stream.answer else stream.taken)
 
     def require_stored(self) -> None:
-        """Checks what the store holds: those contributions alone, whole; and of each push only bytes that were taken."""
+        """Checks what the store holds: those contributions, whole; of each push only bytes that were taken."""
         rounds = range(1, ROUNDS + 2)
         stored = {(number, silo) for number in rounds for silo in self._ledger.contributors(FEDERATION, number)}
         assert stored == self._contributed.keys()
@@ -138,7 +138,10 @@ class Model:
             assert contribution is not None
             if self._is_counted(number, silo):
                 payload = self._ledger.payload(contribution)(0, size_bytes)
-                assert (digest, size_bytes) == (hashlib.sha256(payload).digest(), contribution.header.payload_size_bytes)
+                assert (digest, size_bytes) == (
+                    hashlib.sha256(payload).digest(),
+                    contribution.header.payload_size_bytes,
+                )
         for upload, taken in self._taken.items():
             prefix = keys.uploads_of(FEDERATION, upload.round, upload.silo)
             for key, _ in self._ledger.store.list(f"{prefix}/{upload.push_id}"):
@@ -167,10 +170,12 @@ class Model:
             return "FederationPaused"
         if len(self._strikes[silo]) >= QUARANTINE_AFTER:
             return "SiloQuarantined"
-        if bend.error:
+        if bend.is_form:
             return bend.error
         if header.round < self.open_round:
             return "RoundClosed"
+        if bend.error:
+            return bend.error
         return "DeltaReplayed" if self._is_replay(header, silo) else ""
 
     def _standing(self, header: ContributionHeader, silo: str) -> str:

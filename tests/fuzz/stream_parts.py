@@ -33,15 +33,17 @@ class Bend:
         change: The fields that differ.
         error: What it is refused with before a byte is read; "": it is taken.
         signs: Who signs the header; "": the silo itself.
+        is_form: It is wrong whatever the round, so it is told before anything about the round is.
     """
 
     change: Callable[[ContributionHeader], dict[str, object]] = lambda header: {}
     error: str = ""
     signs: str = ""
+    is_form: bool = False
 
 
-def _set(error: str, **fields: object) -> Bend:
-    return Bend(lambda header: fields, error)
+def _set(error: str, *, is_form: bool = False, **fields: object) -> Bend:
+    return Bend(lambda header: fields, error, is_form=is_form)
 
 
 BENDS = (
@@ -50,18 +52,18 @@ BENDS = (
     Bend(lambda header: {"payload_size_bytes": header.payload_size_bytes + 1}),
     Bend(lambda header: {"payload_digest": hashlib.sha256(PAYLOADS[1]).digest()}),
     Bend(lambda header: {"round": header.round + 1}, "BaseStale"),
-    _set("HeaderInvalid", round=0),
+    _set("HeaderInvalid", is_form=True, round=0),
     _set("BaseStale", base_digest=b"x" * 32),
     _set("SpecMismatch", spec_fingerprint=b"x" * 32),
     _set("PayloadMalformed", payload_size_bytes=0),
     _set("PayloadTooLarge", payload_size_bytes=2**40),
     _set("NumExamplesOutOfRange", num_examples=0),
-    _set("HeaderInvalid", encoding=Encoding.BF16),
+    _set("HeaderInvalid", is_form=True, encoding=Encoding.BF16),
     _set("SignatureInvalid", nonce=b"x"),
     Bend(error="SignatureInvalid", signs="somebody else"),
     _set("FederationUnknown", federation="elsewhere"),
     _set("HeaderInvalid", metrics={"loss": float("nan")}),
-    _set("HeaderInvalid", payload_digest=b"x"),
+    _set("HeaderInvalid", is_form=True, payload_digest=b"x"),
 )
 
 

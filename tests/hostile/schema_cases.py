@@ -17,7 +17,7 @@ SCHEMA_CASES: list[tuple[str, bytes, str]] = [
     ("B06-scalar for a vector", payload_of({"a": A, "b": {**B, "shape": []}}), "SCHEMA_SHAPE"),
     *(
         (f"B07-{dtype}", payload_of({"a": A, "b": {**B, "dtype": dtype}}), "SCHEMA_DTYPE")
-        for dtype in ("F64", "I8", "I32", "BOOL", "C64", "F8_E4M3", "F8_E5M2", "F4", "f32", "", "\ud800")
+        for dtype in ("F64", "I8", "I32", "BOOL", "C64", "F8_E4M3", "F8_E5M2", "F4", "f32", "", "F" * 200, "\ud800")
     ),
     ("B08-F16 where BF16 is due", payload_of({"a": A, "b": {**B, "dtype": "F16"}}), "SCHEMA_DTYPE"),
 ]
