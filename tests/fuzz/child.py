@@ -20,7 +20,8 @@ def main() -> None:
     target = TARGETS[name]
     for seed in target.seeds():  # caches are filled before coverage is told apart
         target.run(seed)
-    atheris.Setup([sys.argv[0], *arguments], target.run)
+    again = f"{sys.executable} -m tests.fuzz.child {name}"  # how libFuzzer, through a shell, starts this for a merge
+    atheris.Setup([again, *arguments], target.run)
     atheris.Fuzz()
 
 

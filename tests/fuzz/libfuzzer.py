@@ -92,7 +92,7 @@ def keep(name: str) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         flags = ["-set_cover_merge=1", "-use_counters=0"]
         code, said = _child(name, [*flags, folder, CORPUS / name, GROWN / name], seconds=600)
-        if code:
+        if code or not any(Path(folder).iterdir()):
             raise RuntimeError(f"The corpus of {name} cannot be merged:\n{said[-2000:]}")
         found = sorted((path.read_bytes() for path in Path(folder).iterdir()), key=len)
     kept = [data for data in found if len(data) <= MAX_FILE_BYTES][:MAX_FILES]

@@ -34,8 +34,8 @@ class Target:
 
 
 TARGETS = {
-    "header": Target(header.run, header.seeds, header.WORDS, 1024, 0.4),
-    "stream": Target(stream.run, stream.seeds, stream.WORDS, 256, 0.4),
+    "header": Target(header.run, header.seeds, header.WORDS, 1024, 0.3),
+    "stream": Target(stream.run, stream.seeds, stream.WORDS, 256, 0.5),
     "foreign": Target(foreign.run, foreign.seeds, foreign.WORDS, 2048, 0.2),
 }
 
