@@ -59,6 +59,10 @@ class Hub(Protocol):
         """The global projector that the round starts from."""
         ...
 
+    def sign(self, header: ContributionHeader, /) -> ContributionHeader:
+        """The header as it is pushed: as it came where it is signed already."""
+        ...
+
     def push_payload(self, header: ContributionHeader, payload: Path, /) -> Receipt:
         """Pushes an encoded delta; returns when it is durable and counted."""
         ...
@@ -176,6 +180,7 @@ class Agent:
 
     def _deliver(self, entry: Entry) -> None:
         """Pushes one delta; it leaves the outbox when it is counted, or can never be."""
+        entry = self.outbox.keep_signed(entry, self.hub.sign(entry.header))
         header = entry.header
         self.status.enter(Phase.PUSHING, round=header.round)
         try:

@@ -1,7 +1,8 @@
 """The silo's outbox: deltas that are trained and not yet counted, and the cursor that goes with them.
 
 An entry is two files: `<round>-<digest>.safetensors`, the payload as it is pushed, and `<round>.json`, its header. The
-header is written last, in one step: with it the entry exists, without it the payload is a leftover. The cursor of the
+header is written last, in one step: with it the entry exists, without it the payload is a leftover. It is written once
+more, signed, before the delta is pushed, so that every repeat of a push carries the same signature. The cursor of the
 one-pass order travels in the header and becomes the silo's when the delta is counted, so samples whose delta the
 federation never used are used again.
 
@@ -27,6 +28,8 @@ from isthmus.receipts import receipt_to_json
 from isthmus.tensors import Payload
 from silo_agent.durable import sync_folder, write_durably
 
+_BYTES, _SIGNED = ("base_digest", "spec_fingerprint", "payload_digest"), ("nonce", "signature")
+
 
 class Aside(enum.StrEnum):
     """Why a delta will never be counted; the value is the folder that it is set aside in."""
@@ -42,7 +45,7 @@ class Entry:
     """One delta that waits for its receipt.
 
     Attributes:
-        header: As it is pushed.
+        header: As it is pushed; not signed yet until `Outbox.keep_signed`.
         payload: The file with its bytes.
         cursor: Where the one-pass order goes on once it is counted; "" when the plan was not one-pass.
     """
@@ -88,10 +91,16 @@ class Outbox:
             ConfigInvalid: The folder cannot be written; then there is no entry.
         """
         file = self._payload_file(header)
-        document = {**_header_document(header), "cursor": cursor}
         self._guarded(lambda: write_durably(file, payload.parts))
-        self._guarded(lambda: write_durably(self._header_file(header), [json.dumps(document, indent=1).encode()]))
-        return Entry(header, file, cursor)
+        return self._with_header(header, file, cursor)
+
+    def keep_signed(self, entry: Entry, header: ContributionHeader) -> Entry:
+        """The entry under its signed header, which is on disk before it is pushed; as it is where it was kept so.
+
+        Raises:
+            ConfigInvalid: The folder cannot be written; the entry stands as it was.
+        """
+        return entry if header == entry.header else self._with_header(header, entry.payload, entry.cursor)
 
     def settle(self, entry: Entry, receipt: Receipt) -> None:
         """Forgets an entry that is counted, keeps its receipt, and moves the cursor behind its samples."""
@@ -133,6 +142,11 @@ class Outbox:
     def num_aside(self, why: Aside) -> int:
         """Deltas that lie aside for this reason."""
         return len(list((self._folder / why).glob("*.safetensors")))
+
+    def _with_header(self, header: ContributionHeader, payload: Path, cursor: str) -> Entry:
+        document = {**_header_document(header), "cursor": cursor}
+        self._guarded(lambda: write_durably(self._header_file(header), [json.dumps(document, indent=1).encode()]))
+        return Entry(header, payload, cursor)
 
     def _keep(self, receipt: Receipt) -> None:
         folder = self._folder / "receipts"
@@ -218,9 +232,12 @@ def _header_document(header: ContributionHeader) -> dict[str, Any]:
         "num_examples": header.num_examples,
         "encoding": header.encoding.value,
         "metrics": header.metrics,
+        "nonce": header.nonce.hex(),
+        "signature": header.signature.hex(),
     }
 
 
 def _header_from(document: dict[str, Any]) -> ContributionHeader:
-    digests = {name: bytes.fromhex(document[name]) for name in ("base_digest", "spec_fingerprint", "payload_digest")}
-    return ContributionHeader(**{**document, **digests, "encoding": Encoding(document["encoding"])})
+    raw = {name: bytes.fromhex(document[name]) for name in _BYTES}
+    raw |= {name: bytes.fromhex(document.get(name, "")) for name in _SIGNED}  # an older agent signed as it pushed
+    return ContributionHeader(**{**document, **raw, "encoding": Encoding(document["encoding"])})

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,9 @@ class FakeHub:
         self.plan = PLAN
         self.state = FederationState.RUNNING
         self.skipped_rounds = 0
+        self.signing_key = b"key"
+        self.pushed: list[ContributionHeader] = []
+        """The headers of all pushes, in order."""
         self.faults: list[tuple[str, Exception]] = []
         """Raised by the next calls of these names, in order."""
 
@@ -72,8 +76,16 @@ class FakeHub:
         self._fail("pull")
         return {"weight": torch.full((2, 3), float(round.number))}
 
+    def sign(self, header: ContributionHeader, /) -> ContributionHeader:
+        """Signed by today's key, with a nonce that no other header has."""
+        self._fail("sign")
+        if header.signature == self.signing_key:
+            return header
+        return dataclasses.replace(header, nonce=secrets.token_bytes(16), signature=self.signing_key)
+
     def push_payload(self, header: ContributionHeader, payload: Path, /) -> Receipt:
         """Counts the delta; the same one again gets the same receipt."""
+        self.pushed.append(header)
         self._fail("push_payload")
         content = payload.read_bytes()
         assert hashlib.sha256(content).digest() == header.payload_digest

@@ -2,7 +2,7 @@
 
 import hashlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,6 +48,9 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
         kept: What arrived of the payload.
         seal: Signs receipts and manifests.
         lie: Fields of a receipt that say something else than what was pushed.
+        shown: A receipt that GetRound and GetPushStatus give, whatever was asked.
+        meanwhile: Told of each call as it begins, before its refusal.
+        headers: Of all pushes, in order.
         calls: Names of the calls in order, pulls and pushes with the offset they began at.
     """
 
@@ -66,6 +69,9 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
     calls: list[str] = field(default_factory=list)
     seal: Seal = field(default_factory=pki.seal)
     lie: dict[str, object] = field(default_factory=dict)
+    shown: Receipt | None = None
+    meanwhile: Callable[[str], None] = lambda call: None
+    headers: list[ContributionHeader] = field(default_factory=list)
     caller: bytes = b""
     silo: str = ""
 
@@ -84,8 +90,9 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
             num_rounds=self.num_rounds,
             max_num_examples=1000,
         )
-        if self.receipt is not None and self.receipt.round == self.round:
-            message.receipt.CopyFrom(self.seal.receipt(self.receipt))
+        own = self.receipt if self.receipt is not None and self.receipt.round == self.round else None
+        if receipt := self.shown or own:
+            message.receipt.CopyFrom(self.seal.receipt(receipt))
         return message
 
     def PullProjector(self, request: aggregator_pb2.PullProjectorRequest, context: grpc.ServicerContext):
@@ -110,6 +117,7 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
     def PushDelta(self, requests: Iterator[aggregator_pb2.PushDeltaRequest], context: grpc.ServicerContext):
         """Keeps what comes until the script breaks it; gives a receipt for the whole."""
         self.header = header_from_proto(next(requests).header)
+        self.headers.append(self.header)
         self._begin(f"push {len(self.kept)}", context)
         end = self.break_pushes.pop(0) if self.break_pushes else self.header.payload_size_bytes
         for request in requests:
@@ -128,13 +136,15 @@ class ScriptedHub(aggregator_pb2_grpc.AggregatorServiceServicer):
         self._begin("push status", context)
         asked = (request.round, request.payload_digest)
         counted = self.receipt is not None and asked == (self.receipt.round, self.receipt.payload_digest)
-        receipt = self.seal.receipt(self.receipt) if counted else None
-        return aggregator_pb2.GetPushStatusResponse(committed_bytes=len(self.kept), receipt=receipt)
+        receipt = self.shown or (self.receipt if counted else None)
+        sealed = self.seal.receipt(receipt) if receipt else None
+        return aggregator_pb2.GetPushStatusResponse(committed_bytes=len(self.kept), receipt=sealed)
 
     def _begin(self, call: str, context: grpc.ServicerContext) -> None:
         self.calls.append(call)
         self.silo = context.auth_context()["peer_spiffe_id"][0].decode().rpartition("/")[2]
         self.caller = ssl.PEM_cert_to_DER_cert(context.auth_context()["x509_pem_cert"][0].decode())
+        self.meanwhile(call)
         if self.refusals:
             context.abort_with_status(status_of(self.refusals.pop(0)))
 

@@ -53,6 +53,45 @@ def require_receipt(receipt: Receipt, header: ContributionHeader, *, silo: str, 
             measured=f"{receipt.silo} {receipt.federation} {receipt.round} {receipt.payload_digest.hex()}",
             limit=f"{silo} {header.federation} {header.round} {header.payload_digest.hex()}",
         )
+    _require_signed_receipt(receipt, keys)
+
+
+def require_own_receipt(
+    receipt: Receipt,
+    *,
+    federation: str,
+    round_number: int,
+    silo: str,
+    keys: Iterable[bytes],
+    payload_digest: bytes = b"",
+) -> None:
+    """Checks that a receipt inside another answer is this silo's own in that round, and that the aggregator signed it.
+
+    Args:
+        receipt: As it came.
+        federation: Which one was asked.
+        round_number: The round that it must be for.
+        silo: Who asks.
+        keys: The aggregator's Ed25519 public keys.
+        payload_digest: Of the push that was asked for; b"": any.
+
+    Raises:
+        AggregatorUntrusted: It is for something else, or not signed.
+    """
+    digest = payload_digest or receipt.payload_digest
+    asked = (federation, round_number, silo, digest)
+    named = (receipt.federation, receipt.round, receipt.silo, receipt.payload_digest)
+    if asked != named:
+        raise AggregatorUntrusted(
+            f"The receipt that came is not that of silo {silo} in round {round_number} of {federation}.",
+            check="receipt",
+            measured=f"{receipt.silo} {receipt.federation} {receipt.round} {receipt.payload_digest.hex()}",
+            limit=f"{silo} {federation} {round_number} {digest.hex()}",
+        )
+    _require_signed_receipt(receipt, keys)
+
+
+def _require_signed_receipt(receipt: Receipt, keys: Iterable[bytes]) -> None:
     if not is_signed(receipt_statement(receipt), receipt.signature, by=keys):
         raise AggregatorUntrusted(
             f"The receipt of round {receipt.round} of {receipt.federation} is not signed by the aggregator. {_ADVICE}.",

@@ -4,10 +4,8 @@ Every failure is one of `isthmus.errors`; transient ones are repeated here until
 """
 
 import logging
-import secrets
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,18 +15,18 @@ import torch
 
 from isthmus.answers import round_from_proto
 from isthmus.channel import Connection
-from isthmus.checking import require_receipt, require_signed_manifest
+from isthmus.checking import require_own_receipt, require_receipt, require_signed_manifest
 from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, IntoMemory
 from isthmus.enrolling import is_renewal_due, renew
-from isthmus.errors import ConfigInvalid, IsthmusError, PayloadMalformed
+from isthmus.errors import IsthmusError, PayloadMalformed, SignatureInvalid, SiloNotEnrolled
 from isthmus.federation import FederationState
 from isthmus.logs import Event, log_event
 from isthmus.manifest import ProjectorManifest
 from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
-from isthmus.signatures import NONCE_BYTES, contribution_statement, signer
+from isthmus.signing import signed, silos_own
 from isthmus.tensors import Payload, Progress, contribution_of, decode
 from isthmus.uploads import Chunks, Outgoing, chunks_of_file, chunks_of_parts
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
@@ -102,6 +100,7 @@ class SiloClient:
         The aggregator caps the wait at 60 s. A paused or finished federation answers at once; see `Round.state`.
 
         Raises:
+            AggregatorUntrusted: The answer holds a receipt that is not the aggregator's own for this silo and round.
             IsthmusError: FederationUnknown, IdentityInvalid, or AggregatorUnreachable when patience is over.
         """
         self._renew_if_due()
@@ -112,7 +111,9 @@ class SiloClient:
             lambda: self._stub.GetRound(request, timeout=timeout, metadata=self._connection.metadata),
             patience=self._patience,
         )
-        return round_from_proto(reply, federation=self.federation)
+        current = round_from_proto(reply, federation=self.federation)
+        self._require_own(current.receipt, current.number)
+        return current
 
     def rounds(self) -> Iterator[Round]:
         """Every round that this silo has not contributed to yet, as it opens and once each, until all are done.
@@ -175,29 +176,44 @@ class SiloClient:
         )
         return self.push_payload(header, payload)
 
+    def sign(self, header: ContributionHeader) -> ContributionHeader:
+        """The header under this silo's signature: as it is where today's signing key signed it, else signed anew.
+
+        An outbox keeps what this gives before it is pushed, so that a repeat of the push carries the same signature.
+
+        Raises:
+            ConfigInvalid: The credentials hold no signing key, or name no silo.
+        """
+        return signed(header, silos_own(self._file))
+
     def push_payload(self, header: ContributionHeader, payload: Payload | Path | str | bytes) -> Receipt:
         """Pushes an encoded delta, for example a file of an outbox; continues where an earlier push of it broke.
 
-        Repeating it with the same payload is safe and gives the same receipt.
+        Repeating it with the same payload is safe and gives the same receipt. See `sign` for what it does to the
+        header; a silo that enrols anew meanwhile goes on under its new key.
 
         Raises:
-            ConfigInvalid: The file cannot be read or is not as long as the header says.
+            ConfigInvalid: The file cannot be read or is not as long as the header says; or see `sign`.
             PayloadMalformed: It is neither a file nor bytes.
             IsthmusError: As `push`.
         """
         chunks = _chunks_of(payload, size_bytes=header.payload_size_bytes)
-        header = self._signed(header)
+        round_number, digest = header.round, header.payload_digest
         waiter = Waiter(self._patience)
         durable = 0
         while True:
+            header = self.sign(header)
             try:
-                status = self._connection.call(lambda: self._status_of(header.round, header.payload_digest))
+                status = self._connection.call(lambda: self._status_of(round_number, digest))
                 if status.receipt is not None:
                     return self._believed(status.receipt, header)
                 if status.committed_bytes > durable:
                     durable = status.committed_bytes
                     waiter.progressed()
                 return self._believed(self._push_once(header, chunks(status.committed_bytes)), header)
+            except (SignatureInvalid, SiloNotEnrolled):
+                if self.sign(header) is header:
+                    raise  # else the silo enrolled anew since it was signed
             except IsthmusError as error:
                 waiter.after(error)
 
@@ -207,7 +223,11 @@ class SiloClient:
         Raises:
             IsthmusError: As `round`.
         """
-        return self._connection.persist(lambda: self._status_of(round_number, payload_digest), patience=self._patience)
+        status = self._connection.persist(
+            lambda: self._status_of(round_number, payload_digest), patience=self._patience
+        )
+        self._require_own(status.receipt, round_number, payload_digest=payload_digest)
+        return status
 
     def _renew_if_due(self) -> None:
         """Renews the certificate when a third of its time is left; an aggregator that does not is asked again later."""
@@ -228,23 +248,24 @@ class SiloClient:
         receipt = receipt_from_proto(reply.receipt) if reply.HasField("receipt") else None
         return PushStatus(reply.committed_bytes, receipt)
 
-    def _signed(self, header: ContributionHeader) -> ContributionHeader:
-        """The header under the silo's signature; with a nonce of its own, so no two are alike."""
-        credentials = self._file.current()
-        if not credentials.signing_key:
-            raise ConfigInvalid(
-                f"{self._file.path} holds no signing key, so nothing can be contributed with it. Use the file that "
-                "`isthmus silo enrol` wrote."
-            )
-        fresh = replace(header, nonce=secrets.token_bytes(NONCE_BYTES), signature=b"")
-        statement = contribution_statement(fresh, silo=credentials.silo)
-        return replace(fresh, signature=signer(credentials.signing_key)(statement))
-
     def _believed(self, receipt: Receipt, header: ContributionHeader) -> Receipt:
         """The receipt, if it is for this push and the aggregator's own."""
         credentials = self._file.current()
         require_receipt(receipt, header, silo=credentials.silo, keys=credentials.aggregator_keys)
         return receipt
+
+    def _require_own(self, receipt: Receipt | None, round_number: int, *, payload_digest: bytes = b"") -> None:
+        """Checks a receipt that an answer holds, where it holds one."""
+        if receipt is not None:
+            credentials = silos_own(self._file)
+            require_own_receipt(
+                receipt,
+                federation=self.federation,
+                round_number=round_number,
+                silo=credentials.silo,
+                keys=credentials.aggregator_keys,
+                payload_digest=payload_digest,
+            )
 
     def _push_once(self, header: ContributionHeader, chunks: Iterator[tuple[int, bytes]]) -> Receipt:
         outgoing = Outgoing(

@@ -9,7 +9,7 @@ from isthmus.addresses import parse_address
 from isthmus.answers import overview_from_proto, summary_from_proto
 from isthmus.certificates import read_certificates
 from isthmus.channel import Connection
-from isthmus.checking import require_signed_manifest
+from isthmus.checking import require_own_receipt, require_signed_manifest
 from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, Sink
 from isthmus.federation import FederationState
@@ -115,9 +115,20 @@ class OperatorClient:
         """Everything about a federation's present: rounds, silos, who is waited for and why.
 
         Raises:
+            AggregatorUntrusted: The aggregator did not sign its manifest, or a silo's receipt, or that is another's.
             IsthmusError: What the aggregator answered, or AggregatorUnreachable.
         """
-        return overview_from_proto(self._unary(self._stub.GetStatus, admin_pb2.GetStatusRequest(federation=federation)))
+        reply = self._unary(self._stub.GetStatus, admin_pb2.GetStatusRequest(federation=federation))
+        present = overview_from_proto(reply)
+        keys = self._file.current().aggregator_keys
+        require_signed_manifest(present.latest, federation=federation, keys=keys)
+        for one in present.silos:
+            if one.receipt is not None:
+                trained_in = one.receipt.round  # in buffered mode any that may still be counted
+                require_own_receipt(
+                    one.receipt, federation=federation, round_number=trained_in, silo=one.silo, keys=keys
+                )
+        return present
 
     def invite(
         self,
@@ -188,6 +199,7 @@ class OperatorClient:
         """The manifests of all global projectors, from the initial one.
 
         Raises:
+            AggregatorUntrusted: The aggregator did not sign one of them.
             IsthmusError: What the aggregator answered, or AggregatorUnreachable.
         """
         manifests: list[ProjectorManifest] = []
@@ -197,6 +209,9 @@ class OperatorClient:
             reply = self._unary(self._stub.ListProjectors, request)
             manifests += map(manifest_from_proto, reply.projectors)
             first_number = reply.next_number
+        keys = self._file.current().aggregator_keys
+        for manifest in manifests:
+            require_signed_manifest(manifest, federation=federation, keys=keys)
         return manifests
 
     def export(

@@ -20,17 +20,26 @@ def receipt_to_json(receipt: Receipt) -> bytes:
 
 
 def receipt_from_json(document: bytes) -> Receipt:
-    """The receipt that `receipt_to_json` wrote.
+    """The receipt that `receipt_to_json` wrote; one without a signature is read, for `isthmus verify` to name it.
 
     Raises:
         ConfigInvalid: It is none.
     """
     try:
         found = json.loads(document)
-        found |= {name: bytes.fromhex(found[name]) for name in _BYTES}
-        found["admitted_at"] = datetime.fromisoformat(found["admitted_at"])
-        return Receipt(**found)
-    except (ValueError, TypeError, KeyError) as error:
+        found |= {name: bytes.fromhex(found[name]) for name in _BYTES if name in found}
+        found |= {"admitted_at": datetime.fromisoformat(found["admitted_at"]), "l2_norm": float(found["l2_norm"])}
+        receipt = Receipt(**found)
+        _require_kinds(receipt)
+        return receipt
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ConfigInvalid(
             "This is no receipt. The silo agent keeps its receipts in its outbox, in the folder receipts."
         ) from error
+
+
+def _require_kinds(receipt: Receipt) -> None:
+    """Raises TypeError where a field holds another kind of value, or the instant no time zone."""
+    wrong = [field.name for field in fields(receipt) if type(getattr(receipt, field.name)) is not field.type]
+    if wrong or receipt.admitted_at.tzinfo is None:
+        raise TypeError(f"{', '.join(wrong) or 'admitted_at'} is of another kind")

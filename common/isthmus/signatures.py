@@ -9,7 +9,7 @@ import dataclasses
 import json
 import struct
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -25,9 +25,12 @@ Sign = Callable[[bytes], bytes]
 """Signs a statement: 64 bytes."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _UNSIGNED = frozenset({"signature"})
 _UNSENT = frozenset({"optimizer_state_size_bytes"})
 """What of a manifest nobody is sent."""
+_DOUBLES = frozenset({"l2_norm", "tolerance"})
+"""Doubles on the wire, also where a document or a caller has a whole number."""
 
 
 def contribution_statement(header: ContributionHeader, *, silo: str) -> bytes:
@@ -87,7 +90,8 @@ def _statement(what: str, fields: dict[str, object]) -> bytes:
 
 def _fields(value: ContributionHeader | Receipt | ProjectorManifest) -> dict[str, object]:
     names = (field.name for field in dataclasses.fields(value))
-    return {name: getattr(value, name) for name in names if name not in _UNSIGNED}
+    found = {name: getattr(value, name) for name in names if name not in _UNSIGNED}
+    return found | {name: float(found[name]) for name in _DOUBLES & found.keys()}
 
 
 def _plain(value: object) -> object:
@@ -95,7 +99,7 @@ def _plain(value: object) -> object:
         case bytes():
             return value.hex()
         case datetime():
-            return round((value - _EPOCH).total_seconds() * 1_000_000)
+            return (value - _EPOCH) // _MICROSECOND  # in whole numbers: a float loses some after 2100
         case float():
             return struct.pack(">d", value).hex()
         case dict():  # metrics: on the wire they are all floats

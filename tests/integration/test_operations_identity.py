@@ -19,7 +19,7 @@ from tests.integration.test_operations import IDENTITY, TOML, lines
 from tests.real_aggregator import RealAggregator
 
 SETTINGS = 'listen = "127.0.0.1:0"\nstore = "store"\nadvance_interval_seconds = 0.05\npoll_interval_seconds = 0.05\n'
-INIT, OPERATOR, INVITE, REVOKE, REPLACE, SERVER, SIGNING, AUTHORITY, LAST = range(9)
+INIT, OPERATOR, INVITE, REVOKE, REPLACE, SERVER, SIGNING, OPERATOR_ANEW, AUTHORITY, LAST = range(10)
 """The shell blocks, by what they do."""
 
 
@@ -138,20 +138,30 @@ def test_the_aggregators_certificate_is_rotated_while_it_runs(site: Site) -> Non
     assert site.push("north.pem").round == 1
 
 
-def test_the_signing_key_is_rotated_in_two_steps(site: Site) -> None:
-    """A silo that renewed between the two steps believes both keys, the current one first."""
+def test_the_signing_key_is_rotated_in_three_steps(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """A silo that renewed and an operator with new credentials believe both keys; an operator's old file does not."""
     said = site.block(SIGNING)
     (new,), (old,) = (
-        re.findall(r'^former_signing_keys = \["(\w+)"\]\n\nAnd', said, flags=re.MULTILINE),
+        re.findall(r'^former_signing_keys = \["(\w+)"\]\n\nMake', said, flags=re.MULTILINE),
         re.findall(r'^signing_key = .*\nformer_signing_keys = \["(\w+)"\]', said, flags=re.MULTILINE),
     )
     site.set(former_signing_keys=f'["{new}"]')
+    site.block(OPERATOR_ANEW)
     site.renew("north.pem")
-    known = load_credentials("north.pem").aggregator_keys
+    looks = [f"isthmus {verb} --federation xray-captions" for verb in ("status", "lineage", "pull 0 --out it.{}")]
+    renewed = [f"{look} --credentials ada-next.pem" for look in looks]
+    for before in renewed:
+        site.run(before.format("before"))
     site.set(signing_key='"pki/next-signing-key.pem"', former_signing_keys=f'["{old}"]')
 
-    assert [key.hex() for key in known] == [old, new]
+    known = [load_credentials(file).aggregator_keys for file in ("north.pem", "ada-next.pem")]
+    assert [[old, new]] * 2 == [[key.hex() for key in keys] for keys in known]
     assert site.push("north.pem").round == 1
+    for after in [*renewed, "isthmus silo invite south --federation xray-captions --credentials ada-next.pem"]:
+        site.run(after.format("after"))
+    for look in [*looks, "isthmus silo invite east --federation xray-captions"]:
+        assert main(shlex.split(look)[1:]) == 1
+        assert "isthmus ca operator" in capsys.readouterr().err
 
 
 def test_the_authority_is_replaced_without_a_silo_being_invited(site: Site) -> None:

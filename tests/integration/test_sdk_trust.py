@@ -1,6 +1,9 @@
 """What a silo refuses from an aggregator over real mutual TLS: what it did not sign, or signed for something else."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,3 +84,53 @@ def test_g07_receipt_of_another_key(hub: ScriptedHub, credentials: Path) -> None
             client.push(current, trained(), num_examples=5)
 
     assert "receipt_signature" == caught.value.details["check"]
+
+
+@pytest.fixture
+def counted(hub: ScriptedHub, credentials: Path) -> Iterator[SiloClient]:
+    """A silo whose delta of round 1 was counted a moment ago; round 1 is handed out again."""
+    with served(hub) as address, SiloClient(address, federation="tiny", credentials=credentials) as client:
+        client.push(client.round(), trained(), num_examples=5)
+        hub.round = 1
+        yield client
+
+
+LIES = [{"silo": "south"}, {"federation": "other"}, {"round": 2}]
+
+
+def refused(ask: Callable[[], object]) -> object:
+    """Which check refuses the aggregator's answer to a question."""
+    with pytest.raises(AggregatorUntrusted) as caught:
+        ask()
+    return caught.value.details["check"]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=str)
+def test_g07_receipt_for_something_else_in_a_round(hub: ScriptedHub, counted: SiloClient, lie: dict[str, Any]) -> None:
+    """G07: a receipt in GetRound that is another silo's, federation's or round's makes no silo skip its round."""
+    assert hub.receipt is not None
+    assert hub.receipt.payload_digest == getattr(counted.round().receipt, "payload_digest", b"")
+    hub.shown = replace(hub.receipt, **lie)
+
+    assert ["receipt", "receipt"] == [refused(counted.round), refused(lambda: next(counted.rounds()))]
+
+
+@pytest.mark.parametrize("lie", [*LIES, {"payload_digest": bytes(32)}], ids=str)
+def test_g07_receipt_for_something_else_in_a_status(hub: ScriptedHub, counted: SiloClient, lie: dict[str, Any]) -> None:
+    """G07: a receipt in GetPushStatus for anything but the push that was asked for is none."""
+    assert hub.receipt is not None
+    digest = hub.receipt.payload_digest
+    assert digest == getattr(counted.push_status(1, digest).receipt, "payload_digest", b"")
+    hub.shown = replace(hub.receipt, **lie)
+
+    assert "receipt" == refused(lambda: counted.push_status(1, digest))
+
+
+def test_g07_receipt_of_another_key_in_other_answers(hub: ScriptedHub, counted: SiloClient) -> None:
+    """G07: the right receipt in GetRound or GetPushStatus is not believed without the aggregator's own signature."""
+    assert hub.receipt is not None
+    digest = hub.receipt.payload_digest
+    hub.seal = Seal(new_signing_key())
+    answers = (counted.round, lambda: next(counted.rounds()), lambda: counted.push_status(1, digest))
+
+    assert ["receipt_signature"] * 3 == [refused(ask) for ask in answers]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.errors import (
     AggregatorUnreachable,
     BaseStale,
@@ -170,6 +171,52 @@ def test_leftover_is_pushed_before_anything_else(silo: Silo) -> None:
     assert silo.run() is Ending.FINISHED
 
     assert silo.trainer.trained == [1, 2, 3]
+
+
+def test_repeats_of_a_push_carry_one_signature(silo: Silo) -> None:
+    """The signed header is in the outbox before it is pushed: repeats, also by the next process, send the same one."""
+    kept = []
+    push = silo.hub.push_payload
+
+    def watched(header: ContributionHeader, payload: Path) -> Receipt:
+        kept.extend(entry.header for entry in Outbox(silo.folder / "outbox").entries())
+        return push(header, payload)
+
+    silo.hub.push_payload = watched
+    silo.hub.faults = [("push_payload", FinishMissing("cut off")), ("push_payload", IdentityInvalid("for a while"))]
+    with pytest.raises(IdentityInvalid):
+        silo.run()
+    silo.outbox = Outbox(silo.folder / "outbox")
+    silo.run()
+
+    assert silo.hub.pushed == kept
+    assert [1, 1, 1, 2, 3] == [header.round for header in kept]
+    assert 3 == len({(header.nonce, header.signature) for header in kept})
+
+
+def test_delta_that_cannot_be_signed_yet_stays(silo: Silo) -> None:
+    """The delta is durable before anything signs it: without a key the agent stops, and nothing is trained again."""
+    silo.hub.faults = [("sign", ConfigInvalid("names no silo"))]
+    with pytest.raises(ConfigInvalid):
+        silo.run()
+
+    assert [b""] == [entry.header.signature for entry in silo.outbox.entries()]
+    assert silo.run() is Ending.FINISHED
+    assert silo.trainer.trained == [1, 2, 3]
+
+
+def test_delta_is_signed_by_the_key_of_the_day(silo: Silo) -> None:
+    """What an earlier key signed, or nobody did, is kept and pushed under today's signature."""
+    silo.hub.faults = [("push_payload", IdentityInvalid("invited anew"))]
+    with pytest.raises(IdentityInvalid):
+        silo.run()
+    silo.hub.signing_key = b"new key"
+    silo.hub.faults = [("push_payload", IdentityInvalid("not yet"))]
+    with pytest.raises(IdentityInvalid):
+        silo.run()
+
+    assert [b"key", b"new key"] == [header.signature for header in silo.hub.pushed]
+    assert [silo.hub.pushed[1]] == [entry.header for entry in silo.outbox.entries()]
 
 
 def test_paused_federation_is_asked_again(silo: Silo) -> None:

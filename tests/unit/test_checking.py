@@ -88,6 +88,30 @@ def test_metric_is_signed_as_the_float_that_it_becomes_on_the_wire() -> None:
     assert contribution_statement(as_int, silo="n") == contribution_statement(as_float, silo="n")
 
 
+def test_double_is_signed_as_the_double_that_it_becomes_on_the_wire() -> None:
+    """A norm or a tolerance that a document holds as a whole number has the statement of the double."""
+    receipts = [receipt_statement(replace(RECEIPT, l2_norm=number)) for number in (2, 2.0)]
+    manifests = [manifest_statement(replace(MANIFEST, tolerance=number), federation="f") for number in (0, 0.0)]
+
+    assert [1, 1] == [len(set(receipts)), len(set(manifests))]
+    assert b'"l2_norm":"4000000000000000"' in receipts[0]
+    assert b'"tolerance":"0000000000000000"' in manifests[0]
+
+
+@pytest.mark.parametrize(
+    ("at", "microseconds"),
+    [
+        (datetime(1, 1, 1, tzinfo=UTC), -62_135_596_800_000_000),
+        (datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), -1),
+        (datetime(2106, 3, 1, 12, 0, 0, 7, tzinfo=UTC), 4_296_888_000_000_007),
+        (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), 253_402_300_799_999_999),
+    ],
+)
+def test_instant_is_signed_to_the_microsecond(at: datetime, microseconds: int) -> None:
+    """However far an instant lies from today, none of its microseconds is lost."""
+    assert f'"admitted_at":{microseconds},'.encode() in receipt_statement(replace(RECEIPT, admitted_at=at))
+
+
 @pytest.mark.parametrize("signature", [b"", b"short", bytes(64), bytes(65)])
 def test_what_is_no_signature_never_raises(signature: bytes) -> None:
     """Whatever stands in its place is simply not a signature."""

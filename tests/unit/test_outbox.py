@@ -52,6 +52,31 @@ def test_entry_survives_the_process(tmp_path: Path) -> None:
     assert found.payload.read_bytes() == b"".join(payload.parts)
 
 
+def test_signed_header_is_kept_once_more(tmp_path: Path) -> None:
+    """An entry takes up its signature, and the next process finds it; kept again as it is, nothing is written."""
+    outbox = Outbox(tmp_path / "outbox")
+    entry = outbox.put(*contribution(1, tmp_path), cursor="c")
+    signed = dataclasses.replace(entry.header, nonce=b"n" * 16, signature=b"s" * 64)
+    kept = outbox.keep_signed(entry, signed)
+    file = tmp_path / "outbox" / "1.json"
+    written = file.stat().st_ino
+
+    assert [kept] == Outbox(tmp_path / "outbox").entries()
+    assert (signed, entry.payload, "c") == (kept.header, kept.payload, kept.cursor)
+    assert kept is outbox.keep_signed(kept, signed)
+    assert written == file.stat().st_ino
+
+
+def test_entry_of_an_older_agent_is_found(tmp_path: Path) -> None:
+    """A header that was kept without nonce and signature is an entry as before, not signed yet."""
+    put = Outbox(tmp_path / "outbox").put(*contribution(1, tmp_path), cursor="c")
+    file = tmp_path / "outbox" / "1.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in document.items() if name not in ("nonce", "signature")}))
+
+    assert [put] == Outbox(tmp_path / "outbox").entries()
+
+
 def test_entries_come_in_the_order_of_rounds(tmp_path: Path) -> None:
     """Round 9 is before round 10."""
     outbox = Outbox(tmp_path)

@@ -33,7 +33,7 @@ def init(arguments: Namespace) -> Answer:
     server_key, signing_key = new_tls_key(), new_signing_key()
     certificate = authority.issue_server(server_key, arguments.host, now=now)
     who = operator_spiffe_id(arguments.trust_domain, arguments.operator)
-    operator = _operator(authority, who, signing_key=signing_key, now=now)
+    operator = _operator(authority, who, signing_keys=[signing_key], now=now)
     _make_folder(folder)
     for name, pem in (
         (AUTHORITY_KEY, authority.key.pem),
@@ -76,7 +76,7 @@ def operator(arguments: Namespace) -> Answer:
     """Makes the credentials of one more operator, or new ones of the same."""
     authority = _load(arguments.ca)
     who = operator_spiffe_id(_trust_domain(arguments.ca), arguments.name)
-    made = _operator(authority, who, signing_key=_signing_key(arguments.ca / SIGNING_KEY), now=datetime.now(UTC))
+    made = _operator(authority, who, signing_keys=_signing_keys(arguments.ca), now=datetime.now(UTC))
     out: Path = arguments.out or Path(f"{arguments.name}.pem")
     save_credentials(out, made.pem)
     ends = made.certificate.not_after
@@ -96,20 +96,27 @@ def signing_key(arguments: Namespace) -> Answer:
         {"signing_key": str(out), "public_key": public, "former_public_key": old.hex()},
         f"The next signing key is in {out}. Silos must know it before it signs, so set at all replicas, first:\n\n"
         f'former_signing_keys = ["{public}"]\n\n'
-        "And when every silo has renewed its certificate:\n\n"
+        "Make the operators' credentials anew (isthmus ca operator). And when they have them, and every silo has "
+        "renewed its certificate:\n\n"
         f'signing_key = "{out}"\nformer_signing_keys = ["{old.hex()}"]\n',
     )
 
 
-def _operator(authority: Authority, who: SpiffeId, *, signing_key: bytes, now: datetime) -> Credentials:
+def _operator(authority: Authority, who: SpiffeId, *, signing_keys: list[bytes], now: datetime) -> Credentials:
     key = new_tls_key()
     pem = authority.issue_client(key.private.public_key(), who, now=now, days=OPERATOR_DAYS)
     return Credentials(
         key=key,
         chain=tuple(read_certificates(pem, where="the authority's answer")),
         authorities=tuple(read_certificates(authority.pem, where="the authority")),
-        aggregator_keys=(public_key_of(signing_key),),
+        aggregator_keys=tuple(map(public_key_of, signing_keys)),
     )
+
+
+def _signing_keys(folder: Path) -> list[bytes]:
+    """The key that signs and, where it was made already, the one that is to sign next: an operator believes both."""
+    following = folder / NEXT_SIGNING_KEY
+    return [_signing_key(folder / SIGNING_KEY), *([_signing_key(following)] if following.exists() else [])]
 
 
 def _load(folder: Path) -> Authority:
