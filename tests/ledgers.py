@@ -96,7 +96,7 @@ def credential_record(invited: SiloRecord, *, name: str = "", federation: str = 
         invitation_sha256=invited.invitation_sha256,
         spiffe_id=str(who),
         signing_key=signing_key,
-        certificate=_certificate(named, str(who)),
+        certificate=_certificate(named, str(who), invited.invited_at),
         signing_key_proof=_tls_key(named).prove(signing_key, federation=federation),
         enrolled_at=invited.invited_at,
     )
@@ -113,10 +113,10 @@ def _tls_key(name: str) -> TlsKey:
 
 
 @cache
-def _certificate(name: str, who: str) -> bytes:
-    """The certificate that the tests' authority issues for that key; DER."""
+def _certificate(name: str, who: str, now: datetime) -> bytes:
+    """The certificate that the tests' authority issues for that key then; DER."""
     public = _tls_key(name).private.public_key()
-    pem = pki.authority().issue_client(public, parse_spiffe(who), now=datetime.now(UTC), days=1)
+    pem = pki.authority().issue_client(public, parse_spiffe(who), now=now, days=1)
     return read_certificates(pem, where="the tests' authority")[0].der
 
 

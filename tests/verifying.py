@@ -11,6 +11,7 @@ from aggregator.ledger.canonical import canonical, fields_of
 from aggregator.ledger.round_records import record_rounds
 from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
+from aggregator.trust_domains import vouchers_in
 from aggregator.verifying.verify import Trusted, Verdict, verify
 from isthmus.contribution import Receipt
 from isthmus.errors import NameInvalid
@@ -20,7 +21,7 @@ from tests import pki
 from tests.ledgers import NAME, after, contribute, definition, enrol, found, staged, step
 
 SILOS = ("a", "b", "c", "d")
-TRUSTED = Trusted(pki.operator().authorities, pki.operator().aggregator_keys)
+TRUSTED = Trusted(vouchers_in(pki.authority().pem, where="the tests' authority"), pki.operator().aggregator_keys)
 OPERATOR = str(pki.operator().spiffe_id)
 ORPHAN = b"what a replica that died had put"
 

@@ -5,9 +5,11 @@ from argparse import Namespace
 from pathlib import Path
 
 from aggregator.commands.place import store_of
+from aggregator.trust_domains import vouchers_in
 from aggregator.verifying.findings import BrokenLink
 from aggregator.verifying.verify import Trusted, Verdict
 from aggregator.verifying.verify import verify as verify_federation
+from isthmus.cli.federations import read_text
 from isthmus.cli.progress import progress
 from isthmus.cli.text import Answer, counted, pairs, size
 from isthmus.contribution import Receipt
@@ -23,12 +25,13 @@ def verify(arguments: Namespace) -> Answer:
     """Verifies a federation, one round of it, or what receipts say.
 
     Raises:
-        ConfigInvalid: The store or a receipt's file is none, or the memory budget is too small.
+        ConfigInvalid: The store, a receipt's file or one that says whom to trust is none, or the memory budget is too
+            small.
         FederationUnknown: The store has no such federation.
         ProjectorUnknown: The round asked for is not published.
     """
     receipts = [receipt for path in arguments.receipt for receipt in _receipts(path)]
-    trusted = _trusted(arguments.credentials) if arguments.credentials else None
+    trusted = _trusted(arguments)
     store = store_of(arguments)
     try:
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch, progress("verifying") as tell:
@@ -50,9 +53,22 @@ def verify(arguments: Namespace) -> Answer:
     return Answer(verdict, text_of(verdict), exit_code=1 if verdict.broken else 0)
 
 
-def _trusted(path: Path) -> Trusted:
-    credentials = load_credentials(path)
-    return Trusted(credentials.authorities, credentials.aggregator_keys)
+def _trusted(arguments: Namespace) -> Trusted:
+    """Whom to believe: about silos the authorities that are named, about receipts the aggregator's keys that are."""
+    file: Path | None = arguments.authorities
+    keys = list(arguments.aggregator_key)
+    if arguments.credentials:
+        known = load_credentials(arguments.credentials).aggregator_keys
+        if not known:
+            raise ConfigInvalid(
+                f"{arguments.credentials} holds no key of the aggregator's. Name one with --aggregator-key, or another "
+                "file."
+            )
+        keys += known
+    return Trusted(
+        vouchers=vouchers_in(read_text(file), where=str(file)) if file else None,
+        aggregator_keys=tuple(keys) if keys else None,
+    )
 
 
 def _receipts(path: Path) -> list[Receipt]:

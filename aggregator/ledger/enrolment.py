@@ -5,6 +5,7 @@ operator's next invitation. So a renewal that races with a replacement can bring
 something only while the silo's document names the invitation that it came by.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from aggregator.ledger import keys
 from aggregator.ledger.canonical import canonical, fields_of
 from aggregator.ledger.records import CredentialRecord, SiloRecord
 from aggregator.stores import Store, exists
+from isthmus.certificates import Certificate
 from isthmus.errors import InvitationInvalid, NameInvalid, SiloExists, SiloUnknown
 from isthmus.spec import NAME_PATTERN
 
@@ -32,6 +34,15 @@ class Enrolled:
     def active(self) -> bool:
         """Whether the credential opens anything: the silo is not revoked, and was not invited anew."""
         return self.record.active and self.credential.invitation_sha256 == self.record.invitation_sha256
+
+
+def credential_names(certificate: Certificate) -> tuple[str, str]:
+    """Under which names a credential may be enrolled: that of its key, or (of a foreign authority) of its URI.
+
+    Raises:
+        IdentityInvalid: The certificate does not name exactly one SPIFFE URI.
+    """
+    return certificate.key_sha256, hashlib.sha256(str(certificate.spiffe_id).encode()).hexdigest()
 
 
 def invite(store: Store, federation: str, silo: SiloRecord, *, replace: bool) -> SiloRecord:

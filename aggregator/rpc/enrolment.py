@@ -10,7 +10,7 @@ import grpc
 from aggregator.ledger import Ledger, acts, enrolment
 from aggregator.ledger.acts import Act
 from aggregator.ledger.records import CredentialRecord
-from aggregator.rpc.identity import Callers, credential_names
+from aggregator.rpc.identity import Callers
 from isthmus.authority import Authority
 from isthmus.certificates import Certificate, read_certificates
 from isthmus.errors import EnrolmentClosed, InvitationInvalid, RequestInvalid
@@ -79,7 +79,7 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
         else:
             issued = []
             leaf = self._callers.certificate(context)
-            name = credential_names(leaf)[1]
+            name = enrolment.credential_names(leaf)[1]
         credential = CredentialRecord(
             credential=name,
             silo=silo.silo,

@@ -1,14 +1,13 @@
 """Who calls: from the client certificate alone, never from a field. Knows gRPC's contexts and the ledger."""
 
 import base64
-import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
 import grpc
 
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.enrolment import Enrolled
 from aggregator.vouching import Authorities
 from isthmus.certificates import Certificate
@@ -112,13 +111,8 @@ def while_allowed(parts: Iterator[Part], require: Callable[[], object]) -> Itera
         yield part
 
 
-def credential_names(certificate: Certificate) -> tuple[str, str]:
-    """Under which names a credential may be enrolled: that of its key, or (of a foreign authority) of its URI."""
-    return certificate.key_sha256, hashlib.sha256(str(certificate.spiffe_id).encode()).hexdigest()
-
-
 def _enrolled(ledger: Ledger, federation: str, certificate: Certificate) -> Enrolled | None:
-    for name in credential_names(certificate):
+    for name in enrolment.credential_names(certificate):
         found = ledger.enrolled(federation, name)
         if found is not None and found.credential.spiffe_id == str(certificate.spiffe_id):
             return found

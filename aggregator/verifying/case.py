@@ -1,15 +1,16 @@
 """One federation under examination: its documents, read once each, and what of them was found sound."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from aggregator.ledger import Ledger, keys
 from aggregator.ledger.documents import Roster, manifest_from_json
 from aggregator.ledger.records import FederationRecord
+from aggregator.trust_domains import Vouchers
 from aggregator.verifying.contributions import Checked, Start, check_contribution
 from aggregator.verifying.evidence import Evidence
-from isthmus.certificates import Certificate
+from aggregator.verifying.signatures import Signers
 from isthmus.manifest import ProjectorManifest
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class Case:
         ledger: The same, for the arithmetic.
         record: Its definition.
         latest: The newest global projector when verifying began: what comes later is left alone.
-        authorities: Who may vouch for silos; None: not known.
+        vouchers: Who may vouch for silos; None: not known.
         memory_budget_bytes: What the arithmetic may hold at once.
         scratch: A folder with room for a projector and an optimizer's state.
     """
@@ -40,7 +41,7 @@ class Case:
         record: FederationRecord,
         *,
         latest: int,
-        authorities: Sequence[Certificate] | None,
+        vouchers: Vouchers | None,
         memory_budget_bytes: int,
         scratch: Path,
     ) -> None:
@@ -50,7 +51,7 @@ class Case:
         self.record = record
         self.name = record.federation.name
         self.latest = latest
-        self.authorities = authorities
+        self.signers = Signers(evidence, vouchers=vouchers)
         self.memory_budget_bytes = memory_budget_bytes
         self.scratch = scratch
         self._manifests: dict[int, ProjectorManifest | None] = {0: record.initial}
@@ -105,6 +106,7 @@ class Case:
                 key,
                 start=self.start(number),
                 may_be_gone=lambda: self._may_be_gone(number, silo),
+                signers=self.signers,
             )
         return self._checked[number, silo]
 

@@ -11,7 +11,7 @@ from aggregator.ledger.documents import Contribution, Segment
 from aggregator.ledger.records import FederationRecord
 from aggregator.stores import exists
 from aggregator.verifying.evidence import Evidence
-from aggregator.verifying.signatures import signature_holds
+from aggregator.verifying.signatures import Signers
 from isthmus.errors import IsthmusError
 
 
@@ -37,7 +37,13 @@ class Start:
 
 
 def check_contribution(
-    evidence: Evidence, record: FederationRecord, key: str, *, start: Start | None, may_be_gone: Callable[[], bool]
+    evidence: Evidence,
+    record: FederationRecord,
+    key: str,
+    *,
+    start: Start | None,
+    may_be_gone: Callable[[], bool],
+    signers: Signers,
 ) -> Checked | None:
     """Checks the contribution under a key; None where there is none that can be read.
 
@@ -47,6 +53,7 @@ def check_contribution(
         key: `rounds/<n>/contributions/<silo>.json` of it.
         start: What its round started from; None where that is not known.
         may_be_gone: Whether its bytes need not be there, since its round is over and did not count it.
+        signers: The silos' credentials.
     """
     number, silo = int(key.split("/")[-3]), key.rpartition("/")[2].removesuffix(".json")
     whose = f"The contribution of silo {silo} to round {number}"
@@ -63,7 +70,7 @@ def check_contribution(
     )
     if not stands or not _header_holds(evidence, record, contribution, key=key, start=start):
         return Checked(contribution, is_whole=False)
-    if not signature_holds(evidence, contribution, key=key):
+    if not signers.signed(contribution, key=key):
         return Checked(contribution, is_whole=False)
     if not _segments_fit(evidence, contribution, key=key):
         return Checked(contribution, is_whole=False)

@@ -7,7 +7,7 @@ from typing import TypeVar
 from aggregator.ledger import keys
 from aggregator.stores import Store
 from aggregator.verifying.findings import Findings
-from isthmus.errors import IsthmusError
+from isthmus.errors import InvariantBroken, IsthmusError
 
 T = TypeVar("T")
 
@@ -54,10 +54,10 @@ class Evidence:
             return None
 
     def content(self, key: str) -> bytes | None:
-        """The bytes of a small object; None where there is none."""
+        """The bytes of a small object; None where there is none, or where a forged document names what is no key."""
         try:
             content = self.store.get(key)
-        except KeyError:
+        except (KeyError, InvariantBroken):
             return None
         self.num_objects += 1
         self.num_bytes += len(content)

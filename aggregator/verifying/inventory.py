@@ -10,7 +10,6 @@ from aggregator.ledger.documents import manifest_to_json
 from aggregator.ledger.records import SiloRecord
 from aggregator.stores import exists
 from aggregator.verifying.case import Case
-from aggregator.verifying.signatures import NOT_VOUCHED, check_credential
 from isthmus.errors import InvariantBroken
 from isthmus.federation import FederationState
 from isthmus.spec import NAME_PATTERN
@@ -120,9 +119,8 @@ def _redeemed(case: Case, key: str, found: re.Match[str]) -> None:
 
 
 def _credential(case: Case, key: str, found: re.Match[str]) -> None:
-    check_credential(case.evidence, found[1], federation=case.name, authorities=case.authorities)
-    if case.authorities is None:
-        case.findings.remark(NOT_VOUCHED)
+    """Judged with what it signed, if it signed anything."""
+    case.signers.credential(found[1])
 
 
 def _strike(case: Case, key: str, found: re.Match[str]) -> None:

@@ -42,16 +42,25 @@ def check_receipt(case: Case, receipt: Receipt, *, aggregator_keys: Sequence[byt
             found=f"{field.name} {_shown(getattr(stands, field.name))}",
             meaning=f"{whose} that says otherwise.",
         )
-    if aggregator_keys is None:
-        case.findings.remark("The receipts' signatures were not checked: name the aggregator's keys by --credentials.")
-    elif not is_signed(receipt_statement(receipt), receipt.signature, by=aggregator_keys):
-        case.findings.broke(
-            key,
-            expected="a receipt that the aggregator signed",
-            found="one that it did not",
-            meaning=f"{whose} that is forged, or of another aggregator.",
-        )
+    _check_signature(case, receipt, key=key, aggregator_keys=aggregator_keys)
     _check_counted(case, receipt, contribution, whose=whose)
+
+
+def _check_signature(case: Case, receipt: Receipt, *, key: str, aggregator_keys: Sequence[bytes] | None) -> None:
+    whose = f"Silo {receipt.silo} holds a receipt of round {receipt.round}"
+    if not receipt.signature:
+        found, meaning = "one without a signature", f"{whose} that nobody signed: it proves nothing."
+    elif aggregator_keys is None:
+        case.findings.remark(
+            "The receipts' signatures were not checked: name the aggregator's keys with --credentials or "
+            "--aggregator-key."
+        )
+        return
+    elif is_signed(receipt_statement(receipt), receipt.signature, by=aggregator_keys):
+        return
+    else:
+        found, meaning = "one that it did not", f"{whose} that is forged, or of another aggregator."
+    case.findings.broke(key, expected="a receipt that the aggregator signed", found=found, meaning=meaning)
 
 
 def _check_counted(case: Case, receipt: Receipt, contribution: Contribution, *, whose: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from aggregator.ledger import Ledger, keys
 from aggregator.ledger.records import FederationRecord
 from aggregator.stores import Store
+from aggregator.trust_domains import Vouchers
 from aggregator.verifying.case import Case
 from aggregator.verifying.chains import check_chains
 from aggregator.verifying.evidence import Evidence
@@ -14,7 +15,6 @@ from aggregator.verifying.findings import BrokenLink, Findings
 from aggregator.verifying.inventory import check_inventory
 from aggregator.verifying.receipts import check_receipt
 from aggregator.verifying.rounds import check_round
-from isthmus.certificates import Certificate
 from isthmus.contribution import Receipt
 from isthmus.errors import FederationUnknown, ProjectorUnknown
 from isthmus.spec import NAME_PATTERN
@@ -27,12 +27,16 @@ class Trusted:
     """Whom a verdict may rest on beside the store: known from elsewhere, for whoever writes to a store writes it all.
 
     Attributes:
-        authorities: Who may vouch for silos' certificates.
-        aggregator_keys: Ed25519 public keys that sign receipts.
+        vouchers: Who may vouch for silos' certificates; None: not known.
+        aggregator_keys: Ed25519 public keys that sign receipts; None: not known.
     """
 
-    authorities: tuple[Certificate, ...]
-    aggregator_keys: tuple[bytes, ...]
+    vouchers: Vouchers | None = None
+    aggregator_keys: tuple[bytes, ...] | None = None
+
+
+NOBODY = Trusted()
+"""Nothing is known from elsewhere: the verdict says what was not checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def verify(
     *,
     only: int | None = None,
     receipts: Sequence[Receipt] = (),
-    trusted: Trusted | None = None,
+    trusted: Trusted = NOBODY,
     memory_budget_bytes: int,
     scratch: Path,
     progress: Progress = lambda text: None,
@@ -80,7 +84,7 @@ def verify(
         federation: Which federation.
         only: This round alone; None: everything.
         receipts: What silos hold.
-        trusted: Whom to believe about silos and receipts; None: neither is checked, and the verdict says so.
+        trusted: Whom to believe about silos and receipts; where not known that is not checked, and the verdict says so.
         memory_budget_bytes: What the arithmetic may hold at once.
         scratch: A folder with room for a projector and an optimizer's state.
         progress: Told what is looked at.
@@ -104,13 +108,13 @@ def verify(
         Ledger(store),
         record,
         latest=latest,
-        authorities=trusted.authorities if trusted else None,
+        vouchers=trusted.vouchers,
         memory_budget_bytes=memory_budget_bytes,
         scratch=scratch,
     )
     recomputed = _check_rounds(case, range(1, latest + 2) if only is None else [only], progress=progress)
     for receipt in receipts:
-        check_receipt(case, receipt, aggregator_keys=trusted.aggregator_keys if trusted else None)
+        check_receipt(case, receipt, aggregator_keys=trusted.aggregator_keys)
     if only is None:
         progress("everything else")
         check_chains(case)
@@ -136,7 +140,7 @@ def verify_chains(store: Store, federation: str, *, scratch: Path) -> Verdict:
     latest = _latest(evidence)
     if record is not None:
         case = Case(
-            evidence, Ledger(store), record, latest=latest, authorities=None, memory_budget_bytes=0, scratch=scratch
+            evidence, Ledger(store), record, latest=latest, vouchers=None, memory_budget_bytes=0, scratch=scratch
         )
         check_chains(case)
     return _verdict(evidence, latest=latest, recomputed=[], num_receipts=0)

@@ -2,16 +2,20 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aggregator.ledger import keys
 from aggregator.stores.local import LocalStore
+from isthmus.authority import new_authority
 from isthmus.cli import main
+from isthmus.keys import new_signing_key
 from isthmus.receipts import receipt_to_json
+from isthmus.signatures import public_key_of
 from tests import pki
-from tests.ledgers import NAME
+from tests.ledgers import NAME, START
 from tests.verifying import objects, receipt_of
 
 
@@ -97,6 +101,51 @@ def test_receipts_from_files_and_folders(folder: Path, tmp_path: Path, capsys: p
     assert (0, 1) == (holds[0], broken[0])
     assert "1 of 2 projectors recomputed, 2 receipts compared" in holds[1]
     assert "Silo c holds a receipt of round 2, and round 2 did not count it." in broken[1]
+
+
+def test_who_vouches_and_who_signs_receipts_are_named_apart(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--authorities judges silos, --credentials and --aggregator-key judge receipts, and what is not named is told."""
+    receipt, stranger = tmp_path / "receipt.json", tmp_path / "stranger.pem"
+    receipt.write_bytes(receipt_to_json(receipt_of("a", 1)))
+    stranger.write_text(new_authority(pki.TRUST_DOMAIN, now=START).pem)
+    operator, authority = pki.folder() / "operator.pem", pki.folder() / "authority.pem"
+    key, other = pki.operator().aggregator_keys[0].hex(), public_key_of(new_signing_key()).hex()
+    told = ("Who vouched for the silos' certificates was not checked", "The receipts' signatures were not checked")
+
+    def said(*options: object) -> tuple[int, list[bool]]:
+        code, out, _ = run(capsys, folder, "--receipt", str(receipt), *map(str, options))
+        return code, [words in out for words in told]
+
+    assert (0, [True, True]) == said()
+    assert (0, [True, False]) == said("--credentials", operator)
+    assert (0, [True, False]) == said("--aggregator-key", key)
+    assert (1, [True, False]) == said("--aggregator-key", other)
+    assert (0, [True, False]) == said("--aggregator-key", other, "--aggregator-key", key)
+    assert (0, [True, False]) == said("--aggregator-key", other, "--credentials", operator)
+    assert (0, [False, True]) == said("--authorities", authority)
+    assert (1, [False, True]) == said("--authorities", stranger)
+    assert (0, [False, True]) == said("--authorities", authority, "--round", 1)
+    assert (1, [False, True]) == said("--authorities", stranger, "--round", 1)
+    assert (0, [False, False]) == said("--authorities", authority, "--credentials", operator)
+
+
+def test_whom_nobody_can_trust_is_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file without authorities, credentials without the aggregator's keys, and a key that is none are refused."""
+    keyless = tmp_path / "keyless.pem"
+    keyless.write_text(replace(pki.operator(), aggregator_keys=()).pem)
+    for option, file, words in (
+        ("--authorities", tmp_path / "nowhere.pem", "cannot be read"),
+        ("--authorities", folder / keys.catalog(NAME), "holds no authority's certificate in PEM"),
+        ("--credentials", keyless, "holds no key of the aggregator's"),
+    ):
+        code, _, err = run(capsys, folder, option, str(file))
+        assert (1, True) == (code, f"{file} {words}" in err)
+    for text in ("", "zz", "00" * 31):
+        with pytest.raises(SystemExit):
+            run(capsys, folder, "--aggregator-key", text)
+        assert "is no Ed25519 public key: 64 hex digits" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 from aggregator.ledger import Ledger, keys
 from aggregator.ledger.canonical import fields_of
 from aggregator.stores.memory import MemoryStore
+from aggregator.trust_domains import vouchers_in
 from aggregator.verifying.verify import Trusted, verify
 from isthmus.authority import new_authority
-from isthmus.certificates import read_certificates
 from isthmus.errors import FederationUnknown, ProjectorUnknown
 from tests import pki
 from tests.ledgers import NAME, contribute, found, staged
@@ -115,7 +115,7 @@ def test_stripped_or_forged_signature_is_found(store: MemoryStore, fields: dict[
 def test_silo_that_nobody_vouched_for_is_found(store: MemoryStore) -> None:
     """Whoever can write to the store can make a silo's keys, and not the authority's signature under them."""
     forger = new_authority(pki.TRUST_DOMAIN, now=datetime.now(UTC))
-    trusted = Trusted(tuple(read_certificates(forger.pem, where="it")), TRUSTED.aggregator_keys)
+    trusted = Trusted(vouchers_in(forger.pem, where="it"), TRUSTED.aggregator_keys)
 
     with tempfile.TemporaryDirectory() as scratch:
         verdict = verify(store, NAME, trusted=trusted, memory_budget_bytes=16 << 20, scratch=Path(scratch))

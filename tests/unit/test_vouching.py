@@ -82,6 +82,17 @@ def test_damaged_bundle_changes_nothing(bundle: Path) -> None:
         authorities.identify(der, shook_hands=False)
 
 
+def test_certificate_or_authority_of_an_unknown_kind_vouches_for_nobody(tmp_path: Path) -> None:
+    """A signature or a key of a kind that the library does not know is a refusal in words, not a crash."""
+    der = issued(OURS, "spiffe://ours/a")
+    ecdsa_with_sha256, unknown = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d040363")
+    file = tmp_path / "authorities.pem"
+    file.write_text(OURS.pem)
+
+    with pytest.raises(IdentityInvalid, match="No authority"):
+        Authorities(file, clock=lambda: NOW).identify(der.replace(ecdsa_with_sha256, unknown), shook_hands=False)
+
+
 @pytest.mark.parametrize("content", ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_bundle_without_an_authority_is_refused_at_the_start(tmp_path: Path, content: str) -> None:
     """The aggregator does not start to trust nobody."""

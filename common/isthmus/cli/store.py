@@ -12,6 +12,7 @@ from typing import cast
 
 from isthmus.cli.text import Answer
 from isthmus.errors import ConfigInvalid
+from isthmus.signatures import KEY_BYTES
 
 Command = Callable[[Namespace], Answer]
 
@@ -79,7 +80,21 @@ def verify_arguments(parser: ArgumentParser) -> None:
         "--credentials",
         type=Path,
         metavar="FILE",
-        help="an operator's or silo's file: its authorities judge certificates, its aggregator keys receipts",
+        help="an operator's or a silo's file: the aggregator's keys in it must have signed the receipts",
+    )
+    parser.add_argument(
+        "--aggregator-key",
+        type=_public_key,
+        action="append",
+        default=[],
+        metavar="HEX",
+        help="one more key of the aggregator's that may have signed them; may be repeated",
+    )
+    parser.add_argument(
+        "--authorities",
+        type=Path,
+        metavar="FILE",
+        help="who may vouch for silos' certificates, as PEM, by the rules of the aggregator's client_authorities",
     )
     parser.add_argument(
         "--memory-budget", type=_mebibytes, default=256, metavar="MIB", help="what it may hold in blocks (default: 256)"
@@ -131,6 +146,16 @@ def _instant(text: str) -> datetime:
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r} is no instant; write for example 2026-03-01T12:00Z") from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _public_key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ArgumentTypeError(f"{text[:80]!r} is no Ed25519 public key: {2 * KEY_BYTES} hex digits")
+    return key
 
 
 def _mebibytes(text: str) -> int:
