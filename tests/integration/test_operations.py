@@ -11,6 +11,7 @@ from isthmus import SiloClient
 from isthmus.cli import main
 from isthmus.contribution import Receipt
 from isthmus.receipts import receipt_to_json
+from tests import pki
 from tests.real_aggregator import ROOT, enrol_silo, real_aggregator
 
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -75,8 +76,10 @@ def test_commands_of_operations_do_what_it_says(
         first = push_round(aggregator.address, tmp_path / "north.pem")
         (tmp_path / "outbox" / "receipts").mkdir(parents=True)
         (tmp_path / "outbox" / "receipts" / "1.json").write_bytes(receipt_to_json(first))
+        (tmp_path / "authority.pem").write_bytes((pki.folder() / "authority.pem").read_bytes())
         for command in [*housekeeping, *verify, *audit, *backup, *move]:
             isthmus(*command)
+        assert "not checked" not in isthmus(*verify[-1])
 
         aggregator.kill()
         isthmus(*compare[0])

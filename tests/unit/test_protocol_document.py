@@ -1,5 +1,6 @@
 """docs/protocol.md says what the code does: its tables and its example are compared with the code."""
 
+import dataclasses
 import json
 import re
 import typing
@@ -8,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -16,11 +19,14 @@ from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from isthmus import chunks, payload, spec, status, wire
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.federation import Choice, Federation
+from isthmus.keys import is_proven
 from isthmus.manifest import ProjectorManifest
 from isthmus.signatures import (
     contribution_statement,
     manifest_statement,
+    public_key_of,
     receipt_statement,
+    signer,
     signing_key_statement,
 )
 from isthmus.spec import ProjectorSpec, TensorSpec
@@ -38,6 +44,11 @@ def table(heading: str) -> dict[str, list[str]]:
         elif rows:
             break
     return {row[0]: row[1:] for row in rows[2:]}
+
+
+def vars_of(value: ContributionHeader | Receipt | ProjectorManifest) -> dict[str, object]:
+    """A value's fields by name."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def model_in(annotation: object) -> type[BaseModel] | None:
@@ -125,22 +136,84 @@ def test_server_optimizers_are_all_there() -> None:
     assert documented == {name: options_of(entry.options) for name, entry in SERVER_OPTIMIZERS.items()}
 
 
-def test_signed_examples_are_true() -> None:
-    """The statements printed are those that are signed."""
-    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    digest = [bytes([number]) * 32 for number in range(7)]
-    metrics = {"train_loss": 1.5}
-    header = ContributionHeader("harbour", 3, *digest[1:4], 156, 10, Encoding.FP32, metrics, bytes([4]) * 16)
-    receipt = Receipt("harbour", 3, "north", digest[3], 156, 10, 2.5, at, 3)
-    manifest = ProjectorManifest(1, digest[5], 156, at, silos=("north",), num_examples=10, metrics=metrics)
+SILO, AGGREGATOR = bytes([7]) * 32, bytes([8]) * 32
+"""The private signing keys of the examples."""
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DIGEST = [bytes([number]) * 32 for number in range(7)]
+METRICS = {"train_loss": 1.5}
+HEADER = ContributionHeader("harbour", 3, *DIGEST[1:4], 156, 10, Encoding.FP32, METRICS, bytes([4]) * 16)
+RECEIPT = Receipt("harbour", 3, "north", DIGEST[3], 156, 10, 2.5, AT, 3)
+MANIFEST = ProjectorManifest(1, DIGEST[5], 156, AT, silos=("north",), num_examples=10, metrics=METRICS)
+SIGNED = {
+    "contribution": (contribution_statement(HEADER, silo="north"), SILO),
+    "receipt": (receipt_statement(RECEIPT), AGGREGATOR),
+    "manifest": (manifest_statement(MANIFEST, federation="harbour"), AGGREGATOR),
+    "signing key": (signing_key_statement(public_key_of(SILO), federation="harbour"), b""),
+}
+"""The statements of the examples, and who signs them; the last is a TLS key's."""
 
-    for statement in (
-        contribution_statement(header, silo="north"),
-        receipt_statement(receipt),
-        manifest_statement(manifest, federation="harbour"),
-        signing_key_statement(digest[6], federation="harbour"),
-    ):
-        assert f"```\n{statement.decode()}\n```" in DOCUMENT
+
+def example(statement: bytes) -> tuple[bytes, bytes]:
+    """The public key and the signature that are printed under a statement."""
+    block = re.escape(f"```\n{statement.decode()}\n```\n\n```\n")
+    (found,) = re.findall(block + r"public key ([0-9a-f]+)\nsignature ([0-9a-f]+)\n```\n", DOCUMENT)
+    return bytes.fromhex(found[0]), bytes.fromhex(found[1])
+
+
+@pytest.mark.parametrize("what", ["contribution", "receipt", "manifest"])
+def test_signed_examples_are_true(what: str) -> None:
+    """The statements printed are those that are signed, and the signatures under them those that the keys make."""
+    statement, key = SIGNED[what]
+
+    assert (public_key_of(key), signer(key)(statement)) == example(statement)
+
+
+def test_signing_key_example_is_true() -> None:
+    """The proof printed is that TLS key's over that silo's signing key, and over no other."""
+    public_der, proof = example(SIGNED["signing key"][0])
+    public = load_der_public_key(public_der)
+    assert isinstance(public, EllipticCurvePublicKey)
+    proven = [
+        is_proven(public, proof, signing_key=public_key_of(key), federation="harbour")
+        for key in (SILO, SILO[1:] + b"1")
+    ]
+
+    assert [True, False] == proven
+
+
+KINDS: dict[type, str] = {
+    str: "text",
+    Encoding: "text",
+    int: "number",
+    bool: "`true` or `false`",
+    bytes: "hex",
+    datetime: "instant",
+    float: "double",
+    dict: "doubles by name",
+    tuple: "list of texts, in their order",
+}
+"""How each kind of value is encoded, as the table of fields says it; of bytes, their number is said too."""
+
+
+@pytest.mark.parametrize(
+    ("what", "fields"),
+    [
+        ("contribution", {**vars_of(HEADER), "silo": "north"}),
+        ("receipt", vars_of(RECEIPT)),
+        ("manifest", {**vars_of(MANIFEST), "federation": "harbour"}),
+        ("signing key", {"federation": "harbour", "signing_key": public_key_of(SILO)}),
+    ],
+)
+def test_signed_fields_are_all_there(what: str, fields: dict[str, object]) -> None:
+    """Each field that is signed is documented with its encoding, in the order of the statement's JSON."""
+    signed = json.loads(SIGNED[what][0].partition(b"\n")[2])
+    rows = re.findall(rf"^\| `{what}` \| `(\w+)` \| (.*) \|$", DOCUMENT, flags=re.MULTILINE)
+
+    assert list(signed) == [name for name, _ in rows]
+    for name, encoding in rows:
+        value = fields[name]
+        size = f", {len(value) or 32} bytes{' or empty' * (not value)}" if isinstance(value, bytes) else ""
+        assert (name, KINDS[type(value)] + size) == (name, encoding)
 
 
 def test_fingerprint_example_is_true() -> None:
