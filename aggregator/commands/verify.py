@@ -5,11 +5,10 @@ from argparse import Namespace
 from pathlib import Path
 
 from aggregator.commands.place import store_of
-from aggregator.trust_domains import vouchers_in
+from aggregator.trust_domains import Vouchers, vouchers_in
 from aggregator.verifying.findings import BrokenLink
 from aggregator.verifying.verify import Trusted, Verdict
 from aggregator.verifying.verify import verify as verify_federation
-from isthmus.cli.federations import read_text
 from isthmus.cli.progress import progress
 from isthmus.cli.text import Answer, counted, pairs, size
 from isthmus.contribution import Receipt
@@ -66,9 +65,16 @@ def _trusted(arguments: Namespace) -> Trusted:
             )
         keys += known
     return Trusted(
-        vouchers=vouchers_in(read_text(file), where=str(file)) if file else None,
+        vouchers=_vouchers(file) if file else None,
         aggregator_keys=tuple(keys) if keys else None,
     )
+
+
+def _vouchers(file: Path) -> Vouchers:
+    try:
+        return vouchers_in(file.read_text(encoding="ascii", errors="replace"), where=str(file))
+    except OSError as error:
+        raise ConfigInvalid(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _receipts(path: Path) -> list[Receipt]:

@@ -1,5 +1,6 @@
 """`isthmus verify` and who signed: documents about identity that a forger wrote anew, sealed and whole, are named."""
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -132,6 +133,18 @@ def test_one_round_rests_on_its_signers(store: MemoryStore, what: str) -> None:
     broken = verdict_of(store, only=1).broken
     assert named == broken[0].key
     assert len(broken) == len(set(broken))
+
+
+def test_contribution_that_another_silo_signed_is_named(store: MemoryStore) -> None:
+    """An enrolled silo that signs in another's name, with its own key and credential, proves nothing of the other."""
+    contribution = Ledger(store).contribution(NAME, 1, "a")
+    assert contribution is not None
+    key_of_b = hashlib.sha256(b"signing b").digest()
+    assert OTHERS.signing_key == public_key_of(key_of_b)
+    signature = signer(key_of_b)(contribution_statement(contribution.header, silo="a"))
+
+    first = forge(store, (CONTRIBUTION, {"credential": credential("b"), "signature": signature.hex()}))[0]
+    assert (CONTRIBUTION, "a credential of silo b") == (first.key, first.found)
 
 
 def test_forged_silo_is_named_by_the_authority_alone(store: MemoryStore) -> None:
