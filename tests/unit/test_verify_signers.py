@@ -21,7 +21,7 @@ from isthmus.signatures import contribution_statement, public_key_of, signer
 from isthmus.spiffe import SpiffeId, parse_spiffe, silo_spiffe_id
 from tests import pki
 from tests.ledgers import NAME, START, after, contribute, credential, credential_record, enrol, found, invitation
-from tests.unit.test_certificates import STRANGE
+from tests.unit.test_certificate_kinds import STRANGE
 from tests.verifying import TRUSTED, change, objects, receipt_of, store_with, verdict_of
 
 A, B = (keys.credential(NAME, credential(silo)) for silo in "ab")

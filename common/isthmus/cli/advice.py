@@ -9,11 +9,11 @@ NEXT_STEPS: dict[type[errors.IsthmusError], str] = {
     errors.FederationExists: "Change `name` in the file; the names that are taken: isthmus list",
     errors.FederationPaused: "To go on: isthmus resume",
     errors.ProjectorUnknown: "To see which are published: isthmus lineage",
+    errors.AggregatorUntrusted: "Was the signing key changed on purpose? Then make the operator's credentials anew: "
+    "isthmus ca operator NAME",
     errors.OperatorOnly: "Name with --credentials what `isthmus ca init` or `isthmus ca operator` wrote, not a "
     "silo's file.",
     errors.CredentialMissing: "Is --aggregator the port of members, not that of enrolment?",
-    errors.AggregatorUntrusted: "Was the signing key changed on purpose? Then make the operator's credentials anew: "
-    "isthmus ca operator NAME",
     errors.AggregatorUnreachable: "Is it running, and is --aggregator its address?",
 }
 """For errors that a person at the command line can mend there."""
