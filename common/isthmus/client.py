@@ -20,15 +20,15 @@ from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, IntoMemory
 from isthmus.enrolling import is_renewal_due, renew
-from isthmus.errors import IsthmusError, PayloadMalformed, SignatureInvalid, SiloNotEnrolled
+from isthmus.errors import IsthmusError, SignatureInvalid, SiloNotEnrolled
 from isthmus.federation import FederationState
 from isthmus.logs import Event, log_event
 from isthmus.manifest import ProjectorManifest
 from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
 from isthmus.signing import signed, silos_own
-from isthmus.tensors import Payload, Progress, contribution_of, decode
-from isthmus.uploads import Chunks, Outgoing, chunks_of_file, chunks_of_parts
+from isthmus.tensors import Payload, Progress, chunks_of, contribution_of, decode
+from isthmus.uploads import Outgoing
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
 from isthmus.wire import header_to_proto, receipt_from_proto
 
@@ -197,7 +197,7 @@ class SiloClient:
             PayloadMalformed: It is neither a file nor bytes.
             IsthmusError: As `push`.
         """
-        chunks = _chunks_of(payload, size_bytes=header.payload_size_bytes)
+        chunks = chunks_of(payload, size_bytes=header.payload_size_bytes)
         round_number, digest = header.round, header.payload_digest
         waiter = Waiter(self._patience)
         durable = 0
@@ -307,22 +307,6 @@ class SiloClient:
             )
             self._base = (round.base_digest, sink.data)
         return decode(self._base[1], round.spec)
-
-
-def _chunks_of(payload: Payload | Path | str | bytes, *, size_bytes: int) -> Chunks:
-    match payload:
-        case Path() | str():
-            return chunks_of_file(Path(payload), size_bytes=size_bytes)
-        case bytes():
-            return chunks_of_parts((memoryview(payload),))
-        case Payload():
-            return chunks_of_parts(payload.parts)
-    raise PayloadMalformed(
-        f"A payload is a file's path, bytes or an isthmus.Payload, not {type(payload).__qualname__}; `push` takes "
-        "tensors.",
-        check="type",
-        measured=type(payload).__qualname__,
-    )
 
 
 def _silent(phase: str, done: int, size: int) -> None:

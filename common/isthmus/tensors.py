@@ -5,16 +5,18 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.delta import difference, require_finite
-from isthmus.errors import HeaderInvalid, NumExamplesOutOfRange
+from isthmus.errors import HeaderInvalid, NumExamplesOutOfRange, PayloadMalformed
 from isthmus.payload import layout
 from isthmus.payload_header import parse_header
 from isthmus.round import Round
 from isthmus.spec import ProjectorSpec, require_match
+from isthmus.uploads import Chunks, chunks_of_file, chunks_of_parts
 
 Progress = Callable[[str, int, int], None]
 """Called with ("pull" or "push", bytes done, bytes in all), for a push from another thread; its errors end the call."""
@@ -80,6 +82,28 @@ def decode(data: bytearray, spec: ProjectorSpec) -> dict[str, torch.Tensor]:
         ).reshape(span.tensor.shape)
         for span in placed.tensors
     }
+
+
+def chunks_of(payload: Payload | Path | str | bytes, *, size_bytes: int) -> Chunks:
+    """The chunks of a payload, or of the file that holds one.
+
+    Raises:
+        ConfigInvalid: The file cannot be opened or has another size.
+        PayloadMalformed: It is neither.
+    """
+    match payload:
+        case Path() | str():
+            return chunks_of_file(Path(payload), size_bytes=size_bytes)
+        case bytes():
+            return chunks_of_parts((memoryview(payload),))
+        case Payload():
+            return chunks_of_parts(payload.parts)
+    raise PayloadMalformed(
+        f"A payload is a file's path, bytes or an isthmus.Payload, not {type(payload).__qualname__}; `push` takes "
+        "tensors.",
+        check="type",
+        measured=type(payload).__qualname__,
+    )
 
 
 def contribution_of(
