@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from types import SimpleNamespace
 
@@ -96,7 +96,7 @@ def _beside() -> Beside:
 
 @cache
 def _callers() -> Callers:
-    authorities = Authorities(pki.folder() / "authority.pem", clock=lambda: datetime.now(UTC))
+    authorities = Authorities(pki.folder() / "authority.pem", clock=lambda: after(1))
     return Callers(authorities, trust_domain=pki.TRUST_DOMAIN, operators=(), plaintext=False)
 
 
