@@ -84,7 +84,7 @@ def _check(config: "SiloConfig") -> int:
     num_problems = 0
     for finding in check(config):
         num_problems += not finding.ok
-        print(f"{'OK' if finding.ok else 'PROBLEM':8}{finding.name:14}{finding.words}", flush=True)
+        print(f"{finding.verdict.name:8}{finding.name:14}{finding.text}", flush=True)
     return 1 if num_problems else 0
 
 

@@ -17,6 +17,7 @@ import torch
 
 from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.errors import (
+    AggregatorUnreachable,
     ComeBack,
     ContributionConflict,
     DeltaReplayed,
@@ -86,6 +87,7 @@ class Agent:
         status: Told what goes on.
         metrics: Go with every delta beside those of the training.
         sleep: Waits this many seconds.
+        explain: Why nobody answers, in the words of an examination.
     """
 
     hub: Hub
@@ -94,6 +96,7 @@ class Agent:
     status: StatusFile
     metrics: Mapping[str, float] = field(default_factory=dict)
     sleep: Callable[[float], None] = time.sleep
+    explain: Callable[[AggregatorUnreachable], IsthmusError] = lambda error: error
     _seen: int = 0
     _waited_for: str = ""
 
@@ -230,9 +233,15 @@ class Agent:
         log_event(LOG, event, level, **about, **facts)
 
     def _wait_for(self, error: IsthmusError) -> None:
+        if isinstance(error, AggregatorUnreachable):
+            error = self.explain(error)
+            if not isinstance(error, ComeBack):
+                raise error
         self.status.enter(Phase.WAITING, words=str(error))
-        if str(error) != self._waited_for:
+        found = error.details.get("check")  # what an examination says of it may hold the time of day
+        why = f"{error.reason} {found} {error.details.get('measured')}" if found else str(error)
+        if why != self._waited_for:
             log_event(LOG, Event.AGENT_WAITING, logging.WARNING, reason=error.reason, words=str(error))
-        self._waited_for = str(error)
+        self._waited_for = why
         asked = error.retry_after_seconds if isinstance(error, ComeBack) else PAUSED_SECONDS
         self.sleep(max(asked, SHORTEST_WAIT_SECONDS))

@@ -1,20 +1,16 @@
 """`silo_agent check`: everything that would keep the agent from taking part, each with what to do about it."""
 
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import TypeVar
 
-from isthmus.addresses import parse_address
 from isthmus.client import SiloClient
-from isthmus.credentials import Credentials, load_credentials
-from isthmus.errors import AggregatorUnreachable, ConfigInvalid, FederationUnknown, IdentityInvalid, IsthmusError
-from isthmus.round import Round
+from isthmus.doctor.examining import examine
+from isthmus.doctor.findings import Finding, problem, well
+from isthmus.errors import ConfigInvalid, IsthmusError
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
 from silo_agent.outbox import Aside, Outbox
-from silo_agent.reach import Finding, reach
 from silo_agent.run import StateFolder, trainer_of
 from silo_agent.trainer import Trainer
 
@@ -22,13 +18,10 @@ Thing = TypeVar("Thing")
 
 PATIENCE_SECONDS = 5.0
 
-TOLERATED_SKEW_SECONDS = 120.0
-"""Nothing of the protocol depends on the silo's clock, but certificates and the logs of two sites do."""
-
 
 def check(config: SiloConfig) -> Iterator[Finding]:
     """One finding per thing looked at, as soon as it is known. Changes nothing but caches."""
-    yield Finding("configuration", True, f"Silo {config.silo} in federation {config.federation}.")
+    yield well("configuration", f"Silo {config.silo} in federation {config.federation}.")
     yield _found("state", lambda: _state(config))[0]
     finding, samples = _found("data", lambda: _data(config))
     yield finding
@@ -36,17 +29,12 @@ def check(config: SiloConfig) -> Iterator[Finding]:
     if samples is not None:
         finding, trainer = _found("model", lambda: _trainer(config, samples))
         yield finding
-    finding, credentials = _found("credentials", lambda: _credentials(config))
-    yield finding
-    if credentials is None:
-        return
-    address = parse_address(config.aggregator)
-    num_unreached = 0
-    for finding in reach(address, ca_pem=credentials.authorities_pem, now=datetime.now(UTC)):
-        num_unreached += not finding.ok
+    answered = False
+    for finding in examine(config.aggregator, config.credentials, federation=config.federation):
+        answered = answered or (finding.name == "federation" and finding.ok)
         yield finding
-    if num_unreached < len(address.endpoints):  # one replica is enough
-        yield from _ask(config, trainer)
+    if answered and trainer is not None:
+        yield _found("projector", lambda: _fits(config, trainer))[0]
 
 
 def _found(name: str, look: Callable[[], tuple[str, Thing]]) -> tuple[Finding, Thing | None]:
@@ -54,8 +42,8 @@ def _found(name: str, look: Callable[[], tuple[str, Thing]]) -> tuple[Finding, T
     try:
         words, thing = look()
     except IsthmusError as error:
-        return Finding(name, False, str(error)), None
-    return Finding(name, True, words), thing
+        return problem(name, str(error)), None
+    return well(name, words), thing
 
 
 def _state(config: SiloConfig) -> tuple[str, None]:
@@ -86,53 +74,14 @@ def _trainer(config: SiloConfig, samples: Samples) -> tuple[str, Trainer]:
     return f"The trainer {config.trainer.name} is set up.", trainer_of(config, samples)
 
 
-def _credentials(config: SiloConfig) -> tuple[str, Credentials]:
-    credentials = load_credentials(config.credentials)
-    others = config.credentials.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
-    hint = " Other users of this machine can read them: chmod 600." if others else ""
-    return f"{config.credentials.name} holds a token.{hint}", credentials
-
-
-def _ask(config: SiloConfig, trainer: Trainer | None) -> Iterator[Finding]:
-    """What the aggregator says of this silo, and whether its projector fits the silo's model."""
+def _fits(config: SiloConfig, trainer: Trainer) -> tuple[str, None]:
+    """Whether the federation's projector fits the silo's model."""
     with SiloClient(
         config.aggregator,
         federation=config.federation,
         credentials=config.credentials,
         patience_seconds=PATIENCE_SECONDS,
     ) as hub:
-        try:
-            current = hub.round()
-        except IsthmusError as error:
-            yield Finding("federation", False, f"{error}{_ADVICE.get(type(error), '')}")
-            return
-    words = f"{current.federation} is {current.state.value}, round {current.number} of {current.num_rounds}."
-    yield Finding("federation", True, words)
-    yield _clock(current, now=datetime.now(UTC))
-    if trainer is not None:
-        yield _found("projector", lambda: _fits(trainer, current))[0]
-
-
-_ADVICE: dict[type[IsthmusError], str] = {
-    AggregatorUnreachable: " Something answers at this port, but no aggregator: is the port right?",
-    IdentityInvalid: " Ask the operator for a new invitation.",
-    FederationUnknown: " Correct `federation`, or ask the operator to invite this silo to it.",
-}
-
-
-def _clock(current: Round, *, now: datetime) -> Finding:
-    """The silo's clock beside the aggregator's, known only while a round has a deadline."""
-    if current.deadline is None:
-        return Finding(
-            "clock", True, f"This silo's clock says {now:%Y-%m-%d %H:%M:%S} UTC; the aggregator's is unknown."
-        )
-    ahead = (now - current.deadline).total_seconds() + current.deadline_remaining_seconds
-    words = f"This silo's clock is {abs(ahead):.0f} s {'ahead of' if ahead >= 0 else 'behind'} the aggregator's."
-    if abs(ahead) <= TOLERATED_SKEW_SECONDS or current.deadline_remaining_seconds <= 0:
-        return Finding("clock", True, words)
-    return Finding("clock", False, f"{words} Set it by a time server (NTP).")
-
-
-def _fits(trainer: Trainer, current: Round) -> tuple[str, None]:
+        current = hub.round()
     trainer.require(current.spec, current.plan)
     return f"The federation's projector fits: {current.spec.num_elements} values.", None

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from isthmus.client import SiloClient
 from isthmus.credentials import load_credentials, save_credentials
+from isthmus.doctor.examining import explained
 from isthmus.enrolling import enrol
 from isthmus.errors import ConfigInvalid, IsthmusError
 from isthmus.invitation import parse_invitation
@@ -133,6 +135,12 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
             Outbox(state.outbox_of(config.federation)),
             status,
             metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},
+            explain=partial(
+                explained,
+                aggregator=config.aggregator,
+                credentials=config.credentials,
+                federation=config.federation,
+            ),
         )
         return agent.run()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
@@ -56,6 +56,16 @@ class Certificate:
         return x509.load_der_x509_certificate(self.der).public_bytes(serialization.Encoding.PEM).decode()
 
     @property
+    def issuer(self) -> str:
+        """Who issued it, by name."""
+        return x509.load_der_x509_certificate(self.der).issuer.rfc4514_string() or "nobody by name"
+
+    @property
+    def subject(self) -> str:
+        """What it is called; names and URIs say who it is."""
+        return x509.load_der_x509_certificate(self.der).subject.rfc4514_string() or "nobody by name"
+
+    @property
     def spiffe_id(self) -> SpiffeId:
         """Whom it names.
 
@@ -87,6 +97,16 @@ def read_certificates(pem: str, *, where: str) -> list[Certificate]:
         return [_read(found) for found in x509.load_pem_x509_certificates(pem.encode())]
     except _MALFORMED as error:
         raise ConfigInvalid(f"{where} holds no certificate in PEM that can be read: {error}.") from error
+
+
+def is_issued_by(certificate: Certificate, issuer: Certificate) -> bool:
+    """Whether the issuer's name and key are those that the certificate was signed with."""
+    one, other = (x509.load_der_x509_certificate(each.der) for each in (certificate, issuer))
+    try:
+        one.verify_directly_issued_by(other)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def key_digest(public_der: bytes) -> str:

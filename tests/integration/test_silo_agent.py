@@ -13,6 +13,7 @@ import pytest
 
 from isthmus.cli import main as isthmus
 from isthmus.credentials import save_credentials
+from isthmus.doctor.findings import well
 from isthmus.enrolling import enrol
 from isthmus.errors import ConfigInvalid, DeltaNormExceeded, IsthmusError
 from isthmus.federation import FederationState, parse_federation
@@ -23,7 +24,6 @@ from silo_agent.__main__ import main
 from silo_agent.agent import Ending
 from silo_agent.check import check
 from silo_agent.config import load_config
-from silo_agent.reach import Finding
 from silo_agent.run import StateFolder, run_agent
 from tests.real_aggregator import ENVIRONMENT, RealAggregator, real_aggregator
 from tests.silo_data import COLOURS, write_imagefolder
@@ -214,7 +214,7 @@ def test_one_agent_per_state_folder(silo: Silo) -> None:
     with StateFolder(silo.state).held():
         with pytest.raises(ConfigInvalid, match="Another agent uses the state folder"):
             run_agent(config)
-        assert Finding("state", True, "An agent is running here.") in list(check(config))
+        assert well("state", "An agent is running here.") in list(check(config))
 
 
 def test_refused_delta_stops_the_agent(
@@ -231,7 +231,7 @@ def test_refused_delta_stops_the_agent(
     assert silo.status["phase"] == "failed"
     assert sorted(file.suffix for file in silo.state.rglob("refused/*")) == [".json", ".safetensors"]
     words = "Ready. Deltas set aside: 1 refused; delete them when you like."
-    assert Finding("state", True, words) in list(check(config))
+    assert well("state", words) in list(check(config))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,8 @@ def test_check_finds_nothing_wrong(silo: Silo, capsys: pytest.CaptureFixture[str
     code = main(["check", "--config", str(silo.config)])
 
     lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    looked_at = "configuration state data model credentials dns port tls federation clock projector"
+    own, way = "credentials permissions identity certificate", "address dns port tls handshake federation clock"
+    looked_at = f"configuration state data model {own} {way} projector"
     assert (code, lines) == (0, [["OK", name] for name in looked_at.split()])
 
 

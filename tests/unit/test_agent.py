@@ -9,6 +9,7 @@ import pytest
 from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.errors import (
     AggregatorUnreachable,
+    AggregatorUntrusted,
     BaseStale,
     ConfigInvalid,
     DeltaNormExceeded,
@@ -262,3 +263,37 @@ def test_same_wait_is_logged_once(silo: Silo, caplog: pytest.LogCaptureFixture) 
     silo.run()
 
     assert [record.message for record in caplog.records].count("agent.waiting") == 1
+
+
+def test_why_nobody_answers_is_examined_and_logged_once(silo: Silo, caplog: pytest.LogCaptureFixture) -> None:
+    """The agent says what an examination found, once for each reason, however the time of day in its words changes."""
+    silo.hub.faults = [("round", AggregatorUnreachable("Socket closed", retry_after_seconds=2.0))] * 4
+    minutes = iter(range(60))
+
+    def explain(error: AggregatorUnreachable) -> IsthmusError:
+        minute = next(minutes)
+        check = "certificate" if minute < 3 else "port"
+        return AggregatorUnreachable(f"at 12:{minute:02}", retry_after_seconds=2.0, check=check, measured="x")
+
+    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), sleep=silo.slept.append, explain=explain)
+
+    assert agent.run() is Ending.FINISHED
+    said = [record.facts["words"] for record in caplog.records if record.message == "agent.waiting"]
+    assert ["at 12:00", "at 12:03"] == said
+
+
+def test_untrusted_aggregator_ends_the_agent(silo: Silo) -> None:
+    """Where a stranger answers, the agent does not wait."""
+    silo.hub.faults = [("round", AggregatorUnreachable("Socket closed"))]
+    agent = Agent(
+        silo.hub,
+        silo.trainer,
+        silo.outbox,
+        status_in(silo.folder),
+        sleep=silo.slept.append,
+        explain=lambda error: AggregatorUntrusted("a stranger"),
+    )
+
+    with pytest.raises(AggregatorUntrusted, match="a stranger"):
+        agent.run()
+    assert ([], {}) == (silo.slept, silo.hub.receipts)

@@ -153,7 +153,7 @@ def test_unreachable_aggregator_is_one_sentence(operator: Path, capsys: pytest.C
     text = complaint(["list", *common], capsys)
 
     assert "\n" not in text
-    assert re.match(r"isthmus: .*Tried 127\.0\.0\.1:1 with TLS", text)
+    assert re.match(r"isthmus: Nothing answers at port 1 of 127\.0\.0\.1.* isthmus doctor$", text)
 
 
 @pytest.mark.parametrize(

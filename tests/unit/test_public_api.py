@@ -67,6 +67,7 @@ def test_verbs_of_the_command_line_are_frozen() -> None:
         "ca server",
         "ca operator",
         "ca signing-key",
+        "doctor",
         "verify",
         "audit",
         "housekeeping",

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from isthmus.cli import authority, federations, pull, silos, store
+from isthmus.cli import authority, doctor, federations, pull, silos, store
 from isthmus.cli.advice import next_step
 from isthmus.cli.client import UsageProblem
 from isthmus.cli.text import Answer, plain
-from isthmus.errors import IsthmusError
+from isthmus.doctor.examining import explained
+from isthmus.errors import AggregatorUnreachable, IsthmusError
 from isthmus.federation import FederationState
 from isthmus.spiffe import TRUST_DOMAIN
 
@@ -173,6 +174,7 @@ VERBS: dict[str, Verb] = {
     "ca signing-key": Verb(
         authority.signing_key, "make the key that signs receipts and manifests next", _ca_argument, calls=False
     ),
+    "doctor": Verb(doctor.doctor, "examine credentials, the way to the aggregator, and what it says to them"),
     "verify": Verb(
         store.command("verify"),
         "recompute global projectors from the store and compare all digests, bit for bit",
@@ -233,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageProblem as problem:
         arguments.parser.error(str(problem))
     except IsthmusError as error:
-        print(_complaint(error, as_json=arguments.json), file=sys.stderr)
+        print(_complaint(_explained(error, arguments), as_json=arguments.json), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -286,6 +288,14 @@ def _show(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:  # the reader has seen enough, as in `isthmus lineage | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it exits
+
+
+def _explained(error: IsthmusError, arguments: argparse.Namespace) -> IsthmusError:
+    """The error, or why nobody answered: gRPC does not say."""
+    aggregator, credentials = (getattr(arguments, name, None) for name in ("aggregator", "credentials"))
+    if not isinstance(error, AggregatorUnreachable) or not aggregator or not credentials:
+        return error
+    return explained(error, aggregator=aggregator, credentials=Path(credentials), federation=arguments.federation or "")
 
 
 def _complaint(error: IsthmusError, *, as_json: bool) -> str:

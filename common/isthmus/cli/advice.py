@@ -14,7 +14,7 @@ NEXT_STEPS: dict[type[errors.IsthmusError], str] = {
     errors.OperatorOnly: "Name with --credentials what `isthmus ca init` or `isthmus ca operator` wrote, not a "
     "silo's file.",
     errors.CredentialMissing: "Is --aggregator the port of members, not that of enrolment?",
-    errors.AggregatorUnreachable: "Is it running, and is --aggregator its address?",
+    errors.AggregatorUnreachable: "To see the whole way there: isthmus doctor",
 }
 """For errors that a person at the command line can mend there."""
 

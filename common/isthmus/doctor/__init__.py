@@ -1,0 +1,1 @@
+"""What keeps credentials from being answered: gRPC says "Socket closed" to all of it, so it is examined here."""
