@@ -31,8 +31,10 @@ from isthmus.errors import (
 )
 from isthmus.federation import FederationState
 from isthmus.logs import Event, log_event
+from isthmus.manifest import ProjectorManifest
 from isthmus.round import Round
 from isthmus.tensors import contribution_of
+from silo_agent.believed import Believed
 from silo_agent.outbox import Aside, Entry, Outbox
 from silo_agent.status_file import Phase, StatusFile
 from silo_agent.trainer import LocalResult, Step, Trainer
@@ -54,6 +56,10 @@ class Hub(Protocol):
 
     def round(self, *, after_round: int = 0, wait_seconds: float = 0.0) -> Round:
         """The open round, at once or when it is later than `after_round`."""
+        ...
+
+    def manifest(self, round: Round, number: int, /) -> ProjectorManifest:
+        """The signed manifest of a global projector."""
         ...
 
     def pull(self, round: Round, /) -> dict[str, torch.Tensor]:
@@ -87,6 +93,7 @@ class Agent:
         status: Told what goes on.
         metrics: Go with every delta beside those of the training.
         sleep: Waits this many seconds.
+        believed: What the silo saw of the federation before; None: an aggregator is taken as it comes.
         explain: Why nobody answers, in the words of an examination.
     """
 
@@ -96,9 +103,11 @@ class Agent:
     status: StatusFile
     metrics: Mapping[str, float] = field(default_factory=dict)
     sleep: Callable[[float], None] = time.sleep
+    believed: Believed | None = None
     explain: Callable[[AggregatorUnreachable], IsthmusError] = lambda error: error
     _seen: int = 0
     _waited_for: str = ""
+    _judged: bool = False
 
     def run(self) -> Ending:
         """Takes part until the federation is finished or the data is used up.
@@ -120,9 +129,13 @@ class Agent:
 
     def _advance(self) -> Ending | None:
         """One step: every delta delivered, then one question answered and perhaps one round trained."""
-        for entry in self.outbox.entries():
+        entries = self.outbox.entries()
+        if entries and not self._judged:
+            self._judge(self.hub.round())  # before anything is sent
+        for entry in entries:
             self._deliver(entry)
         current = self.hub.round(after_round=self._seen, wait_seconds=LONG_POLL_SECONDS if self._seen else 0.0)
+        self._judge(current)
         facts = {"round": current.number, "num_rounds": current.num_rounds}
         if current.state is FederationState.FINISHED:
             return Ending.FINISHED
@@ -134,10 +147,17 @@ class Agent:
             return None
         return self._take_part(current)
 
+    def _judge(self, current: Round) -> None:
+        if self.believed is not None:
+            self.believed.judge(current, lambda number: self.hub.manifest(current, number))
+        self._judged = True
+
     def _take_part(self, current: Round) -> Ending | None:
         self.status.enter(Phase.PULLING, round=current.number, num_rounds=current.num_rounds)
         self.trainer.require(current.spec, current.plan)
         base = self.hub.pull(current)
+        if self.believed is not None:
+            self.believed.accept(current, base)
         log_event(
             LOG,
             Event.PROJECTOR_PULLED,

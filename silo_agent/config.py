@@ -10,6 +10,7 @@ from isthmus.addresses import parse_address
 from isthmus.config import FilePath, load_settings
 from isthmus.errors import ConfigInvalid
 from isthmus.federation import Choice, Name
+from silo_agent.policy import Policy
 
 ENVIRONMENT_PREFIX = "ISTHMUS_SILO"
 
@@ -71,6 +72,7 @@ class SiloConfig(_Table):
     trainer: Choice
     """A name in `silo_agent.trainer.TRAINERS`, and that trainer's own keys beside it."""
     compute: ComputeConfig = ComputeConfig()
+    policy: Policy = Policy()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     _folder: Path = PrivateAttr(default=Path())
 

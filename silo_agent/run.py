@@ -20,6 +20,7 @@ from isthmus.errors import ConfigInvalid, IsthmusError
 from isthmus.invitation import parse_invitation
 from isthmus.logs import Event, log_event
 from silo_agent.agent import Agent, Ending
+from silo_agent.believed import Believed
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
 from silo_agent.outbox import Outbox
@@ -41,6 +42,10 @@ class StateFolder:
     def outbox_of(self, federation: str) -> Path:
         """The outbox of one federation: another federation's deltas never meet this one."""
         return self.folder / federation / "outbox"
+
+    def believed_of(self, federation: str) -> Path:
+        """What is believed of one federation."""
+        return self.folder / federation / "believed"
 
     @contextmanager
     def held(self) -> Iterator[bool]:
@@ -91,7 +96,8 @@ def run_agent(config: SiloConfig) -> Ending:
         except BaseException as error:
             words = str(error) if isinstance(error, IsthmusError) else f"{type(error).__name__}: see the log"
             status.enter(Phase.FAILED, words=words)
-            log_event(LOG, Event.AGENT_STOPPED, logging.ERROR, words=words, peak_rss_bytes=peak_rss_bytes())
+            why = {"reason": error.reason, "details": error.details} if isinstance(error, IsthmusError) else {}
+            log_event(LOG, Event.AGENT_STOPPED, logging.ERROR, words=words, **why, peak_rss_bytes=peak_rss_bytes())
             raise
         status.enter(Phase.FINISHED if ending is Ending.FINISHED else Phase.EXHAUSTED, words=ending.value)
         log_event(LOG, Event.AGENT_STOPPED, words=ending.value, peak_rss_bytes=peak_rss_bytes())
@@ -135,6 +141,7 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
             Outbox(state.outbox_of(config.federation)),
             status,
             metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},
+            believed=Believed(state.believed_of(config.federation), config.policy),
             explain=partial(
                 explained,
                 aggregator=config.aggregator,

@@ -118,7 +118,8 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
                 alive()
                 chunk = projector_pb2.Chunk(offset_bytes=offset, data=data)
                 yield aggregator_pb2.PullProjectorResponse(chunk=chunk)
-        log_event(_LOG, Event.PROJECTOR_PULLED, federation=request.federation, silo=silo, round=manifest.number + 1)
+        if request.offset_bytes < manifest.size_bytes:  # else only the manifest was asked for
+            log_event(_LOG, Event.PROJECTOR_PULLED, federation=request.federation, silo=silo, round=manifest.number + 1)
 
     def PushDelta(
         self, request_iterator: Iterator[aggregator_pb2.PushDeltaRequest], context: grpc.ServicerContext

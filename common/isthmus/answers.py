@@ -35,6 +35,7 @@ def round_from_proto(message: aggregator_pb2.GetRoundResponse, *, federation: st
         deadline_remaining_seconds=message.deadline_remaining_seconds,
         receipt=receipt_from_proto(message.receipt) if message.HasField("receipt") else None,
         waiting_for=message.waiting_for,
+        quorum=message.quorum,
     )
 
 

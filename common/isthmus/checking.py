@@ -3,12 +3,16 @@
 An aggregator that sends anything else is `AggregatorUntrusted`: nothing is repeated, nothing more is sent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from isthmus.contribution import ContributionHeader, Receipt
-from isthmus.errors import AggregatorUntrusted
+from isthmus.errors import AggregatorUntrusted, IsthmusError
 from isthmus.manifest import ProjectorManifest
 from isthmus.signatures import is_signed, manifest_statement, receipt_statement
+from isthmus.spec import ProjectorSpec
+
+Value = TypeVar("Value")
 
 _ADVICE = "Ask the operator by another way whether its signing key changed; if not, somebody stands between"
 
@@ -97,3 +101,49 @@ def _require_signed_receipt(receipt: Receipt, keys: Iterable[bytes]) -> None:
             f"The receipt of round {receipt.round} of {receipt.federation} is not signed by the aggregator. {_ADVICE}.",
             check="receipt_signature",
         )
+
+
+def understood(read: Callable[[], Value], *, what: str) -> Value:
+    """What `read` makes of an answer.
+
+    Raises:
+        AggregatorUntrusted: It cannot be read: no aggregator of this protocol sends such a thing.
+    """
+    try:
+        return read()
+    except (IsthmusError, ValueError, OverflowError, StopIteration) as error:
+        raise AggregatorUntrusted(
+            f"What the aggregator says of {what} is malformed: {error}", check="answer", measured=str(error)[:160]
+        ) from error
+
+
+def require_same_spec(spec: ProjectorSpec, agreed: ProjectorSpec, *, federation: str) -> ProjectorSpec:
+    """The spec, if it is the one agreed on.
+
+    Raises:
+        AggregatorUntrusted: It is another: a federation's spec never changes.
+    """
+    if spec.fingerprint != agreed.fingerprint:
+        raise AggregatorUntrusted(
+            f"The projector spec of {federation} changed, which a federation's never does. {_ADVICE}.",
+            check="spec",
+            measured=spec.fingerprint.hex(),
+            limit=agreed.fingerprint.hex(),
+        )
+    return spec
+
+
+def require_asked_for(manifest: ProjectorManifest, *, number: int, federation: str) -> ProjectorManifest:
+    """The manifest, if it is that of the projector asked for.
+
+    Raises:
+        AggregatorUntrusted: It is another's.
+    """
+    if manifest.number != number:
+        raise AggregatorUntrusted(
+            f"The manifest of projector {number} of {federation} was asked for, and that of {manifest.number} came.",
+            check="number",
+            measured=manifest.number,
+            limit=number,
+        )
+    return manifest

@@ -15,8 +15,15 @@ import torch
 
 from isthmus.answers import round_from_proto
 from isthmus.channel import Connection
-from isthmus.checking import require_own_receipt, require_receipt, require_signed_manifest
-from isthmus.contribution import ContributionHeader, Receipt
+from isthmus.checking import (
+    require_asked_for,
+    require_own_receipt,
+    require_receipt,
+    require_same_spec,
+    require_signed_manifest,
+    understood,
+)
+from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, IntoMemory
 from isthmus.enrolling import is_renewal_due, renew
@@ -24,13 +31,15 @@ from isthmus.errors import IsthmusError, SignatureInvalid, SiloNotEnrolled
 from isthmus.federation import FederationState
 from isthmus.logs import Event, log_event
 from isthmus.manifest import ProjectorManifest
+from isthmus.payload import layout
 from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
 from isthmus.signing import signed, silos_own
-from isthmus.tensors import Payload, Progress, chunks_of, contribution_of, decode
+from isthmus.spec import ProjectorSpec
+from isthmus.tensors import Payload, Progress, chunks_of, contribution_of, decode, require_finite_projector
 from isthmus.uploads import Outgoing
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
-from isthmus.wire import header_to_proto, receipt_from_proto
+from isthmus.wire import header_to_proto, manifest_from_proto, receipt_from_proto
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,6 +90,7 @@ class SiloClient:
         self._connection = Connection(address, self._file)
         self._stub = aggregator_pb2_grpc.AggregatorServiceStub(self._connection.channel)
         self._base: tuple[bytes, bytearray] = (b"", bytearray())
+        self._spec: ProjectorSpec | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -111,9 +121,30 @@ class SiloClient:
             lambda: self._stub.GetRound(request, timeout=timeout, metadata=self._connection.metadata),
             patience=self._patience,
         )
-        current = round_from_proto(reply, federation=self.federation)
+        current = understood(lambda: round_from_proto(reply, federation=self.federation), what="the round")
+        self._spec = require_same_spec(current.spec, self._spec or current.spec, federation=self.federation)
         self._require_own(current.receipt, current.number)
         return current
+
+    def manifest(self, round: Round, number: int) -> ProjectorManifest:
+        """The signed manifest of a global projector of the round's spec, without its bytes.
+
+        Raises:
+            AggregatorUntrusted: The aggregator did not sign it.
+            IsthmusError: As `round`.
+        """
+        end = layout(round.spec, Encoding.FP32).size_bytes
+        request = aggregator_pb2.PullProjectorRequest(federation=self.federation, number=number, offset_bytes=end)
+
+        def first() -> ProjectorManifest:
+            parts = self._stub.PullProjector(
+                request, timeout=self._deadline_seconds, metadata=self._connection.metadata
+            )
+            return understood(lambda: manifest_from_proto(next(parts).header), what=f"the manifest of {number}")
+
+        manifest = self._connection.persist(first, patience=self._patience)
+        self._require_signed(manifest)
+        return require_asked_for(manifest, number=number, federation=self.federation)
 
     def rounds(self) -> Iterator[Round]:
         """Every round that this silo has not contributed to yet, as it opens and once each, until all are done.
@@ -305,6 +336,8 @@ class SiloClient:
                     )
                 )
             )
+            projector = understood(lambda: decode(sink.data, round.spec), what="the projector")
+            require_finite_projector(projector, number=round.number - 1)
             self._base = (round.base_digest, sink.data)
         return decode(self._base[1], round.spec)
 

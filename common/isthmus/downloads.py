@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from isthmus.checking import understood
 from isthmus.chunks import require_next
 from isthmus.contribution import Encoding
-from isthmus.errors import AggregatorUnreachable, BaseStale, IsthmusError, PayloadDigestMismatch, SpecMismatch
+from isthmus.errors import AggregatorUnreachable, AggregatorUntrusted, IsthmusError
 from isthmus.manifest import ProjectorManifest
 from isthmus.payload import layout
 from isthmus.retry import Waiter
@@ -78,7 +79,7 @@ class Download:
         """Pulls until all bytes are there; `open_stream(offset)` asks for the stream from that byte.
 
         Raises:
-            PayloadDigestMismatch: The bytes are not those of the manifest.
+            AggregatorUntrusted: The bytes are not those of the manifest.
             IsthmusError: What the aggregator answered, or patience is over.
         """
         while True:
@@ -91,7 +92,7 @@ class Download:
 
     def _take(self, part: PartMessage) -> None:
         if part.WhichOneof("part") == "header":
-            self._identify(manifest_from_proto(part.header))
+            self._identify(understood(lambda: manifest_from_proto(part.header), what="a projector"))
             return
         if self._manifest is None:
             raise AggregatorUnreachable("The stream of a projector began without its header.")
@@ -111,7 +112,7 @@ class Download:
             self._sink.begin(manifest)
             self._manifest = manifest
         elif manifest.digest != self._manifest.digest or manifest.size_bytes != self._manifest.size_bytes:
-            raise PayloadDigestMismatch(
+            raise AggregatorUntrusted(
                 f"Projector {manifest.number} changed while it was pulled. A published projector never does: "
                 "check that every replica behind this address serves the same store.",
                 check="digest",
@@ -123,7 +124,7 @@ class Download:
         if self._manifest is None or self._received < self._manifest.size_bytes:
             raise AggregatorUnreachable(f"The stream of a projector ended early, at byte {self._received}.")
         if self._hash.digest() != self._manifest.digest:
-            raise PayloadDigestMismatch(
+            raise AggregatorUntrusted(
                 f"The bytes of projector {self._manifest.number} do not have the digest of its manifest. "
                 "Nothing was kept; pull again, and tell the operator if it happens twice.",
                 check="digest",
@@ -144,20 +145,20 @@ class IntoMemory:
         """Makes room for exactly the spec's bytes: what a peer claims never decides how much memory is taken.
 
         Raises:
-            BaseStale: It is another projector than the round announced.
-            SpecMismatch: It is not as large as a projector of the spec.
+            AggregatorUntrusted: It is another projector than the round announced.
+            AggregatorUntrusted: It is not as large as a projector of the spec.
         """
         if manifest.digest != self._round.base_digest:
-            raise BaseStale(
+            raise AggregatorUntrusted(
                 f"Projector {manifest.number} is not the one that round {self._round.number} starts from. "
-                "Ask for the round again.",
+                "Nothing of it was kept.",
                 check="digest",
                 measured=manifest.digest.hex(),
                 limit=self._round.base_digest.hex(),
             )
         size_bytes = layout(self._round.spec, Encoding.FP32).size_bytes
         if manifest.size_bytes != size_bytes:
-            raise SpecMismatch(
+            raise AggregatorUntrusted(
                 f"Projector {manifest.number} has {manifest.size_bytes} bytes; one of the federation's spec has "
                 f"{size_bytes}.",
                 check="size",

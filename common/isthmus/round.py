@@ -19,6 +19,7 @@ class Round:
         deadline_remaining_seconds: Seconds until then when the aggregator answered, at least 0.
         receipt: This silo's receipt in this round; None: it has not contributed.
         waiting_for: What the round is waiting for, in words.
+        quorum: The least number of contributions that the round may be cut with.
     """
 
     federation: str
@@ -35,6 +36,7 @@ class Round:
     deadline_remaining_seconds: float = 0.0
     receipt: Receipt | None = None
     waiting_for: str = ""
+    quorum: int = 0
 
 
 @dataclass(frozen=True, slots=True)

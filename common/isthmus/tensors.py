@@ -11,7 +11,7 @@ import torch
 
 from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.delta import difference, require_finite
-from isthmus.errors import HeaderInvalid, NumExamplesOutOfRange, PayloadMalformed
+from isthmus.errors import AggregatorUntrusted, HeaderInvalid, NumExamplesOutOfRange, PayloadMalformed
 from isthmus.payload import layout
 from isthmus.payload_header import parse_header
 from isthmus.round import Round
@@ -181,3 +181,21 @@ def _number(value: object) -> float:
 def _header_end(data: bytearray) -> int:
     """Offset of the first value as the bytes claim, never beyond them; `parse_header` judges the claim."""
     return min(len(data), 8 + int.from_bytes(data[:8], "little"))
+
+
+def require_finite_projector(projector: Mapping[str, torch.Tensor], *, number: int) -> None:
+    """Checks a global projector that was pulled.
+
+    Raises:
+        AggregatorUntrusted: A value is NaN or infinite; names tensor and count.
+    """
+    for name, tensor in projector.items():
+        num_wrong = int((~torch.isfinite(tensor)).sum())
+        if num_wrong:
+            raise AggregatorUntrusted(
+                f"Tensor {name} of projector {number} has {num_wrong} values that are not finite; the limit "
+                "is 0. Nothing was trained from it. Tell the operator.",
+                check="finite",
+                measured=num_wrong,
+                limit=0,
+            )

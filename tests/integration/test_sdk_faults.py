@@ -12,13 +12,13 @@ from isthmus.contribution import Encoding
 from isthmus.credentials import load_credentials, save_credentials
 from isthmus.errors import (
     AggregatorUnreachable,
+    AggregatorUntrusted,
     BaseStale,
     DeltaNormExceeded,
     DeltaNotFinite,
     IdentityInvalid,
     InvariantBroken,
     Overloaded,
-    PayloadDigestMismatch,
     PayloadMalformed,
     RoundClosed,
     StoreUnavailable,
@@ -194,7 +194,7 @@ def test_another_projector_than_announced_is_refused(silo: SiloClient, hub: Scri
     current = silo.round()
     hub.projector = PROJECTOR[:-1] + bytes([PROJECTOR[-1] ^ 1])
 
-    with pytest.raises(BaseStale):
+    with pytest.raises(AggregatorUntrusted):
         silo.pull(current)
     hub.projector = PROJECTOR
     assert set(silo.pull(current)) == set(TENSORS)
@@ -205,7 +205,7 @@ def test_corrupted_bytes_are_noticed(silo: SiloClient, hub: ScriptedHub, flip_by
     """One byte that changes on the way is a digest mismatch, wherever it lies: no projector is handed out."""
     hub.flip_byte = flip_byte
 
-    with pytest.raises(PayloadDigestMismatch):
+    with pytest.raises(AggregatorUntrusted):
         silo.pull(silo.round())
 
 

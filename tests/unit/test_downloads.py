@@ -11,12 +11,10 @@ from isthmus.contribution import Encoding
 from isthmus.downloads import Download, IntoMemory
 from isthmus.errors import (
     AggregatorUnreachable,
-    BaseStale,
+    AggregatorUntrusted,
     IsthmusError,
-    PayloadDigestMismatch,
     PayloadTooLarge,
     ProjectorUnknown,
-    SpecMismatch,
 )
 from isthmus.federation import FederationState, TrainingPlan
 from isthmus.manifest import ProjectorManifest
@@ -122,7 +120,7 @@ def test_refusals_are_not_repeated() -> None:
 
 def test_other_bytes_than_announced_are_refused() -> None:
     """A projector whose bytes do not have the manifest's digest is refused as a whole."""
-    with pytest.raises(PayloadDigestMismatch, match="do not have the digest"):
+    with pytest.raises(AggregatorUntrusted, match="do not have the digest"):
         pull(Replica([1024], content=PROJECTOR[:-1] + b"!"))
 
 
@@ -144,7 +142,7 @@ def test_projector_that_changes_between_streams_is_refused() -> None:
 
     replica.stream = stream
 
-    with pytest.raises(PayloadDigestMismatch, match="changed while it was pulled"):
+    with pytest.raises(AggregatorUntrusted, match="changed while it was pulled"):
         pull(replica)
 
 
@@ -152,7 +150,7 @@ def test_memory_is_taken_for_the_spec_alone() -> None:
     """A peer that announces a huge projector is refused before any room is made for it."""
     sink = IntoMemory(open_round())
 
-    with pytest.raises(SpecMismatch, match="of the federation's spec has"):
+    with pytest.raises(AggregatorUntrusted, match="of the federation's spec has"):
         sink.begin(replace(MANIFEST, size_bytes=1 << 60))
 
     assert len(sink.data) == 0
@@ -160,7 +158,7 @@ def test_memory_is_taken_for_the_spec_alone() -> None:
 
 def test_projector_of_another_round_is_refused() -> None:
     """Only the projector that the round starts from is taken."""
-    with pytest.raises(BaseStale, match="Ask for the round again"):
+    with pytest.raises(AggregatorUntrusted, match="Nothing of it was kept"):
         IntoMemory(open_round(base_digest=b"\3" * 32)).begin(MANIFEST)
 
 

@@ -16,7 +16,7 @@ from isthmus.status import CODES
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "hostile-battery.md"
-COUNTS = {"A": 38, "B": 24, "C": 31, "D": 16, "E": 19, "F": 19}
+COUNTS = {"A": 38, "B": 24, "C": 31, "D": 16, "E": 19, "F": 19, "G": 10}
 """How many cases each letter has, numbered from 1."""
 
 ELSEWHERE: dict[str, tuple[str, str]] = {
@@ -34,7 +34,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 }
 """Cases that are sent by a test outside of the battery, which says more about them."""
 
-_ID = re.compile(r"\b([A-F]\d\d)\b")
+_ID = re.compile(r"\b([A-G]\d\d)\b")
 
 HEAD = """# The hostile battery
 
@@ -44,7 +44,8 @@ traceback), and its memory and descriptors must be back within 5 s (96 MiB and 8
 allocator and gRPC's threads hold back). What is not protected from stands in [threat-model.md](threat-model.md).
 
 A: safetensors headers. B: tensors, values, claims. C: the order of a push. D: rounds, federations, replays.
-E: identity. F: resources.
+E: identity. F: resources. G: what an aggregator says that a silo must not believe; the real agent ends with
+AGGREGATOR_UNTRUSTED, and here it is the aggregator that is the test's own.
 
 | id | case | ends with | test |
 |---|---|---|---|
@@ -85,7 +86,7 @@ def _rows_of(item: pytest.Function) -> Iterator[Row]:
     parameters = item.callspec.id if hasattr(item, "callspec") else ""
     claim = (item.function.__doc__ or "").split("\n")[0].strip()
     ids = _ids(parameters) or _ids(claim) or _ids(item.name.upper().replace("_", " "))
-    case = re.sub(r"^[A-F]\d\d-", "", parameters) if _ids(parameters) else claim
+    case = re.sub(r"^[A-G]\d\d-", "", parameters) if _ids(parameters) else claim
     place = f"`{Path(item.path).name}::{item.function.__name__}`"
     for name in dict.fromkeys(ids):
         yield Row(name, _cell(case), _ends_with(item), place)

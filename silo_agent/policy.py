@@ -1,0 +1,59 @@
+"""What a silo demands of an aggregator beyond what everybody does: [policy] of its settings. Decides alone.
+
+Everything is allowed by default. What is refused is `AggregatorUntrusted`: the round is not trained, nothing is sent.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from isthmus.errors import AggregatorUntrusted
+from isthmus.round import Round
+
+
+class Policy(BaseModel):
+    """This silo's own limits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_quorum: int = Field(default=0, ge=0)
+    """Take part in no round that may be cut with fewer contributions: a mean of two tells each what the other sent."""
+    max_change: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """How far, as an L2 norm, the global projector may have moved per round since the last one seen; absent: any."""
+
+
+def require_quorum(current: Round, *, policy: Policy) -> None:
+    """Checks that enough silos hide each other.
+
+    Raises:
+        AggregatorUntrusted: The round may be cut with fewer than the policy says.
+    """
+    if current.quorum < policy.min_quorum:
+        raise AggregatorUntrusted(
+            f"Round {current.number} of {current.federation} may be cut with {current.quorum} contributions; this "
+            f"silo's policy.min_quorum is {policy.min_quorum}. Ask the operator for a larger quorum, or lower it here.",
+            check="quorum",
+            measured=current.quorum,
+            limit=policy.min_quorum,
+        )
+
+
+def require_change(l2_norm: float, *, current: Round, num_rounds: int, policy: Policy) -> None:
+    """Checks that the global projector did not jump.
+
+    Args:
+        l2_norm: Of the difference between the projector that the round starts from and the last one seen.
+        current: The round.
+        num_rounds: How many rounds lie between the two.
+        policy: The silo's.
+
+    Raises:
+        AggregatorUntrusted: It moved further than the policy allows for so many rounds.
+    """
+    if policy.max_change is not None and l2_norm > policy.max_change * num_rounds:
+        raise AggregatorUntrusted(
+            f"Projector {current.number - 1} of {current.federation} lies {l2_norm:.6g} (L2) from the last one that "
+            f"this silo saw, {num_rounds} rounds before; its policy.max_change allows {policy.max_change:g} a round. "
+            "Ask the operator what happened in those rounds, or raise it here.",
+            check="change",
+            measured=f"{l2_norm:.6g}",
+            limit=f"{policy.max_change * num_rounds:.6g}",
+        )
