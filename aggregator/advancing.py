@@ -9,7 +9,7 @@ from pathlib import Path
 from aggregator.advance import Finished, Outcome, Published, Waiting, advance
 from aggregator.ledger import Ledger
 from aggregator.ledger.round_records import record_rounds
-from isthmus.errors import IsthmusError, StoreUnavailable
+from isthmus.errors import InvariantBroken, IsthmusError, StoreUnavailable
 from isthmus.logs import Event, log_event
 
 _LOG = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Advancing:
         self._told: dict[str, str] = {}
         self._overdue: dict[str, int] = {}
         self._troubles: dict[str, str] = {}
+        self._unrecorded: dict[str, str] = {}
         self._finished: set[str] = set()
         self._woken = threading.Event()
         self._stopped = False
@@ -108,7 +109,7 @@ class Advancing:
 
     def _advance(self, name: str) -> bool:
         try:
-            record_rounds(self._ledger, name)
+            unrecorded = self._record(name)
             outcome = advance(
                 self._ledger,
                 name,
@@ -123,8 +124,23 @@ class Advancing:
             else:
                 self._tell(name, str(error), Event.ADVANCE_FAILED, level=logging.ERROR)
             return False
-        self._troubles.pop(name, None)
+        if unrecorded:
+            self._troubles[name] = unrecorded
+        else:
+            self._troubles.pop(name, None)
         return self._tell_outcome(name, outcome)
+
+    def _record(self, name: str) -> str:
+        """Puts on record what is over; why that cannot be, "" where it can: what is damaged there stops no round."""
+        try:
+            record_rounds(self._ledger, name)
+        except InvariantBroken as error:
+            if self._unrecorded.get(name) != str(error):
+                log_event(_LOG, Event.ADVANCE_FAILED, logging.ERROR, federation=name, reason=str(error))
+            self._unrecorded[name] = str(error)
+            return str(error)
+        self._unrecorded.pop(name, None)
+        return ""
 
     def _tell_outcome(self, name: str, outcome: Outcome) -> bool:
         match outcome:

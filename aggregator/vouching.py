@@ -8,9 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from aggregator.setup import read_pem
-from aggregator.trust_domains import SCHEME, Vouchers, vouchers_in
+from aggregator.trust_domains import Vouchers, vouchers_in
 from isthmus.certificates import Certificate, read_certificate
 from isthmus.errors import ConfigInvalid, IdentityInvalid
+from isthmus.foreign import quoted
 
 _REMEMBERED = 4096
 
@@ -61,8 +62,9 @@ class Authorities:
         now = self._clock()
         if not certificate.not_before <= now <= certificate.not_after:
             raise IdentityInvalid(
-                f"The certificate of {certificate.spiffe_id} is valid from {certificate.not_before:%Y-%m-%d %H:%M} to "
-                f"{certificate.not_after:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}. Renew it.",
+                f"The certificate of {quoted(str(certificate.spiffe_id))} is valid from "
+                f"{certificate.not_before:%Y-%m-%d %H:%M} to {certificate.not_after:%Y-%m-%d %H:%M} UTC, and it is "
+                f"{now:%Y-%m-%d %H:%M}. Renew it.",
                 check="expired",
             )
         return certificate
@@ -83,7 +85,7 @@ class Authorities:
         through_intermediates = shook_hands and who.trust_domain not in vouchers.trust_domains
         if not (through_intermediates and vouchers.may_vouch(who)) and not vouchers.issued(der, who):
             raise IdentityInvalid(
-                f"No authority that this aggregator trusts for {SCHEME}{who.trust_domain} vouches for {who}.",
+                f"No authority that this aggregator trusts for that trust domain vouches for {quoted(str(who))}.",
                 check="authority",
             )
         return certificate

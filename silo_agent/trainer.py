@@ -41,7 +41,7 @@ class LocalResult:
         tensors: The local projector: the names and shapes of the global one, float32, on the CPU.
         num_examples: Distinct samples trained on: the aggregation weight that the silo claims. 0: the plan is one-pass
             and no sample is left; nothing was trained.
-        metrics: Numbers that leave the silo with the delta; finite, names match [a-z0-9_./]{1,64}.
+        metrics: Numbers that leave the silo with the delta; finite, names match [a-z0-9_.]{1,64}.
         cursor: Where the one-pass order of the data goes on (`silo_agent.cursor`); "" when the plan is not one-pass.
     """
 

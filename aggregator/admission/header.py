@@ -4,9 +4,8 @@
 """
 
 import math
-import re
 
-from isthmus.contribution import ContributionHeader
+from isthmus.contribution import MAX_METRICS, METRIC_NAME_PATTERN, ContributionHeader
 from isthmus.errors import (
     BaseStale,
     HeaderInvalid,
@@ -17,19 +16,14 @@ from isthmus.errors import (
     SpecMismatch,
 )
 from isthmus.federation import Federation
+from isthmus.foreign import quoted, shown
 from isthmus.payload import MAX_HEADER_BYTES, PREFIX_BYTES, spans
 from isthmus.payload_entries import label
 from isthmus.spec import ProjectorSpec
-from isthmus.strict_json import malformed, shown
+from isthmus.strict_json import malformed
 
 DIGEST_BYTES = 32
 """Of a raw SHA-256."""
-
-MAX_METRICS = 64
-"""Most metrics of one header."""
-
-METRIC_NAME_PATTERN = re.compile(r"[a-z0-9_./]{1,64}")
-"""What a metric's name matches, whole."""
 
 
 def judge_header(
@@ -116,11 +110,11 @@ def _require_round(header: ContributionHeader, round_number: int, *, max_stalene
 def _require_start(header: ContributionHeader, base_digest: bytes, *, open_round: int) -> None:
     if header.base_digest != base_digest:
         raise BaseStale(
-            f"The delta was trained from projector {header.base_digest.hex()[:12]}, but round {header.round} starts "
-            f"from {base_digest.hex()[:12]}. Pull the current projector and train again.",
+            f"The delta was trained from projector {quoted(header.base_digest.hex()[:12])}, but round {header.round} "
+            f"starts from {base_digest.hex()[:12]}. Pull the current projector and train again.",
             currentRound=open_round,
             check="BASE",
-            measured=header.base_digest.hex(),
+            measured=quoted(header.base_digest.hex()),
             limit=base_digest.hex(),
         )
 
@@ -128,11 +122,11 @@ def _require_start(header: ContributionHeader, base_digest: bytes, *, open_round
 def _require_spec(header: ContributionHeader, spec: ProjectorSpec) -> None:
     if header.spec_fingerprint != spec.fingerprint:
         raise SpecMismatch(
-            f"The delta was made for the projector spec {header.spec_fingerprint.hex()[:12]}, but the federation's is "
-            f"{spec.fingerprint.hex()[:12]}: tensor names, shapes or dtypes differ. Train the projector that was "
-            "pulled; `python -m silo_agent check` shows the difference.",
+            f"The delta was made for the projector spec {quoted(header.spec_fingerprint.hex()[:12])}, but the "
+            f"federation's is {spec.fingerprint.hex()[:12]}: tensor names, shapes or dtypes differ. Train the "
+            "projector that was pulled; `python -m silo_agent check` shows the difference.",
             check="SCHEMA_FINGERPRINT",
-            measured=header.spec_fingerprint.hex(),
+            measured=quoted(header.spec_fingerprint.hex()),
             limit=spec.fingerprint.hex(),
         )
 
@@ -179,7 +173,7 @@ def _require_metrics(metrics: dict[str, float]) -> None:
         if not METRIC_NAME_PATTERN.fullmatch(name):
             raise _metrics(f"the metric name {shown(name)}", f"names of {METRIC_NAME_PATTERN.pattern}")
         if type(value) not in (int, float) or not math.isfinite(value):
-            raise _metrics(f"{name} = {shown(value)}", "finite numbers")
+            raise _metrics(f"{label(name)} = {shown(value)}", "finite numbers")
 
 
 def _metrics(measured: str, limit: str) -> HeaderInvalid:

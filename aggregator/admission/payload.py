@@ -17,7 +17,8 @@ from isthmus.errors import (
     RefusedDelta,
 )
 from isthmus.federation import AdmissionPolicy
-from isthmus.payload import PREFIX_BYTES, PayloadLayout
+from isthmus.foreign import quoted
+from isthmus.payload import PREFIX_BYTES, PayloadLayout, header_bytes
 from isthmus.payload_entries import header_size
 from isthmus.payload_header import parse_header
 from isthmus.spec import ProjectorSpec
@@ -73,6 +74,11 @@ class PayloadInspection:
         self._layout: PayloadLayout | None = None
         self._meter: NormMeter | None = None
         self._refusal: RefusedDelta | None = None
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether the bytes so far say no more than the spec: the header was let in, or begins as ours does."""
+        return self._layout is not None or header_bytes(self._spec, self._header.encoding).startswith(self._head)
 
     def feed(self, data: bytes | memoryview) -> None:
         """Takes the next bytes. Call it before they are stored: what it raises for must not be kept.
@@ -168,11 +174,11 @@ class PayloadInspection:
         if measured != self._header.payload_digest:
             raise PayloadDigestMismatch(
                 f"The payload received has SHA-256 {measured.hex()[:12]}, the header announced "
-                f"{self._header.payload_digest.hex()[:12]}: it was changed on its way or after it was hashed. Push it "
-                "again from the start.",
+                f"{quoted(self._header.payload_digest.hex()[:12])}: it was changed on its way or after it was hashed. "
+                "Push it again from the start.",
                 check="DIGEST_MISMATCH",
                 measured=measured.hex(),
-                limit=self._header.payload_digest.hex(),
+                limit=quoted(self._header.payload_digest.hex()),
             )
 
     def _require_norms(self, meter: NormMeter) -> None:

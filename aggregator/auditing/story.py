@@ -1,17 +1,24 @@
 """A federation's story: every act, refusal, admission, roster, publication and removal as one timeline. Reads alone."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
-from aggregator.ledger import Ledger, acts, keys, removal
+from aggregator.ledger import Ledger, keys, removal
+from aggregator.ledger.acts import ActRecord
 from aggregator.ledger.audit import ADMITTED, REFUSED, AuditRecord
 from aggregator.ledger.canonical import from_instant
+from aggregator.ledger.documents import Roster, manifest_from_json
+from aggregator.stores import Store, exists
+from isthmus.errors import FederationUnknown, InvariantBroken
+from isthmus.spec import NAME_PATTERN
 
 ROSTER = "roster.fixed"
 PUBLISHED = "projector.published"
 ABANDONED = "round.abandoned"
 REMOVED = "deltas.removed"
+DAMAGED = "record.damaged"
 
 EVENTS = (
     "federation.created",
@@ -27,6 +34,7 @@ EVENTS = (
     PUBLISHED,
     ABANDONED,
     REMOVED,
+    DAMAGED,
 )
 """Every event of a story; the same names as in the log, where it has them."""
 
@@ -37,7 +45,7 @@ class Entry:
 
     Attributes:
         key: The object in the store that tells it.
-        at: When, by the clock of the aggregator that wrote it.
+        at: When, by the clock of the aggregator that wrote it; None: its record is damaged.
         event: One of `EVENTS`.
         actor: Who did it: a SPIFFE URI, "silo NAME", or "aggregator".
         round: In which round; 0: in none.
@@ -46,7 +54,7 @@ class Entry:
     """
 
     key: str
-    at: datetime
+    at: datetime | None
     event: str
     actor: str
     round: int = 0
@@ -55,56 +63,102 @@ class Entry:
 
     def to_fields(self) -> dict[str, object]:
         """As JSON has it, one object an entry."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"at": from_instant(self.at)}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {
+            "at": self.at and from_instant(self.at)
+        }
 
 
-def story(ledger: Ledger, federation: str) -> list[Entry]:
-    """Everything, the oldest first.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a document stands: its key, and the round and the silo that the key names."""
+
+    key: str
+    round: int
+    silo: str
+
+
+Read = Callable[[Place, bytes], Entry]
+"""From a document's place and bytes to what it tells."""
+
+
+def story(ledger: Ledger, federation: str, *, told: Container[str] = ()) -> list[Entry]:
+    """Everything, the oldest first; a record that is damaged stands at the end, as `DAMAGED`.
+
+    Args:
+        ledger: Where.
+        federation: Which.
+        told: Keys of what is known already: none of these is read.
 
     Raises:
         FederationUnknown: There is no such federation.
-        InvariantBroken: A record is damaged; `isthmus verify` names it.
     """
-    ledger.federation(federation)
-    entries = [*_acts(ledger, federation)]
-    for number in range(1, ledger.latest_number(federation) + 2):
-        entries += _pushes(ledger, federation, number)
-        entries += _ending(ledger, federation, number)
-    return sorted(entries, key=lambda entry: (entry.at, entry.key))
+    if not NAME_PATTERN.fullmatch(federation) or not exists(ledger.store, keys.federation_file(federation)):
+        raise FederationUnknown(f"There is no federation {federation[:64]!r}. Check its name.")
+    prefix = keys.federation_prefix(federation)
+    listed = (
+        one.key for folder in ("audit", "rounds", "projectors") for one in ledger.store.list(f"{prefix}/{folder}")
+    )
+    found = (_kind(key, key.removeprefix(f"{prefix}/")) for key in listed if key not in told)
+    entries = [entry for kind in found if kind and (entry := _entry(ledger.store, *kind))]
+    return sorted(entries, key=lambda entry: (entry.at or datetime.max.replace(tzinfo=UTC), entry.key))
 
 
-def _acts(ledger: Ledger, federation: str) -> Iterator[Entry]:
-    for record in acts.acts(ledger.store, federation):
-        act = record.act
-        key = keys.act(federation, record.sequence)
-        yield Entry(key, act.at, act.event, act.actor, silo=act.silo, details=dict(act.details))
+def _kind(key: str, rest: str) -> tuple[Place, Read] | None:
+    """Where it stands and what reads it; None of what tells nothing."""
+    for pattern, read in _KINDS.items():
+        if found := re.fullmatch(pattern, rest):
+            places = found.groupdict()
+            return Place(key, int(places.get("round") or 0), places.get("silo") or ""), read
+    return None
 
 
-def _pushes(ledger: Ledger, federation: str, number: int) -> Iterator[Entry]:
-    """Admissions and refusals of one round."""
-    prefix = keys.audits(federation, number)
-    for listed in ledger.store.list(prefix):
-        silo = listed.key.removeprefix(f"{prefix}/").partition("/")[0]
-        record = AuditRecord.from_json(ledger.store.get(listed.key))
-        event = dict(record.fields["event"])
-        name = str(event.pop("event"))
-        yield Entry(listed.key, record.at, name, f"silo {silo}", number, silo, event)
+def _entry(store: Store, place: Place, read: Read) -> Entry | None:
+    """What a document tells; None where it was taken away since it was listed."""
+    try:
+        return read(place, store.get(place.key))
+    except (InvariantBroken, LookupError, TypeError, ValueError):
+        if not exists(store, place.key):
+            return None
+        seen: dict[str, object] = {"key": place.key, "see": "isthmus verify"}
+        return Entry(place.key, None, DAMAGED, "", place.round, place.silo, seen)
 
 
-def _ending(ledger: Ledger, federation: str, number: int) -> Iterator[Entry]:
-    """The roster, the projector and the removal of one round, as far as there are any."""
-    roster = ledger.roster(federation, number)
-    if roster is None:
-        return
+def _act(place: Place, document: bytes) -> Entry:
+    act = ActRecord.from_json(document).act
+    return Entry(place.key, act.at, act.event, act.actor, silo=act.silo, details=dict(act.details))
+
+
+def _push(place: Place, document: bytes) -> Entry:
+    """An admission or a refusal."""
+    record = AuditRecord.from_json(document)
+    event = dict(record.fields["event"])
+    return Entry(place.key, record.at, str(event.pop("event")), f"silo {place.silo}", place.round, place.silo, event)
+
+
+def _roster(place: Place, document: bytes) -> Entry:
+    roster = Roster.from_json(document)
     counts: dict[str, object] = {"reason": roster.reason, "silos": list(roster.silos), "digest": roster.digest.hex()}
-    yield Entry(keys.roster(federation, number), roster.cut_at, ROSTER, "aggregator", number, details=counts)
-    if number <= ledger.latest_number(federation):
-        manifest = ledger.manifest(federation, number)
-        made: dict[str, object] = {"digest": manifest.digest.hex(), "num_examples": manifest.num_examples}
-        event = ABANDONED if manifest.abandoned else PUBLISHED
-        yield Entry(keys.projector(federation, number), manifest.cut_at, event, "aggregator", number, details=made)
-    gone = removal.find(ledger.store, federation, number)
-    if gone is not None:
-        said: dict[str, object] = {"reason": gone.reason, "num_segments": gone.num_segments}
-        key = keys.removal(federation, number)
-        yield Entry(key, gone.removed_at, REMOVED, gone.removed_by, number, details=said)
+    return Entry(place.key, roster.cut_at, ROSTER, "aggregator", place.round, details=counts)
+
+
+def _projector(place: Place, document: bytes) -> Entry:
+    manifest = manifest_from_json(document)
+    made: dict[str, object] = {"digest": manifest.digest.hex(), "num_examples": manifest.num_examples}
+    event = ABANDONED if manifest.abandoned else PUBLISHED
+    return Entry(place.key, manifest.cut_at, event, "aggregator", place.round, details=made)
+
+
+def _removal(place: Place, document: bytes) -> Entry:
+    gone = removal.Removal.from_json(document)
+    said: dict[str, object] = {"reason": gone.reason, "num_segments": gone.num_segments}
+    return Entry(place.key, gone.removed_at, REMOVED, gone.removed_by, place.round, details=said)
+
+
+_KINDS: dict[str, Read] = {
+    r"audit/acts/[0-9]+\.json": _act,
+    r"audit/(?P<round>[0-9]+)/(?P<silo>[^/]+)/(?:[0-9]+|admitted)\.json": _push,
+    r"rounds/(?P<round>[0-9]+)/roster\.json": _roster,
+    r"rounds/(?P<round>[0-9]+)/removed\.json": _removal,
+    r"projectors/(?P<round>[1-9][0-9]*)\.json": _projector,
+}
+"""What tells something, by its key within the federation."""

@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aggregator.auditing.story import Entry, story
+from aggregator.auditing.story import DAMAGED, Entry, story
 from aggregator.commands.place import store_of
 from aggregator.commands.verify import text_of
 from aggregator.ledger import Ledger
 from aggregator.verifying.verify import verify_chains
-from isthmus.cli.text import Answer, plain, table
+from isthmus.cli.text import Answer, Lines, as_json, plain, table
 
 FOLLOW_SECONDS = 1.0
 """How often the store is looked at with --follow."""
@@ -30,7 +30,6 @@ def audit(arguments: Namespace) -> Answer:
     Raises:
         ConfigInvalid: The store is none.
         FederationUnknown: The store has no such federation.
-        InvariantBroken: A record is damaged; with --verify it is named.
     """
     store = store_of(arguments)
     if arguments.verify:
@@ -39,21 +38,20 @@ def audit(arguments: Namespace) -> Answer:
         return Answer(verdict, text_of(verdict), exit_code=1 if verdict.broken else 0)
     ledger, keep = Ledger(store), _filter(arguments)
     if arguments.follow:
-        _follow(ledger, arguments.federation, keep=keep, as_json=arguments.json)
+        _follow(ledger, arguments.federation, keep=keep, wants_json=arguments.json)
     found = [entry for entry in story(ledger, arguments.federation) if keep(entry)]
-    rows = [entry.to_fields() for entry in found]
-    return Answer(rows, _table(found))
+    damaged = any(entry.event == DAMAGED for entry in found)
+    return Answer(Lines([entry.to_fields() for entry in found]), _table(found), exit_code=int(damaged))
 
 
-def _follow(ledger: Ledger, federation: str, *, keep: Keep, as_json: bool) -> None:
+def _follow(ledger: Ledger, federation: str, *, keep: Keep, wants_json: bool) -> None:
     """Prints what is there, then what comes, until it is interrupted."""
     told: set[str] = set()
     while True:
-        for entry in story(Ledger(ledger.store), federation):
-            if entry.key not in told:
-                told.add(entry.key)
-                if keep(entry):
-                    _say(json.dumps(plain(entry.to_fields()), sort_keys=True) if as_json else " ".join(_cells(entry)))
+        for entry in story(ledger, federation, told=told):
+            told.add(entry.key)
+            if keep(entry):
+                _say(as_json(Lines([entry.to_fields()])) if wants_json else " ".join(_cells(entry)))
         time.sleep(FOLLOW_SECONDS)
 
 
@@ -70,6 +68,8 @@ def _filter(arguments: Namespace) -> Keep:
     until: datetime | None = arguments.until
 
     def keep(entry: Entry) -> bool:
+        if entry.at is None:
+            return True  # what it said is not known, so it may be what is asked for
         in_time = (since is None or entry.at >= since) and (until is None or entry.at <= until)
         return in_time and all(getattr(entry, name) == value for name, value in wanted.items())
 
@@ -83,9 +83,9 @@ def _table(entries: list[Entry]) -> str:
 
 
 def _cells(entry: Entry) -> Iterator[str]:
-    yield f"{entry.at:%Y-%m-%d %H:%M:%S}"
+    yield f"{entry.at:%Y-%m-%d %H:%M:%S}" if entry.at else "-"
     yield entry.event
-    yield entry.actor
+    yield entry.actor or "-"
     yield str(entry.round or "-")
     yield entry.silo or "-"
     details = json.dumps(plain(entry.details), sort_keys=True, ensure_ascii=True)

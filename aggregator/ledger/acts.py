@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from aggregator.ledger import keys
+from aggregator.ledger import chain, keys
 from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
+from aggregator.ledger.chain import Place
 from aggregator.stores import Store
 
 MAX_TEXT = 256
@@ -57,15 +58,15 @@ class ActRecord:
 
 def append(store: Store, federation: str, act: Act) -> None:
     """Adds an act behind the last one. Racing appends of several replicas all end up in the chain, in some order."""
-    while True:
-        chain = _keys(store, federation)
-        previous = _read(store, chain[-1]).digest if chain else ""
-        document = act_document(federation, act, previous=previous, sequence=len(chain))
-        if store.put_if_absent(keys.act(federation, len(chain)), document):
-            return
+    chain.append(
+        store,
+        keys.acts(federation),
+        key=lambda sequence: keys.act(federation, sequence),
+        document=lambda place: act_document(federation, act, place=place),
+    )
 
 
-def act_document(federation: str, act: Act, *, previous: str, sequence: int) -> bytes:
+def act_document(federation: str, act: Act, *, place: Place) -> bytes:
     """The record of an act."""
     return canonical(
         {
@@ -74,27 +75,22 @@ def act_document(federation: str, act: Act, *, previous: str, sequence: int) -> 
             "details": {name: value[:MAX_TEXT] for name, value in act.details.items()},
             "event": act.event,
             "federation": federation,
-            "previous": previous,
-            "sequence": sequence,
+            "previous": place.previous,
+            "sequence": place.sequence,
             "silo": act.silo,
         }
     )
 
 
 def acts(store: Store, federation: str) -> Iterator[ActRecord]:
-    """Every act, in order."""
-    return (_read(store, key) for key in _keys(store, federation))
+    """Every act, in order.
+
+    Raises (when it reads):
+        InvariantBroken: A record is damaged.
+    """
+    return (ActRecord.from_json(store.get(key)) for _, key in chain.numbered(store, keys.acts(federation)))
 
 
 def head(store: Store, federation: str) -> str:
     """Hex SHA-256 of the last record; "" where there is none."""
-    chain = _keys(store, federation)
-    return _read(store, chain[-1]).digest if chain else ""
-
-
-def _keys(store: Store, federation: str) -> list[str]:
-    return [entry.key for entry in store.list(keys.acts(federation))]
-
-
-def _read(store: Store, key: str) -> ActRecord:
-    return ActRecord.from_json(store.get(key))
+    return chain.head(store, keys.acts(federation))

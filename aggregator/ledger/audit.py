@@ -6,14 +6,16 @@ nobody can write it twice or otherwise. The contribution is named by the roster,
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.ledger import keys
+from aggregator.ledger import chain, keys
 from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
+from aggregator.ledger.chain import Place
 from aggregator.ledger.documents import Contribution
 from aggregator.stores import Store
-from isthmus.errors import DeltaReplayed, IsthmusError, RefusedDelta
+from isthmus.errors import DeltaReplayed, InvariantBroken, IsthmusError, RefusedDelta
 
 MAX_REFUSALS = 256
 """Most refusals on record of one silo and round: a silo that goes on pushing what is refused fills no store."""
@@ -26,7 +28,7 @@ _REFUSED_DELTAS = frozenset(error.reason for error in RefusedDelta.__subclasses_
 """Reasons of refusals that are an answer to the round; a delta that came too late, or twice, is none."""
 
 _MAX_TEXT = 2000
-"""Characters kept of a refusal's text: some of it is what a silo sent."""
+"""Characters kept of a refusal's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +62,38 @@ class AuditRecord:
         return to_instant(self.fields["at"])
 
 
-def append_refusal(store: Store, trail: Trail, *, refusal: IsthmusError, now: datetime) -> bool:
-    """Adds a refusal behind the last one; False, and nothing added, once there are `MAX_REFUSALS`.
+def append_refusal(
+    store: Store, trail: Trail, *, refusal: IsthmusError, now: datetime, known: Collection[str] = ()
+) -> bool:
+    """Adds a refusal behind the last one; False, and nothing added, once there are `MAX_REFUSALS`. See `chain.append`.
 
-    Racing appends of several replicas all end up in the chain, in some order.
+    Args:
+        store: Where.
+        trail: Whose push, to which round.
+        refusal: Why it was refused.
+        now: When.
+        known: Of the words in it that the silo sent, those that may be kept; see `isthmus.foreign`.
     """
-    while True:
-        chain = _refusal_keys(store, trail)
-        if len(chain) >= MAX_REFUSALS:
-            return False
-        previous = _read(store, chain[-1]).digest if chain else ""
-        document = refusal_document(trail, refusal, now=now, previous=previous, sequence=len(chain))
-        if store.put_if_absent(keys.refusal(trail.federation, trail.round, trail.silo, sequence=len(chain)), document):
-            return True
+    return chain.append(
+        store,
+        keys.audit(trail.federation, trail.round, trail.silo),
+        key=lambda sequence: keys.refusal(trail.federation, trail.round, trail.silo, sequence=sequence),
+        document=lambda place: refusal_document(trail, refusal, now=now, place=place, known=known),
+        most=MAX_REFUSALS,
+    )
 
 
-def refusal_document(trail: Trail, refusal: IsthmusError, *, now: datetime, previous: str, sequence: int) -> bytes:
+def refusal_document(
+    trail: Trail, refusal: IsthmusError, *, now: datetime, place: Place, known: Collection[str] = ()
+) -> bytes:
     """The record of a push that was refused."""
     event = {
-        "details": {key: value[:_MAX_TEXT] for key, value in refusal.details.items()},
+        "details": {key: value[:_MAX_TEXT] for key, value in refusal.kept_details(known).items()},
         "event": REFUSED,
-        "message": str(refusal)[:_MAX_TEXT],
+        "message": refusal.kept_text(known)[:_MAX_TEXT],
         "reason": refusal.reason,
     }
-    link = {"at": from_instant(now), "event": event, "previous": previous, "sequence": sequence}
+    link = {"at": from_instant(now), "event": event, "previous": place.previous, "sequence": place.sequence}
     return canonical(trail.to_fields() | link)
 
 
@@ -138,22 +148,19 @@ def last_refusals(store: Store, federation: str, round_number: int) -> dict[str,
         silo, _, name = entry.key.removeprefix(f"{keys.audits(federation, round_number)}/").partition("/")
         if name.removesuffix(".json").isdecimal():
             last[silo] = entry.key  # sorted: the last one stands
-    return {silo: _read(store, key).digest for silo, key in last.items()}
+    return {silo: hashlib.sha256(store.get(key)).hexdigest() for silo, key in last.items()}
 
 
 def _last_refused(store: Store, trail: Trail) -> Fields:
-    """The event of the last push if it was refused, else nothing."""
-    chain = _refusal_keys(store, trail)
-    if not chain:
+    """The event of the last push if it was refused, else nothing; nothing, too, where its record is damaged."""
+    keys_of = [key for _, key in chain.numbered(store, keys.audit(trail.federation, trail.round, trail.silo))]
+    if not keys_of:
         return {}
-    last, admitted = _read(store, chain[-1]), admission(store, trail)
-    return {} if admitted is not None and admitted.at >= last.at else dict(last.fields["event"])
-
-
-def _refusal_keys(store: Store, trail: Trail) -> list[str]:
-    entries = store.list(keys.audit(trail.federation, trail.round, trail.silo))
-    admitted = keys.admission(trail.federation, trail.round, trail.silo)
-    return [entry.key for entry in entries if entry.key != admitted]
+    try:
+        last, admitted = _read(store, keys_of[-1]), admission(store, trail)
+        return {} if admitted is not None and admitted.at >= last.at else dict(last.fields["event"])
+    except InvariantBroken:
+        return {}
 
 
 def _read(store: Store, key: str) -> AuditRecord:

@@ -31,6 +31,7 @@ from isthmus.errors import (
     ProjectorUnknown,
 )
 from isthmus.federation import Federation, FederationState
+from isthmus.foreign import shown
 from isthmus.manifest import ProjectorManifest
 from isthmus.spec import ProjectorSpec
 
@@ -72,7 +73,7 @@ class Ledger:
         """
         record = self._records.get(name) or federations.find(self._store, name)
         if record is None:
-            raise FederationUnknown(f"There is no federation {name[:64]!r}. Check its name.")
+            raise FederationUnknown(f"There is no federation {shown(name)}. Check its name.")
         remember(self._records, name, record)
         return record
 
@@ -305,8 +306,8 @@ class Ledger:
         self, federation: str, round_number: int, silo: str, *, refusal: IsthmusError, now: datetime
     ) -> bool:
         """Puts on record why a push of this silo to this round was refused; see `audit.append_refusal`."""
-        trail = audit.Trail(federation, round_number, silo)
-        return audit.append_refusal(self._store, trail, refusal=refusal, now=now)
+        trail, known = audit.Trail(federation, round_number, silo), self.federation(federation).spec.names
+        return audit.append_refusal(self._store, trail, refusal=refusal, now=now, known=known)
 
     def record_admission(self, contribution: Contribution) -> None:
         """Puts on record that a contribution was admitted; the same record however often, and whoever asks."""

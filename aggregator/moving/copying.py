@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aggregator.ledger import Ledger, keys, removal
 from aggregator.ledger.canonical import fields_of
-from aggregator.moving.order import Extent, blob_digests, extent_of, operators_keys, round_keys
+from aggregator.moving.order import Extent, blob_digests, extent_of, operators_keys, record_keys, round_keys
 from aggregator.stores import Entry, Store, exists
 from aggregator.stores.aside import aside
 from isthmus.errors import FederationExists, InvariantBroken, ScratchUnavailable
@@ -60,6 +60,7 @@ def copy_federation(
         ScratchUnavailable: The scratch folder failed; the same call goes on.
     """
     extent = extent_of(Ledger(source), name)
+    records = list(record_keys(source, extent))
     complete = exists(destination, keys.federation_file(name))
     _require_same(source, destination, name)
     copy = _Copy(source, destination, Copied(extent), scratch=scratch, writes=not complete)
@@ -68,6 +69,8 @@ def copy_federation(
         copy.round(number)
         tell(copy.copied)
     copy.operators()
+    for key in records:
+        copy.key(key)
     copy.key(keys.catalog(name))
     copy.key(keys.federation_file(name))
     return copy.copied
@@ -99,8 +102,6 @@ class _Copy:
         self._require_roster_whole(number)
         if number <= self.copied.extent.latest:
             self.projector(number)
-            if exists(self._source, keys.round_record(self._name, number)):
-                self.key(keys.round_record(self._name, number))
 
     def projector(self, number: int) -> None:
         """The blobs of a global projector, then its manifest."""

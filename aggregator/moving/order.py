@@ -81,6 +81,19 @@ def blob_digests(source: Ledger, federation: str, number: int) -> list[bytes]:
     return [digest for digest in (manifest.digest, manifest.optimizer_state_digest) if digest]
 
 
+def record_keys(source: Store, extent: Extent) -> Iterator[str]:
+    """The records of rounds that are over, as they stand now: list them first, and write them last.
+
+    So the copy has the refusals and acts that they name, which are listed later, and no record that came in between,
+    without those before it. Its own replicas put on record what is not.
+    """
+    prefix = keys.round_records(extent.federation)
+    names = (entry.key.removeprefix(f"{prefix}/").removesuffix(".json") for entry in source.list(prefix))
+    last = max((int(name) for name in names if name.isdecimal()), default=0)
+    every = (keys.round_record(extent.federation, number) for number in range(1, min(last, extent.latest) + 1))
+    return (key for key in every if exists(source, key))  # one that the listing just missed is there by now
+
+
 def operators_keys(source: Store, federation: str) -> Iterator[str]:
     """Revocations, silos, invitations, credentials, strikes, claims and state; listed when they are reached.
 

@@ -90,9 +90,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         if first.WhichOneof("part") != "definition":
             raise RequestInvalid("The first part of a creation must be the definition.", check="order")
         with self._slots.creation(context) as alive:
-            record, created = self._creation.receive(first.definition, request_iterator, alive=alive, now=self._clock())
+            record, created = self._creation.receive(
+                first.definition, request_iterator, actor=actor, alive=alive, now=self._clock()
+            )
         if created:
-            self._put_on_record(record.federation.name, Event.FEDERATION_CREATED, actor)
             log_event(_LOG, Event.FEDERATION_CREATED, federation=record.federation.name)
             self._on_change()
         return admin_pb2.CreateFederationResponse(

@@ -12,11 +12,13 @@ from typing import BinaryIO
 import numpy as np
 
 from aggregator.aggregate import check_strategy
-from aggregator.ledger import Ledger
+from aggregator.ledger import Ledger, acts, keys
+from aggregator.ledger.acts import Act
 from aggregator.ledger.records import FederationRecord
 from aggregator.rpc.incoming import chunks_until_finish
 from aggregator.rules import check_rule
 from aggregator.server_optimizers import build_server_optimizer
+from aggregator.stores import exists
 from aggregator.stores.aside import aside
 from isthmus.chunks import require_next, spans
 from isthmus.contribution import Encoding
@@ -29,9 +31,11 @@ from isthmus.errors import (
     StoreUnavailable,
 )
 from isthmus.federation import MAX_TOML_BYTES, Federation, parse_federation
+from isthmus.logs import Event
 from isthmus.payload import MAX_HEADER_BYTES, PREFIX_BYTES, layout
 from isthmus.payload_header import parse_header, read_spec
 from isthmus.spec import ProjectorSpec
+from isthmus.spiffe import SpiffeId
 from isthmus.v1 import admin_pb2
 
 _BLOCK_BYTES = 1 << 20
@@ -56,6 +60,7 @@ class Creation:
         definition: admin_pb2.FederationDefinition,
         messages: Iterator[admin_pb2.CreateFederationRequest],
         *,
+        actor: SpiffeId,
         alive: Callable[[], None],
         now: datetime,
     ) -> tuple[FederationRecord, bool]:
@@ -64,6 +69,7 @@ class Creation:
         Args:
             definition: The stream's first part.
             messages: The rest of it.
+            actor: Who asks for it: on record before it is created.
             alive: Called at every chunk.
             now: When it is created.
 
@@ -83,6 +89,7 @@ class Creation:
                 _receive(messages, definition, file=file, alive=alive)
                 spec = _judge_projector(file, federation, size_bytes=definition.projector_size_bytes)
                 check_strategy(federation, spec)
+                self._put_on_record(federation.name, actor, now=now)
                 created = self._ledger.create_federation(toml, federation, spec, projector=Path(file.name), now=now)
         except OSError as error:
             raise StoreUnavailable(
@@ -91,6 +98,12 @@ class Creation:
                 retry_after_seconds=5.0,
             ) from error
         return self._ledger.federation(federation.name), created
+
+    def _put_on_record(self, name: str, actor: SpiffeId, *, now: datetime) -> None:
+        """Records that it was asked for, unless there is one: a repeat of a creation that died here records it anew."""
+        store = self._ledger.store
+        if not exists(store, keys.federation_file(name)):
+            acts.append(store, name, Act(at=now, actor=str(actor), event=Event.FEDERATION_CREATED.value))
 
     def _require_size(self, size_bytes: int) -> None:
         if not 1 <= size_bytes <= self._max_projector_bytes:

@@ -14,6 +14,7 @@ from aggregator.rpc.identity import Callers
 from isthmus.authority import Authority
 from isthmus.certificates import Certificate, read_certificates
 from isthmus.errors import EnrolmentClosed, InvitationInvalid, RequestInvalid
+from isthmus.foreign import quoted
 from isthmus.invitation import SECRET_BYTES, secret_digest
 from isthmus.keys import PublicKey, is_proven, public_key_in, requested_key
 from isthmus.logs import Event, log_event
@@ -103,7 +104,7 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
         who = self._callers.certificate(context).spiffe_id
         expected = silo_spiffe_id(self._issuing.trust_domain, federation=request.federation, silo=found.silo)
         if who != expected:
-            raise EnrolmentClosed(f"The authority of {who} renews its certificate, not this aggregator.")
+            raise EnrolmentClosed(f"The authority of {quoted(str(who))} renews its certificate, not this aggregator.")
         issued = self._issue(request.signing_request_der, who, now=now)
         credential = CredentialRecord(
             credential=issued[0].key_sha256,

@@ -20,6 +20,7 @@ from isthmus.errors import (
     OperatorOnly,
     SiloNotEnrolled,
 )
+from isthmus.foreign import quoted, shown
 from isthmus.spec import NAME_PATTERN
 from isthmus.spiffe import SpiffeId
 
@@ -76,7 +77,7 @@ class Callers:
         found = _enrolled(ledger, federation, certificate) if NAME_PATTERN.fullmatch(federation) else None
         if found is None:
             raise FederationUnknown(
-                f"There is no federation {federation[:64]!r} for this certificate. Check the federation's name; if it "
+                f"There is no federation {shown(federation)} for this certificate. Check the federation's name; if it "
                 "is right, ask the operator to invite this silo, and enrol."
             )
         if not found.active:
@@ -94,7 +95,7 @@ class Callers:
         """
         who = self.certificate(context).spiffe_id
         if not (who.is_operator and who.trust_domain == self._trust_domain) and str(who) not in self._operators:
-            raise OperatorOnly(f"Only an operator may do this, and {who} is none.")
+            raise OperatorOnly(f"Only an operator may do this, and {quoted(str(who))} is none.")
         return who
 
 

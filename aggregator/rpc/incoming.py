@@ -1,6 +1,7 @@
 """One payload on its way in: chunks become judged, staged segments. Knows no RPC and no round.
 
-Whatever ends the stream, what arrived is staged, so any replica can continue. Only a refusal drops it.
+Whatever ends the stream, what arrived is staged, so any replica can continue. Only a refusal drops it; a payload's
+header that could say something foreign is not staged before it was judged.
 """
 
 import logging
@@ -143,7 +144,8 @@ class UploadSession:
             self._stage()
 
     def _stage(self) -> None:
-        if self._tail:
+        """Makes what came durable, but no header that says what ours does not, and was not judged to its end."""
+        if self._tail and self._inspection.may_be_kept:
             data, self._tail = self._tail, bytearray()  # handed over, not copied: one segment is held, not two
             offset = self.committed_bytes
             self.segments.append(self._ledger.stage_segment(self._upload, offset_bytes=offset, data=data))

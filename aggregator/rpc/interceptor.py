@@ -112,9 +112,8 @@ def _end(error: Exception, context: grpc.ServicerContext, method: str) -> NoRetu
         raise error  # the caller is gone: grpcio raised it out of the request stream, and knows it again
     if type(error) in CODES and isinstance(error, IsthmusError) and not isinstance(error, InvariantBroken):
         level = logging.INFO if isinstance(error, _TOLD_HERE) else logging.DEBUG
-        log_event(
-            _LOG, Event.CALL_REFUSED, level, method=method, peer=context.peer(), reason=error.reason, text=str(error)
-        )
+        told = error.kept_text()
+        log_event(_LOG, Event.CALL_REFUSED, level, method=method, peer=context.peer(), reason=error.reason, text=told)
         context.abort_with_status(status_of(_for_caller(error, method)))
     incident = secrets.token_hex(6)
     _LOG.error(Event.CALL_FAILED.value, exc_info=error, extra={"facts": {"method": method, "incident": incident}})

@@ -260,6 +260,7 @@ class Pushes:
         self._ledger.record_refusal(push.header.federation, open_round, push.silo, refusal=refusal, now=now)
         if strikes.is_hostile(refusal):
             self._strike(push, refusal, now=now)
+        known = self._ledger.federation(push.header.federation).spec.names
         log_event(
             _LOG,
             Event.DELTA_REFUSED,
@@ -268,8 +269,8 @@ class Pushes:
             round=open_round,
             silo=push.silo,
             reason=refusal.reason,
-            text=str(refusal),
-            **refusal.details,
+            text=refusal.kept_text(known),
+            **refusal.kept_details(known),
         )
 
     def _strike(self, push: PushCall, refusal: IsthmusError, *, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from aggregator.ledger import keys
+from aggregator.ledger import chain, keys
 from aggregator.ledger.acts import ActRecord
 from aggregator.ledger.documents import manifest_to_json
 from aggregator.ledger.round_records import RoundRecord
@@ -11,8 +11,9 @@ from aggregator.verifying.case import Case
 
 def check_chains(case: Case) -> None:
     """Goes through both, record by record; behind the first that is broken nothing of that chain is judged."""
-    digests = _check_acts(case)
+    # Rounds are listed first: an act that a round's record names was there before the record was.
     numbers = sorted(int(name) for name in case.evidence.names(keys.round_records(case.name)) if name.isdecimal())
+    digests = _check_acts(case)
     previous = ""
     for number in range(1, max(numbers, default=0) + 1):
         key = keys.round_record(case.name, number)
@@ -33,22 +34,25 @@ def check_chains(case: Case) -> None:
 
 
 def _check_acts(case: Case) -> set[str]:
-    """The digests of all acts up to the first that is broken."""
-    numbers = sorted(int(name) for name in case.evidence.names(keys.acts(case.name)) if name.isdecimal())
-    digests: set[str] = set()
+    """The digests of all acts that stand, those behind the first that is broken too: rounds' records name them."""
+    found = list(chain.numbered(case.evidence.store, keys.acts(case.name)))
+    _check_links(case, found)
+    contents = (case.evidence.content(key) for _, key in found)
+    return {hashlib.sha256(content).hexdigest() for content in contents if content is not None}
+
+
+def _check_links(case: Case, listed: list[tuple[int, str]]) -> None:
     previous = ""
-    for sequence in range(max(numbers, default=-1) + 1):
+    for sequence in range(listed[-1][0] + 1 if listed else 0):
         key = keys.act(case.name, sequence)
         meaning = "The record of what operators and silos asked for is broken here: something was changed or taken out."
         record = case.evidence.document(key, ActRecord.from_json, meaning=meaning)
         if record is None:
-            break
+            return
         expected, found = (sequence, previous), (record.sequence, record.previous)
         if not case.findings.agree(key, expected=expected, found=found, meaning=meaning):
-            break
+            return
         previous = record.digest
-        digests.add(previous)
-    return digests
 
 
 def _round_fits(case: Case, record: RoundRecord, number: int, *, previous: str, acts: set[str]) -> bool:

@@ -2,8 +2,15 @@
 
 import enum
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
+
+MAX_METRICS = 64
+"""Most metrics of one header."""
+
+METRIC_NAME_PATTERN = re.compile(r"[a-z0-9_.]{1,64}")
+"""What a metric's name matches, whole: no path is one."""
 
 
 class Encoding(enum.StrEnum):

@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 
 from isthmus.errors import PayloadMalformed
+from isthmus.foreign import quoted, shown
 from isthmus.payload import MAX_HEADER_BYTES, PREFIX_BYTES
 from isthmus.spec import MAX_TENSORS, RESERVED_TENSOR_NAME, TENSOR_NAME_PATTERN
-from isthmus.strict_json import decode_object, malformed, shown
+from isthmus.strict_json import decode_object, malformed
 
 MAX_DIMENSIONS = 8
 """As many as a projector spec may have."""
@@ -34,8 +35,8 @@ class Entry:
 
 
 def label(text: str) -> str:
-    """A name or dtype as it may stand in a message: itself where it is harmless and not long, else quoted and cut."""
-    return text if len(text) <= _MAX_LABEL and TENSOR_NAME_PATTERN.fullmatch(text) else shown(text)
+    """A stranger's name or dtype for a sentence of ours: as it is where it is harmless and short, else cut."""
+    return quoted(text) if len(text) <= _MAX_LABEL and TENSOR_NAME_PATTERN.fullmatch(text) else shown(text)
 
 
 def header_size(prefix: bytes | bytearray, *, payload_size_bytes: int) -> int:

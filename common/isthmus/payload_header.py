@@ -6,10 +6,11 @@ allocated from a number that stands in the header. Knows names, dtypes, shapes a
 
 from isthmus.contribution import Encoding
 from isthmus.errors import PayloadMalformed, SpecMismatch
+from isthmus.foreign import shown
 from isthmus.payload import DTYPES, PayloadLayout, TensorSpan, spans
 from isthmus.payload_entries import Entry, label, read_entries
 from isthmus.spec import ProjectorSpec, TensorSpec
-from isthmus.strict_json import malformed, shown
+from isthmus.strict_json import malformed
 
 
 def parse_header(

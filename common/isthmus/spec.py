@@ -80,6 +80,11 @@ class ProjectorSpec:
         return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).digest()
 
     @property
+    def names(self) -> frozenset[str]:
+        """Of its tensors."""
+        return frozenset(tensor.name for tensor in self.tensors)
+
+    @property
     def num_elements(self) -> int:
         """Values of the whole projector."""
         return sum(tensor.num_elements for tensor in self.tensors)

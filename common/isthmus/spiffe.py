@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from isthmus.errors import IdentityInvalid
+from isthmus.foreign import shown
 from isthmus.spec import NAME_PATTERN
 
 MAX_CHARACTERS = 2048
@@ -90,4 +91,4 @@ def the_only(uris: tuple[str, ...]) -> SpiffeId:
 
 
 def _invalid(uri: str, why: str) -> IdentityInvalid:
-    return IdentityInvalid(f"{uri[:80]!r} is no SPIFFE identifier: {why}.", check="spiffe_malformed")
+    return IdentityInvalid(f"{shown(uri)} is no SPIFFE identifier: {why}.", check="spiffe_malformed")

@@ -5,11 +5,11 @@ Knows JSON and its limits here; knows nothing of tensors.
 
 import json
 import re
-import reprlib
 
 import numpy as np
 
 from isthmus.errors import PayloadMalformed
+from isthmus.foreign import shown
 from isthmus.spec import MAX_TENSORS
 
 MAX_DEPTH = 4
@@ -29,16 +29,6 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)  # possessive: linea
 _STEP = np.zeros(256, np.int8)
 _STEP[list(b"{[")] = 1
 _STEP[list(b"}]")] = -1
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = 80
-_SHORT.maxother = 80
-_SHORT.maxlevel = 2
-
-
-def shown(value: object) -> str:
-    """A value that a stranger sent, as short printable ASCII: it goes to logs, terminals and status messages."""
-    return _SHORT.repr(value).encode("ascii", "backslashreplace").decode()
 
 
 def malformed(check: str, what: str, *, measured: object, limit: object, **details: object) -> PayloadMalformed:

@@ -2,14 +2,13 @@
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from isthmus.contribution import ContributionHeader, Encoding
+from isthmus.contribution import MAX_METRICS, METRIC_NAME_PATTERN, ContributionHeader, Encoding
 from isthmus.delta import difference, require_finite
 from isthmus.errors import AggregatorUntrusted, HeaderInvalid, NumExamplesOutOfRange, PayloadMalformed
 from isthmus.payload import layout
@@ -27,9 +26,6 @@ TORCH_DTYPES: dict[Encoding, torch.dtype] = {
     Encoding.FP16: torch.float16,
 }
 """torch rounds to nearest even, as the protocol asks."""
-
-MAX_METRICS = 64
-METRIC_NAME = re.compile(r"[a-z0-9_./]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +156,13 @@ def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
         raise HeaderInvalid(f"There are {len(metrics)} metrics; at most {MAX_METRICS} travel.", check="metrics")
     checked = {name: _number(value) for name, value in metrics.items()}
     for name, value in checked.items():
-        if not isinstance(name, str) or not METRIC_NAME.fullmatch(name) or not math.isfinite(value):
+        if not isinstance(name, str) or not METRIC_NAME_PATTERN.fullmatch(name) or not math.isfinite(value):
             raise HeaderInvalid(
-                f"Metric {name!r} = {metrics[name]!r} cannot travel: names match {METRIC_NAME.pattern} and values are "
-                "finite numbers.",
+                f"Metric {name!r} = {metrics[name]!r} cannot travel: a name matches {METRIC_NAME_PATTERN.pattern}, "
+                "such as eval.loss, and is no path; a value is a finite number. Rename the metric, or leave it out.",
                 check="metrics",
                 measured=metrics[name],
+                limit=METRIC_NAME_PATTERN.pattern,
             )
     return checked
 

@@ -9,14 +9,12 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from isthmus.contribution import ContributionHeader, Encoding, Receipt
+from isthmus.contribution import MAX_METRICS, ContributionHeader, Encoding, Receipt
 from isthmus.errors import AggregatorUntrusted, HeaderInvalid, RequestInvalid, SpecMismatch
 from isthmus.federation import FederationState, TrainingPlan
 from isthmus.manifest import ProjectorManifest
 from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.v1 import aggregator_pb2, projector_pb2
-
-MAX_METRICS = 64
 
 _ENCODINGS = {
     Encoding.FP32: projector_pb2.ENCODING_FP32,

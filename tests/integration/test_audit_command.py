@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from aggregator.auditing.story import EVENTS, story
 from aggregator.ledger import Ledger, acts, keys
 from aggregator.ledger.acts import MAX_TEXT, Act
+from aggregator.ledger.chain import Place
 from aggregator.ledger.round_records import record_rounds
 from aggregator.stores import Store
 from aggregator.stores.local import LocalStore
@@ -55,7 +56,7 @@ def told(capsys: pytest.CaptureFixture[str], *argv: str) -> list[dict[str, objec
     """What the command tells as JSON."""
     capsys.readouterr()
     assert main(["audit", "harbour", "--json", *argv]) == 0
-    return json.loads(capsys.readouterr().out)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_story_has_everything_in_order(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +122,43 @@ def test_story_is_followed(store: Path) -> None:
     assert ("spiffe://test.example/operator/ada", "north") == (last["actor"], last["silo"])
 
 
+def test_damaged_record_is_told_and_the_rest_too(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged record is one line that names its key and what to type; all others are told, and the exit code is 1."""
+    copy = LocalStore(tmp_path / "store")
+    for entry in LocalStore(store).list(""):
+        copy.put(entry.key, LocalStore(store).get(entry.key))
+    copy.put(keys.act("harbour", 2), b"no document")
+
+    assert main(["audit", "harbour", "--store", str(tmp_path / "store"), "--json", "--silo", "nobody"]) == 1
+    only = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [("record.damaged", keys.act("harbour", 2))] == [(one["event"], one["key"]) for one in only]
+    assert main(["audit", "harbour", "--store", str(tmp_path / "store")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert 14 + 1 <= len(lines)
+    assert "isthmus verify" in lines[-1]
+
+
+def test_followed_story_reads_what_is_new_alone(store: Path) -> None:
+    """What is told already is listed, and not read again."""
+
+    class Counting(LocalStore):
+        read = 0
+
+        def get(self, key: str, **place: int) -> bytes:
+            self.read += 1
+            return super().get(key, **place)
+
+    counting = Counting(store)
+    told = {entry.key for entry in story(Ledger(counting), "harbour")}
+    first, counting.read = counting.read, 0
+
+    assert [] == story(Ledger(counting), "harbour", told=told)
+    assert first >= len(told) > 0
+    assert counting.read <= 1  # whether there is such a federation
+
+
 def test_changed_record_is_named(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--verify finds an act that was taken out or rewritten, whoever sealed it anew."""
     assert main(["audit", "harbour", "--store", str(store), "--verify"]) == 0
@@ -129,7 +167,7 @@ def test_changed_record_is_named(store: Path, tmp_path: Path, capsys: pytest.Cap
         copy.put(entry.key, LocalStore(store).get(entry.key))
     whole = acts.ActRecord.from_json(copy.get(keys.act("harbour", 2)))
     other = replace(whole.act, silo="somebody-else")
-    copy.put(keys.act("harbour", 2), acts.act_document("harbour", other, previous=whole.previous, sequence=2))
+    copy.put(keys.act("harbour", 2), acts.act_document("harbour", other, place=Place(2, whole.previous)))
     capsys.readouterr()
 
     assert main(["audit", "harbour", "--store", str(tmp_path / "store"), "--verify"]) == 1

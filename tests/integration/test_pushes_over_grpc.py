@@ -1,6 +1,7 @@
 """Pushes over real streams: receipts, refusals, conflicts, and what each leaves behind."""
 
 import hashlib
+import re
 import time
 from dataclasses import replace
 
@@ -102,6 +103,11 @@ def test_other_bytes_in_the_same_round_conflict(store, north):
     assert first.payload_digest == Ledger(store).contribution("harbour", 1, "north").header.payload_digest
 
 
+def without_quotes(text: str) -> str:
+    """A refusal's text without what it quotes of the silo's words, or says of them where it is kept."""
+    return re.sub(r"\(\d+ characters, SHA-256 [0-9a-f]{8}\)|'a b'|(?:78){6}|\bloss\b(?= = nan)", "...", text)
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -128,7 +134,7 @@ def test_header_is_judged_before_any_byte_is_read(operator, north, change, expec
     error = refusal(lambda: north.send(never_ending([header_part(delta)]), timeout=10))
 
     assert isinstance(error, expected)
-    assert str(error) == operator.status().silos[0].last_refusal
+    assert without_quotes(str(error)) == without_quotes(operator.status().silos[0].last_refusal)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ HONEST = ContributionHeader(
     payload_size_bytes=layout(SPEC, Encoding.BF16).size_bytes,
     num_examples=1,
     encoding=Encoding.BF16,
-    metrics={"train/loss_0.5": 1.5},
+    metrics={"train.loss_0.5": 1.5},
 )
 VALUES = layout(SPEC, Encoding.BF16).data_bytes
 

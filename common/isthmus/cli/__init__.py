@@ -14,7 +14,7 @@ from typing import NamedTuple
 from isthmus.cli import authority, doctor, federations, pull, silos, store
 from isthmus.cli.advice import next_step
 from isthmus.cli.client import UsageProblem
-from isthmus.cli.text import Answer, plain
+from isthmus.cli.text import Answer, as_json
 from isthmus.doctor.examining import explained
 from isthmus.errors import AggregatorUnreachable, IsthmusError
 from isthmus.federation import FederationState
@@ -239,7 +239,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    _show(json.dumps(plain(answer.data), indent=2, sort_keys=True) if arguments.json else answer.text)
+    text = as_json(answer.data) if arguments.json else answer.text
+    if text:
+        _show(text)
     return answer.exit_code
 
 

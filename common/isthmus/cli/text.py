@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -16,6 +17,19 @@ class Answer(NamedTuple):
     """For people."""
     exit_code: int = 0
     """1: what was asked for was done, and found something wrong."""
+
+
+class Lines(NamedTuple):
+    """Data of which --json shows one object a line."""
+
+    rows: Sequence[object]
+
+
+def as_json(data: object) -> str:
+    """What --json shows."""
+    if isinstance(data, Lines):
+        return "\n".join(json.dumps(plain(row), sort_keys=True) for row in data.rows)
+    return json.dumps(plain(data), indent=2, sort_keys=True)
 
 
 def plain(value: object) -> object:

@@ -1,0 +1,80 @@
+"""A chain of records: numbered from 0, each with the SHA-256 of the bytes before it. Talks to a store only.
+
+Nothing that stands is parsed or counted when one is added: the next number follows the last that is there, and the link
+is to the bytes that are there. So a record that was damaged or taken out bars no other; `isthmus verify` names it.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from aggregator.stores import Store
+
+_NUMBERED = re.compile(r"[0-9]{1,18}\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the next record of a chain goes.
+
+    Attributes:
+        sequence: Its number.
+        previous: Hex SHA-256 of the record before; "": it is the first.
+    """
+
+    sequence: int
+    previous: str
+
+
+def append(
+    store: Store, prefix: str, *, key: Callable[[int], str], document: Callable[[Place], bytes], most: int | None = None
+) -> bool:
+    """Adds a record behind the last; False, and nothing added, where its number would be `most` or above.
+
+    Racing appends all end up in the chain, in some order.
+
+    Args:
+        store: Where.
+        prefix: Of the chain's keys.
+        key: The key of the record of this number.
+        document: The record that goes to this place.
+        most: How many records there may be; None: any number.
+    """
+    while True:
+        place = _next(store, prefix)
+        if most is not None and place.sequence >= most:
+            return False
+        content = document(place)
+        # A bucket whose answer was lost may deny having created what stands, so what stands is asked.
+        if store.put_if_absent(key(place.sequence), content) or _find(store, key(place.sequence)) == content:
+            return True
+
+
+def numbered(store: Store, prefix: str) -> Iterator[tuple[int, str]]:
+    """Number and key of every record that is there, in the chain's order; other objects are no part of it."""
+    names = ((entry.key.removeprefix(f"{prefix}/"), entry.key) for entry in store.list(prefix))
+    return iter(sorted((int(name.removesuffix(".json")), key) for name, key in names if _NUMBERED.fullmatch(name)))
+
+
+def head(store: Store, prefix: str) -> str:
+    """Hex SHA-256 of the last record's bytes; "" where there is none."""
+    return _next(store, prefix).previous
+
+
+def _next(store: Store, prefix: str) -> Place:
+    while True:
+        chain = list(numbered(store, prefix))
+        if not chain:
+            return Place(0, "")
+        number, key = chain[-1]
+        content = _find(store, key)
+        if content is not None:  # else somebody took it out since it was listed
+            return Place(number + 1, hashlib.sha256(content).hexdigest())
+
+
+def _find(store: Store, key: str) -> bytes | None:
+    try:
+        return store.get(key)
+    except KeyError:
+        return None
