@@ -1,0 +1,88 @@
+"""Plots over the number of silos: seconds, the server's CPU, the server's peak memory."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator, ScalarFormatter
+
+from benchmarks.rounds.compared import OURS, Spread, Sweep, of_all, spread, walls
+from benchmarks.rounds.measured import Measured
+
+_COLOURS = {"ours": "#1b6ca8", "naive": "#7a7a7a", "flower": "#d9822b", "nvflare": "#5a9e3d", "limits": "#111111"}
+_NAMES = {"ours": "Isthmus", "naive": "naive gRPC", "flower": "Flower", "nvflare": "NVFlare"}
+
+
+def plot(sweeps: Sequence[Sweep], *, folder: Path) -> None:
+    """Writes wall.png, server_cpu.png and server_memory.png; both axes logarithmic, bars from least to largest."""
+    _figure(sweeps, "Seconds per round", folder / "wall.png", walls, limit=lambda sweep, n: _total(sweep, n))
+    _figure(sweeps, "Server CPU, seconds per round", folder / "server_cpu.png", _over(lambda m: m.server_cpu_seconds))
+    _figure(sweeps, "Server peak memory, MiB", folder / "server_memory.png", _over(lambda m: m.peak_mib))
+
+
+_Of = Callable[[Sequence[Sweep], str, int], Spread]
+
+
+def _over(number: Callable[[Measured], float]) -> _Of:
+    return lambda sweeps, system, silos: spread([number(one) for one in of_all(sweeps, system, silos)])
+
+
+def _total(sweep: Sweep, silos: int) -> float:
+    limit = sweep.limit(silos)
+    return limit.total if limit else float("nan")
+
+
+def _figure(
+    sweeps: Sequence[Sweep], title: str, file: Path, of: _Of, *, limit: Callable[[Sweep, int], float] | None = None
+) -> None:
+    systems = list(dict.fromkeys(one.system for sweep in sweeps for one in sweep.systems))
+    numbers = sorted({one.silos for sweep in sweeps for one in sweep.systems})
+    if not numbers:
+        return
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.2), layout="constrained")
+    for system in systems:
+        _line(axes, system, {n: value for n in numbers if (value := of(sweeps, system, n))})
+    if limit is not None:
+        _line(axes, "limits", {n: value for n in numbers if (value := spread([limit(one, n) for one in sweeps]))})
+    _dress(axes, title, numbers)
+    figure.savefig(file, dpi=150)
+    pyplot.close(figure)
+
+
+def _line(axes: Axes, system: str, points: dict[int, Spread]) -> None:
+    """One system's medians with bars, and its name at the right end."""
+    if not points:
+        return
+    numbers, medians = list(points), [value.median for value in points.values()]
+    below = [value.median - value.least for value in points.values()]
+    above = [value.largest - value.median for value in points.values()]
+    dotted = ":" if system == "limits" else "-"
+    width = 2.4 if system == OURS else 1.5
+    axes.errorbar(
+        numbers, medians, [below, above], color=_COLOURS[system], linestyle=dotted, linewidth=width, marker="o",
+        markersize=4, capsize=3, elinewidth=1,
+    )  # fmt: skip
+    name = "machine's limits" if system == "limits" else _NAMES[system]
+    axes.annotate(
+        name, (numbers[-1], medians[-1]), xytext=(7, 0), textcoords="offset points", va="center",
+        color=_COLOURS[system], fontweight="bold" if system == OURS else "normal",
+    )  # fmt: skip
+
+
+def _dress(axes: Axes, title: str, numbers: Sequence[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(numbers, [str(number) for number in numbers])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlim(numbers[0] / 1.2, numbers[-1] * 2.2)
+    axes.set_xlabel("silos")
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.grid(visible=True, axis="y", which="both", color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

@@ -1,0 +1,38 @@
+"""One silo of ours: the SDK's own loop, and an addition in place of training. `benchmarks.rounds.ours` starts it."""
+
+import sys
+import zlib
+from collections.abc import Sequence
+
+import torch
+
+from benchmarks.rounds.marks import mark
+from isthmus import SiloClient
+
+STEP = 1e-5
+
+
+def main(arguments: Sequence[str]) -> int:
+    """NAME ADDRESS FEDERATION CREDENTIALS: takes part in every round, and marks what happened when."""
+    name, address, federation, credentials = arguments
+    number = 0
+    with SiloClient(address, federation=federation, credentials=credentials) as hub:
+        for round in hub.rounds():
+            number = round.number
+            mark("open", round=number, silo=name)
+            projector = hub.pull(round)
+            mark("pulled", round=number, silo=name)
+            hub.push(round, trained(projector, silo=name), num_examples=100)
+            mark("pushed", round=number, silo=name)
+    mark("open", round=number + 1, silo=name)
+    return 0
+
+
+def trained(projector: dict[str, torch.Tensor], *, silo: str) -> dict[str, torch.Tensor]:
+    """What stands for training: one pass, in place, that gives every silo another delta."""
+    step = STEP * (1 + zlib.crc32(silo.encode()) % 97)
+    return {name: tensor.add_(step) for name, tensor in projector.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
