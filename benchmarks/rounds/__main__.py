@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.logbook import enter
 from benchmarks.rounds.compared import Sweep, bars
+from benchmarks.rounds.environments import REQUIREMENTS, install
 from benchmarks.rounds.network import isolate
 from benchmarks.rounds.report import write
 from benchmarks.rounds.stage import ROOT
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     command = " ".join(["python -m benchmarks.rounds", *given])
+    for peer in REQUIREMENTS.keys() & set(options.peers):
+        install(peer)  # before the network is gone
     isolated = isolate()
     works = works_of(options)
     done: list[Sweep] = []
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description="Measures a round without training, ours beside others.")
-    made.add_argument("--peers", type=_systems, default=["ours", "naive"], help=f"of {', '.join(SYSTEMS)}; by commas")
+    made.add_argument("--peers", type=_systems, default=list(SYSTEMS), help=f"of {', '.join(SYSTEMS)}; by commas")
     made.add_argument("--silos", type=int, nargs="+", default=[8])
     made.add_argument("--sweeps", type=int, default=3)
     made.add_argument("--rounds", type=int, default=3, help="counted ones; one more goes before them")

@@ -31,6 +31,7 @@ class Measured:
         peak_mib: The most that the server's processes held together, at any time.
         silo_peak_mib: The most that all silos held together, by their number.
         loopback_bytes: Per counted round, TCP/IP headers included.
+        run_bytes: Over loopback in the whole run, the first round and everything before it included.
         load_average: Of the machine, at the end.
     """
 
@@ -48,6 +49,7 @@ class Measured:
     peak_mib: float = math.nan
     silo_peak_mib: float = math.nan
     loopback_bytes: float = math.nan
+    run_bytes: int = 0
     load_average: float = math.nan
 
     @property
@@ -104,6 +106,7 @@ def measured(system: str, work: Work, run: Run) -> Measured:
         peak_mib=max(one.mib.get(SERVER, 0.0) for one in samples),
         silo_peak_mib=max(one.mib.get(SILO, 0.0) for one in samples) / work.silos,
         loopback_bytes=per_round([float(one.loopback_bytes) for one in samples]),
+        run_bytes=samples[-1].loopback_bytes - samples[0].loopback_bytes,
         load_average=run.load_average,
     )
 

@@ -19,9 +19,10 @@ _NAMES = {"ours": "Isthmus", "naive": "naive gRPC", "flower": "Flower", "nvflare
 
 def plot(sweeps: Sequence[Sweep], *, folder: Path) -> None:
     """Writes wall.png, server_cpu.png and server_memory.png; both axes logarithmic, bars from least to largest."""
-    _figure(sweeps, "Seconds per round", folder / "wall.png", walls, limit=lambda sweep, n: _total(sweep, n))
-    _figure(sweeps, "Server CPU, seconds per round", folder / "server_cpu.png", _over(lambda m: m.server_cpu_seconds))
-    _figure(sweeps, "Server peak memory, MiB", folder / "server_memory.png", _over(lambda m: m.peak_mib))
+    wall, cpu, memory = (folder / f"{name}.png" for name in ("wall", "server_cpu", "server_memory"))
+    _figure(sweeps, "Seconds per round", file=wall, of=walls, limit=_total)
+    _figure(sweeps, "Server CPU, seconds per round", file=cpu, of=_over(lambda one: one.server_cpu_seconds))
+    _figure(sweeps, "Server peak memory, MiB", file=memory, of=_over(lambda one: one.peak_mib))
 
 
 _Of = Callable[[Sequence[Sweep], str, int], Spread]
@@ -37,7 +38,7 @@ def _total(sweep: Sweep, silos: int) -> float:
 
 
 def _figure(
-    sweeps: Sequence[Sweep], title: str, file: Path, of: _Of, *, limit: Callable[[Sweep, int], float] | None = None
+    sweeps: Sequence[Sweep], title: str, *, file: Path, of: _Of, limit: Callable[[Sweep, int], float] | None = None
 ) -> None:
     systems = list(dict.fromkeys(one.system for sweep in sweeps for one in sweep.systems))
     numbers = sorted({one.silos for sweep in sweeps for one in sweep.systems})

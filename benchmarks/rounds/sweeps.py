@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks.rounds import naive, ours
+from benchmarks.rounds import flower, naive, nvflare, ours
 from benchmarks.rounds.compared import Sweep
 from benchmarks.rounds.limits import limits
 from benchmarks.rounds.marks import Mark
@@ -11,10 +11,15 @@ from benchmarks.rounds.measured import Measured, Run, measured
 from benchmarks.rounds.stage import Failed, Stage, stage
 from benchmarks.rounds.work import Work
 
-SYSTEMS: dict[str, Callable[[Stage], list[Mark]]] = {"ours": ours.run, "naive": naive.run}
+SYSTEMS: dict[str, Callable[[Stage], list[Mark]]] = {
+    "ours": ours.run,
+    "naive": naive.run,
+    "flower": flower.run,
+    "nvflare": nvflare.run,
+}
 """By name: what runs the work, and tells when each projector was published."""
 
-LARGEST = {"naive": 16}
+LARGEST = {"naive": 16, "flower": 8, "nvflare": 8}
 """Silos that a system can be measured with at most: beyond that the machine's memory is not enough for it."""
 
 

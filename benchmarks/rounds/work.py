@@ -15,7 +15,7 @@ Tensors = dict[str, NDArray[np.float32]]
 LLAVA = (1024, 4096, 4096)
 """The projector of LLaVA-1.5-7B: 84 MB of float32."""
 
-TINY = (8, 16, 16)
+TINY = (64, 256, 256)
 """For a smoke test."""
 
 _WIDTHS = "ISTHMUS_BENCH_WIDTHS"

@@ -1,0 +1,1 @@
+"""Flower's side of the comparison; runs in Flower's own environment."""
