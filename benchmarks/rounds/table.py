@@ -14,13 +14,15 @@ _LIMITS = ("N", "loopback up s", "down s", "SHA-256 s", "write + fsync s", "comb
 def systems_table(sweeps: Sequence[Sweep]) -> str:
     """A row for each system and number of silos: medians, and least to largest in brackets."""
     pairs = dict.fromkeys((one.silos, one.system) for sweep in sweeps for one in sweep.systems)
-    return _table(_SYSTEMS, [_system_row(sweeps, system, silos) for silos, system in sorted(pairs, key=lambda p: p[0])])
+    return markdown(
+        _SYSTEMS, [_system_row(sweeps, system, silos) for silos, system in sorted(pairs, key=lambda p: p[0])]
+    )
 
 
 def limits_table(sweeps: Sequence[Sweep]) -> str:
     """A row for each number of silos."""
     numbers = sorted({one.silos for sweep in sweeps for one in sweep.limits})
-    return _table(_LIMITS, [_limits_row(sweeps, silos) for silos in numbers])
+    return markdown(_LIMITS, [_limits_row(sweeps, silos) for silos in numbers])
 
 
 def bars_table(found: Sequence[Bar]) -> str:
@@ -34,7 +36,7 @@ def bars_table(found: Sequence[Bar]) -> str:
         ]
         for bar in found
     ]
-    return _table(("bar", "measured", "limit", "holds"), rows)
+    return markdown(("bar", "measured", "limit", "holds"), rows)
 
 
 def problems(sweeps: Sequence[Sweep]) -> list[str]:
@@ -84,6 +86,7 @@ def _short(value: Spread, *, digits: int = 2) -> str:
     return f"{value.median:.{digits}f}" if value else "-"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of these cells."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
