@@ -17,7 +17,7 @@ from benchmarks.rounds.compared import Sweep, bars
 from benchmarks.rounds.environments import REQUIREMENTS, install
 from benchmarks.rounds.network import isolate
 from benchmarks.rounds.report import write
-from benchmarks.rounds.stage import ROOT
+from benchmarks.rounds.stage import ROOT, end_in_order
 from benchmarks.rounds.sweeps import SYSTEMS, sweeps
 from benchmarks.rounds.table import problems
 from benchmarks.rounds.work import LLAVA, TINY, Work
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = " ".join(["python -m benchmarks.rounds", *given])
     for peer in REQUIREMENTS.keys() & set(options.peers):
         install(peer)  # before the network is gone
+    end_in_order()
     isolated = isolate()
     works = works_of(options)
     done: list[Sweep] = []

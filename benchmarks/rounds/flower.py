@@ -28,12 +28,23 @@ def run(stage: Stage) -> list[Mark]:
     work, port, commands = stage.work, free_port(), environment_of("flower")
     environment = _environment(stage, commands)
     plain = ["--insecure", "--port"]
-    link = [commands / "flower-superlink", "--disable-runtime-dependency-installation", *plain, str(port)]
+    link: list[str | Path] = [
+        commands / "flower-superlink",
+        "--disable-runtime-dependency-installation",
+        *plain,
+        str(port),
+    ]
     stage.start(SERVER, link, environment=environment)
     stage.wait_for_port(port)
     stage.note_idle()
     for number in range(work.silos):
-        node = [commands / "flower-supernode", "--superlink", f"127.0.0.1:{port}", *plain, str(free_port())]
+        node: list[str | Path] = [
+            commands / "flower-supernode",
+            "--superlink",
+            f"127.0.0.1:{port}",
+            *plain,
+            str(free_port()),
+        ]
         stage.start(SILO, [*node, "--node-config", f'silo="silo-{number:02d}"'], environment=environment)
     (stage.folder / "flwr" / "config.toml").write_text(_CONNECTION.format(port=port), encoding="ascii")
     app = shutil.copytree(_APP, stage.folder / "app", ignore=shutil.ignore_patterns("__pycache__"))

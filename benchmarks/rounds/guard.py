@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from benchmarks.rounds.compared import OURS, Bar, Sweep, ratios
 from benchmarks.rounds.network import isolate
+from benchmarks.rounds.stage import end_in_order
 from benchmarks.rounds.sweeps import sweeps
 from benchmarks.rounds.table import bars_table, problems
 from benchmarks.rounds.work import LLAVA, Work
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sweeps", type=int, default=2)
     parser.add_argument("--widths", type=int, nargs=3, default=LLAVA, metavar=("IN", "HIDDEN", "OUT"))
     options = parser.parse_args(arguments)
+    end_in_order()
     isolate()
     done: list[Sweep] = []
     work = Work(options.silos, 2, tuple(options.widths))

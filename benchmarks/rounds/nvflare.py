@@ -35,7 +35,7 @@ def run(stage: Stage) -> list[Mark]:
         logs.append(stage.start(SILO, command, environment=environment, cwd=kit))
     stage.wait(lambda: all(_is_registered(log) for log in logs), what="the sites' registration", seconds=180.0)
     job = shutil.copytree(_JOB, stage.folder / "job", ignore=shutil.ignore_patterns("__pycache__"))
-    submit = [python, "submit.py", str(work.silos), str(work.last_round), kits / "admin@nvidia.com"]
+    submit: list[str | Path] = [python, "submit.py", str(work.silos), str(work.last_round), kits / "admin@nvidia.com"]
     stage.start(TOOL, submit, environment=environment, cwd=job)
     stage.wait_for_rounds(seconds=120.0 + (30.0 + 15.0 * work.silos) * work.last_round)
     return stage.marks("published")

@@ -8,13 +8,19 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from benchmarks.rounds.compared import OURS, Spread, Sweep, of_all, spread, walls
 from benchmarks.rounds.measured import Measured
 
 _COLOURS = {"ours": "#1b6ca8", "naive": "#7a7a7a", "flower": "#d9822b", "nvflare": "#5a9e3d", "limits": "#111111"}
-_NAMES = {"ours": "Isthmus", "naive": "naive gRPC", "flower": "Flower", "nvflare": "NVFlare"}
+_NAMES = {
+    "ours": "Isthmus",
+    "naive": "naive gRPC",
+    "flower": "Flower",
+    "nvflare": "NVFlare",
+    "limits": "machine's limits",
+}
 
 
 def plot(sweeps: Sequence[Sweep], *, folder: Path) -> None:
@@ -55,7 +61,7 @@ def _figure(
 
 
 def _line(axes: Axes, system: str, points: dict[int, Spread]) -> None:
-    """One system's medians with bars, and its name at the right end."""
+    """One system's medians with bars from least to largest."""
     if not points:
         return
     numbers, medians = list(points), [value.median for value in points.values()]
@@ -65,12 +71,7 @@ def _line(axes: Axes, system: str, points: dict[int, Spread]) -> None:
     width = 2.4 if system == OURS else 1.5
     axes.errorbar(
         numbers, medians, [below, above], color=_COLOURS[system], linestyle=dotted, linewidth=width, marker="o",
-        markersize=4, capsize=3, elinewidth=1,
-    )  # fmt: skip
-    name = "machine's limits" if system == "limits" else _NAMES[system]
-    axes.annotate(
-        name, (numbers[-1], medians[-1]), xytext=(7, 0), textcoords="offset points", va="center",
-        color=_COLOURS[system], fontweight="bold" if system == OURS else "normal",
+        markersize=4, capsize=3, elinewidth=1, label=_NAMES[system],
     )  # fmt: skip
 
 
@@ -79,11 +80,15 @@ def _dress(axes: Axes, title: str, numbers: Sequence[int]) -> None:
     axes.set_yscale("log")
     axes.set_xticks(numbers, [str(number) for number in numbers])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xlim(numbers[0] / 1.2, numbers[-1] * 2.2)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(numbers[0] / 1.2, numbers[-1] * 1.2)
     axes.set_xlabel("silos")
     axes.set_title(title, loc="left", fontweight="bold")
     axes.grid(visible=True, axis="y", which="both", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(handles, names, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -18,7 +18,7 @@ from benchmarks.logbook import enter, machine
 from benchmarks.rounds.compared import Bar, spread
 from benchmarks.rounds.network import isolate
 from benchmarks.rounds.parts.waves import Wave, beside_uploads, wave
-from benchmarks.rounds.stage import ROOT, Failed
+from benchmarks.rounds.stage import ROOT, Failed, end_in_order
 from benchmarks.rounds.sweeps import measure
 from benchmarks.rounds.table import bars_table, markdown
 from benchmarks.rounds.work import LLAVA, TINY, Work
@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "rounds" / "parts")
     parser.add_argument("--log", action="store_true", help="enter the tables into docs/LOG.md")
     options = parser.parse_args(arguments)
+    end_in_order()
     isolate()
     work = Work(1, 2, TINY if options.smoke else LLAVA, mtls=options.mtls, settings=tuple(options.set))
     everything: dict[str, Rows] = {}

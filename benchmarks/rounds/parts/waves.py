@@ -70,7 +70,7 @@ def crowd(work: Work, action: str, *, rule: str = "") -> Iterator[tuple[Stage, s
         files = list(ours.found(place, address, toml).values())
         go = place.folder / "go"
         for first in range(min(_PROCESSES, len(files))):
-            command = [*python("benchmarks.rounds.parts.crowd"), action, address, ours.FEDERATION, go]
+            command: list[str | Path] = [*python("benchmarks.rounds.parts.crowd"), action, address, ours.FEDERATION, go]
             place.start(SILO, [*command, *files[first::_PROCESSES]])
         place.wait(lambda: len(place.marks("ready")) == len(files), what="all silos ready", seconds=300.0)
         yield place, address, go.touch
@@ -114,7 +114,7 @@ def _wave(place: Stage, *, manifest: Path | None, cpu_before: float) -> Wave:
 
 
 def _calls(hub: SiloClient, *, until: Callable[[], bool]) -> Calls:
-    taken = []
+    taken: list[float] = []
     while not until() or len(taken) < 2:
         begin = time.perf_counter()
         hub.round()
