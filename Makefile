@@ -83,7 +83,7 @@ hostile-inputs: $(READY)  ## which hostile inputs do Flower, NVFlare and Isthmus
 
 bench: export OMP_NUM_THREADS = 1
 bench: $(READY)     ## a round without training beside Flower, NVFlare, a naive server and the machine's limits: reports/rounds
-	$(BIN)/python -m benchmarks.rounds --silos 2 4 8 --out reports/rounds/plain $(ARGS)
+	$(BIN)/python -m benchmarks.rounds --silos 2 4 8 16 32 --out reports/rounds/plain $(ARGS)
 	$(BIN)/python -m benchmarks.rounds --silos 8 --mtls --out reports/rounds/mtls $(ARGS)
 	$(BIN)/python -m benchmarks.rounds.parts --out reports/rounds/parts
 
