@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--mtls", action="store_true", help="mutual TLS, where that can be chosen")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of our aggregator")
+    made.add_argument("--place", default="", help="a folder on a real disk for stores; .cache/benchmarks of this tree")
     made.add_argument("--out", type=Path, default=ROOT / "reports" / "rounds")
     made.add_argument("--log", action="store_true", help="enter the report into docs/LOG.md")
     made.add_argument("--smoke", action="store_true", help="a tiny projector, two silos, one sweep; bars do not count")
@@ -68,7 +69,8 @@ def works_of(options: argparse.Namespace) -> list[Work]:
     if options.smoke:
         options.silos, options.sweeps, options.rounds, options.widths = [2], 1, 2, TINY
     widths, settings = tuple(options.widths), tuple(options.set)
-    return [Work(silos, options.rounds, widths, mtls=options.mtls, settings=settings) for silos in options.silos]
+    chosen = {"mtls": options.mtls, "settings": settings, "place": options.place}
+    return [Work(silos, options.rounds, widths, **chosen) for silos in options.silos]
 
 
 def _systems(text: str) -> list[str]:

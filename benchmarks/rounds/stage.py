@@ -155,8 +155,9 @@ class Stage:
 @contextmanager
 def stage(work: Work, *, scene: str) -> Iterator[Stage]:
     """A place for one measurement; nothing of it is left afterwards."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{scene}-", dir=CACHE))
+    place = Path(work.place) if work.place else CACHE
+    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{scene}-", dir=place.absolute()))
     try:
         with Meter(f"{scene}-{os.getpid()}") as meter:
             made = Stage(folder, work, meter)

@@ -33,6 +33,7 @@ class Work:
         widths: Of the projector's layers: in, hidden, out.
         mtls: Whether those that can do without mutual TLS use it.
         settings: KEY=VALUE for our aggregator, as `--set` takes them.
+        place: A folder on a real disk for everybody's files; "": .cache/benchmarks in this tree.
     """
 
     silos: int
@@ -40,6 +41,7 @@ class Work:
     widths: tuple[int, int, int] = LLAVA
     mtls: bool = False
     settings: tuple[str, ...] = ()
+    place: str = ""
 
     @property
     def last_round(self) -> int:

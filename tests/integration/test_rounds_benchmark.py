@@ -34,12 +34,22 @@ def one(system: str, *, wall: float, mib: float = 200.0, cpu: float = 1.0) -> Me
 def test_smoke_run_measures_real_rounds(tmp_path: Path) -> None:
     """Two silos of ours and of the naive server move every byte, take time and memory, and are laid side by side."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'common'}{os.pathsep}{ROOT}"}
-    command = [sys.executable, "-m", "benchmarks.rounds", "--smoke", "--peers", "ours,naive", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.rounds",
+        "--smoke",
+        "--peers",
+        "ours,naive",
+        "--out",
+        str(tmp_path / "out"),
+    ]
 
+    command += ["--place", str(tmp_path / "place")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150, check=False)
 
     assert (0, "") == (done.returncode, done.stderr)
-    (sweep,) = json.loads((tmp_path / "results.json").read_text())["sweeps"]
+    (sweep,) = json.loads((tmp_path / "out" / "results.json").read_text())["sweeps"]
     assert ["ours", "naive"] == [system["system"] for system in sweep["systems"]]
     for system in sweep["systems"]:
         assert 2 == len(system["wall_seconds"])
@@ -50,7 +60,7 @@ def test_smoke_run_measures_real_rounds(tmp_path: Path) -> None:
         assert system["peak_mib"] >= system["idle_mib"] > 10
     assert all(sweep["limits"][0][name] > 0 for name in ("loopback_up", "loopback_down", "sha256", "write", "combine"))
     assert {"results.json", "report.md", "wall.png", "server_cpu.png", "server_memory.png"} == {
-        file.name for file in tmp_path.iterdir()
+        file.name for file in (tmp_path / "out").iterdir()
     }
 
 
