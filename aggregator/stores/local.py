@@ -6,8 +6,10 @@ machine; the file system must have hard links and locks.
 """
 
 import errno
+import fcntl
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +25,12 @@ _RETRY_SECONDS = 5.0
 """Disks are mended by people: asking more often would only fill the log."""
 
 _MAX_PLACE_TRIES = 100
+
+_MAX_SETTLED = 4096
+"""Folders remembered as durable; what is forgotten is only synced once more."""
+
+_GET_GENERATION = 0x80087601
+"""FS_IOC_GETVERSION of linux/fs.h: together with the inode's number it names a folder that no later one is taken for."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -51,6 +59,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
         self._aside = self._root / ASIDE
+        self._settled: dict[Path, tuple[int, ...]] = {}
         try:
             if not self._root.parent.is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {self._root.parent}")
@@ -168,17 +177,28 @@ class LocalStore:
             folder.mkdir(exist_ok=True)
 
     def _sync(self, folder: Path) -> None:
-        """Makes the entries of the folder and of all above it durable: any of them may have been made just now."""
+        """Makes the entries of the folder durable, and of all above it: any of them may have been made just now.
+
+        A folder whose own entry was made durable once stays so for as long as it is that very folder, so only what is
+        new is synced up to the root: each sync costs a flush of the disk.
+        """
+        reached: dict[Path, tuple[int, ...]] = {}
         while True:
             with suppress(FileNotFoundError):  # its last key was deleted meanwhile
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                identity = _synced(folder)
+                if identity and self._settled.get(folder) == identity:
+                    break
+                reached[folder] = identity
             if folder == self._root:
-                return
+                break
             folder = folder.parent
+        self._settle(reached)
+
+    def _settle(self, reached: dict[Path, tuple[int, ...]]) -> None:
+        """Remembers folders as durable, now that all above them are."""
+        if len(self._settled) + len(reached) > _MAX_SETTLED:
+            self._settled = {}  # not cleared: another thread may be reading it
+        self._settled.update((path, identity) for path, identity in reached.items() if identity)
 
     def _require_root(self) -> None:
         """Checks that the folder is there and ours: a disk that is not mounted must not look like an empty store."""
@@ -202,6 +222,26 @@ class LocalStore:
                 f"The store's folder {self._root} failed at {key} ({error.strerror}). {advice}",
                 retry_after_seconds=_RETRY_SECONDS,
             ) from error
+
+
+def _synced(folder: Path) -> tuple[int, ...]:
+    """Makes the folder's entries durable; what tells it from every other folder, () where the file system says not."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+        return identity_of(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def identity_of(descriptor: int) -> tuple[int, ...]:
+    """What tells an open folder from every other one, later ones too; () where the file system says not."""
+    try:
+        generation = fcntl.ioctl(descriptor, _GET_GENERATION, bytes(struct.calcsize("q")))
+    except OSError:  # not every file system numbers its files' generations
+        return ()
+    about = os.fstat(descriptor)
+    return (about.st_dev, about.st_ino, *struct.unpack("q", generation))
 
 
 def _is_removed(folder: Path) -> bool:

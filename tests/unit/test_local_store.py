@@ -10,7 +10,7 @@ import pytest
 
 from aggregator.stores import Store, exists
 from aggregator.stores.aside import aside, clear
-from aggregator.stores.local import ASIDE, LocalStore
+from aggregator.stores.local import ASIDE, LocalStore, identity_of
 from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
 
 
@@ -75,15 +75,51 @@ def test_content_is_synced_before_its_key_and_folders_after(
     assert [("sync", "content"), (name, "a/b/c"), ("sync", "a/b"), ("sync", "a"), ("sync", ".")] == trace
 
 
-def test_key_that_exists_is_synced_before_it_is_reported(store: LocalStore, trace: Trace) -> None:
-    """put_if_absent says False only of a key that is durable: its creator may not have synced it yet."""
+def test_key_that_exists_is_synced_before_it_is_reported(root: Path, store: LocalStore, trace: Trace) -> None:
+    """put_if_absent says False only of a key that is durable: its creator, another process, may not have synced it."""
+    create(store)
+    other = LocalStore(root)
+    trace.clear()
+
+    assert (False, [("sync", "a/b"), ("sync", "a"), ("sync", ".")]) == (create(other), trace)
+
+
+@pytest.fixture
+def above(root: Path, store: LocalStore) -> Callable[[Trace], Trace]:
+    """What is synced once more of folders that are known to be durable: nothing, where folders can be told apart."""
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        told_apart = bool(identity_of(descriptor))
+    finally:
+        os.close(descriptor)
+    return lambda syncs: [] if told_apart else syncs
+
+
+def test_folders_above_are_synced_once(store: LocalStore, trace: Trace, above: Callable[[Trace], Trace]) -> None:
+    """The second key in a folder costs the sync of that folder alone: each sync is a flush of the disk."""
     create(store)
     trace.clear()
 
-    assert (False, [("sync", "a/b"), ("sync", "a"), ("sync", ".")]) == (create(store), trace)
+    store.put_if_absent("a/b/d", b"")
+
+    syncs = [("sync", "a/b"), *above([("sync", "a"), ("sync", ".")])]
+    assert [("sync", "content"), ("link", "a/b/d"), *syncs] == trace
 
 
-def test_delete_syncs_the_folder_that_stays(store: LocalStore, trace: Trace) -> None:
+def test_folder_that_was_made_anew_is_synced_anew(store: LocalStore, trace: Trace) -> None:
+    """A folder that another process removed and made again is another folder, and nobody may have synced it."""
+    create(store)
+    other = LocalStore(store._root)
+    other.delete("a/b/c")
+    (store._root / "a" / "b").mkdir(parents=True)
+    trace.clear()
+
+    store.put_if_absent("a/b/d", b"")
+
+    assert [("sync", "a/b"), ("sync", "a"), ("sync", ".")] == trace[2:]
+
+
+def test_delete_syncs_the_folder_that_stays(store: LocalStore, trace: Trace, above: Callable[[Trace], Trace]) -> None:
     """Delete removes the folders it leaves empty and syncs the one above them."""
     create(store)
     store.put_if_absent("a/x", b"")
@@ -91,7 +127,7 @@ def test_delete_syncs_the_folder_that_stays(store: LocalStore, trace: Trace) -> 
 
     store.delete("a/b/c")
 
-    assert ([("sync", "a"), ("sync", ".")], ["x"]) == (trace, os.listdir(store._root / "a"))
+    assert ([("sync", "a"), *above([("sync", ".")])], ["x"]) == (trace, os.listdir(store._root / "a"))
 
 
 def fail_sync(monkeypatch: pytest.MonkeyPatch, error: int, *, of: str) -> None:
