@@ -25,6 +25,7 @@ from aggregator.rpc.interceptor import StatusInterceptor
 from aggregator.rpc.pushes import Allowances, Pushes
 from aggregator.rpc.quota import Quota
 from aggregator.rpc.rates import UploadRate
+from aggregator.rpc.raw_chunks import RawChunks
 from aggregator.rpc.room import StoreRoom
 from aggregator.rpc.seal import Seal
 from aggregator.rpc.service import AggregatorService
@@ -147,7 +148,7 @@ class Aggregator:
     def _wired(self, ledger: Ledger, config: AggregatorConfig) -> grpc.Server:
         server = grpc.server(
             self._pool,
-            interceptors=[StatusInterceptor(), self._door],
+            interceptors=[StatusInterceptor(), self._door, RawChunks()],
             options=OPTIONS,
             maximum_concurrent_rpcs=config.limits.max_calls + _MAX_QUEUED_CALLS,
         )

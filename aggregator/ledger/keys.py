@@ -141,7 +141,7 @@ def staged(upload: Upload, attempt: int) -> str:
     return f"{push(upload)}/{attempt}"
 
 
-def segment(upload: Upload, attempt: int, *, offset_bytes: int, data: bytes | bytearray) -> str:
+def segment(upload: Upload, attempt: int, *, offset_bytes: int, data: bytes | memoryview) -> str:
     """One run of staged bytes; the offset is padded, so that keys sort as offsets do."""
     return f"{staged(upload, attempt)}/{offset_bytes:016d}-{hashlib.sha256(data).hexdigest()}"
 

@@ -191,7 +191,7 @@ class Ledger:
 
         return lambda start, size: read_range(contribution.segments, get, start=start, size=size)
 
-    def stage_segment(self, upload: Upload, *, offset_bytes: int, data: bytes | bytearray) -> Segment:
+    def stage_segment(self, upload: Upload, *, offset_bytes: int, data: bytes | memoryview) -> Segment:
         """Makes a run of a payload's bytes durable; the same run staged twice is one segment."""
         return staging.stage(self._store, upload, offset_bytes=offset_bytes, data=data)
 

@@ -30,7 +30,7 @@ class StagedTotal:
     num_attempts: int
 
 
-def stage(store: Store, upload: Upload, *, offset_bytes: int, data: bytes | bytearray) -> Segment:
+def stage(store: Store, upload: Upload, *, offset_bytes: int, data: bytes | memoryview) -> Segment:
     """Makes a run of bytes durable; the same run staged twice is one segment."""
     key = keys.segment(upload, _attempt(store, upload), offset_bytes=offset_bytes, data=data)
     store.put_if_absent(key, data)

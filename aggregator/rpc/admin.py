@@ -223,7 +223,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
                 self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes
             ):
                 alive()
-                yield admin_pb2.ExportProjectorResponse(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))
+                chunk = projector_pb2.Chunk(offset_bytes=offset, data=bytes(data))
+                yield admin_pb2.ExportProjectorResponse(chunk=chunk)
 
 
 def _valid_seconds(request: admin_pb2.InviteSiloRequest) -> int:

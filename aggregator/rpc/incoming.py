@@ -75,7 +75,8 @@ class UploadSession:
         self._upload = upload
         self._inspection = inspection
         self._size_bytes = size_bytes
-        self._tail = bytearray()
+        self._buffer = bytearray(min(SEGMENT_BYTES, size_bytes))  # filled again and again: fresh memory costs more
+        self._held = 0
         self.segments: list[Segment] = []
 
     @property
@@ -125,28 +126,33 @@ class UploadSession:
                 return
             self._inspection.feed(data)
             if joining:
-                self._join(data)
+                self._hold(memoryview(data))
             else:
                 self.segments.append(segment)
         self._stage()
 
-    def _join(self, data: bytes) -> None:
-        if len(self._tail) + len(data) > SEGMENT_BYTES:
-            self._stage()
-        self._tail += data
-
-    def _take(self, offset_bytes: int, data: bytes) -> None:
-        position = self.committed_bytes + len(self._tail)
+    def _take(self, offset_bytes: int, data: bytes | memoryview) -> None:
+        position = self.committed_bytes + self._held
         require_next(offset_bytes, len(data), committed_bytes=position, size_bytes=self._size_bytes)
         self._inspection.feed(data)
-        self._tail += data
-        if len(self._tail) >= SEGMENT_BYTES:
-            self._stage()
+        self._hold(memoryview(data))
+
+    def _hold(self, data: memoryview) -> None:
+        """Takes judged bytes, and stages each segment that they complete."""
+        while data:
+            part = data[: len(self._buffer) - self._held]
+            self._buffer[self._held : self._held + len(part)] = part
+            self._held += len(part)
+            data = data[len(part) :]
+            if self._held == len(self._buffer):
+                self._stage()
+            if self._held == len(self._buffer):  # a header that is not judged to its end waits here
+                self._buffer += bytes(self._held)
 
     def _stage(self) -> None:
         """Makes what came durable, but no header that says what ours does not, and was not judged to its end."""
-        if self._tail and self._inspection.may_be_kept:
-            data, self._tail = self._tail, bytearray()  # handed over, not copied: one segment is held, not two
+        if self._held and self._inspection.may_be_kept:
+            data, self._held = memoryview(self._buffer)[: self._held], 0
             offset = self.committed_bytes
             self.segments.append(self._ledger.stage_segment(self._upload, offset_bytes=offset, data=data))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from aggregator.ledger import Ledger
-from isthmus.chunks import SEGMENT_BYTES, spans, split
+from isthmus.chunks import SEGMENT_BYTES, spans, views
 from isthmus.errors import OffsetOutOfRange, ProjectorUnknown
 from isthmus.manifest import ProjectorManifest
 
@@ -39,9 +39,9 @@ def require_offset(manifest: ProjectorManifest, offset_bytes: int) -> None:
 
 def chunks_of(
     ledger: Ledger, federation: str, manifest: ProjectorManifest, *, offset_bytes: int
-) -> Iterator[tuple[int, bytes]]:
+) -> Iterator[tuple[int, memoryview]]:
     """Every (offset, bytes) from the offset to the end; one read of 4 MiB in memory."""
     for start, size in spans(offset_bytes, manifest.size_bytes, step=SEGMENT_BYTES):
         data = ledger.read_blob(federation, manifest.digest, start=start, size=size)
-        for offset, chunk in split(data):
+        for offset, chunk in views(data):
             yield start + offset, chunk

@@ -22,6 +22,8 @@ from isthmus.contribution import Receipt, push_id
 from isthmus.errors import HeaderInvalid, RequestInvalid
 from isthmus.federation import plan_of_round
 from isthmus.logs import Event, log_event
+from isthmus.parts import chunk_part
+from isthmus.raw_streams import PullPart
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc, projector_pb2
 from isthmus.wire import (
     encoding_to_proto,
@@ -97,7 +99,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
 
     def PullProjector(
         self, request: aggregator_pb2.PullProjectorRequest, context: grpc.ServicerContext
-    ) -> Iterator[aggregator_pb2.PullProjectorResponse]:
+    ) -> Iterator[PullPart]:
         """See aggregator.proto."""
         require_enrolled = partial(self._callers.silo, self._ledger, request.federation, context)
         silo = require_enrolled().silo
@@ -116,8 +118,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
             chunks = chunks_of(self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes)
             for offset, data in while_allowed(chunks, require_enrolled):
                 alive()
-                chunk = projector_pb2.Chunk(offset_bytes=offset, data=data)
-                yield aggregator_pb2.PullProjectorResponse(chunk=chunk)
+                yield chunk_part(offset, data)
         if request.offset_bytes < manifest.size_bytes:  # else only the manifest was asked for
             log_event(_LOG, Event.PROJECTOR_PULLED, federation=request.federation, silo=silo, round=manifest.number + 1)
 

@@ -9,7 +9,7 @@ from isthmus.errors import InvariantBroken
 
 _KEY_PATTERN = re.compile(r"(?:(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,255}/)*(?!\.{1,2}$)[A-Za-z0-9._-]{1,255}")
 
-Content = bytes | bytearray | Path
+Content = bytes | memoryview | Path
 """What is written: bytes, or a file whose bytes are (so that a projector need not fit in memory)."""
 
 

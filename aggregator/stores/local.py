@@ -30,7 +30,7 @@ _MAX_SETTLED = 4096
 """Folders remembered as durable; what is forgotten is only synced once more."""
 
 _GET_GENERATION = 0x80087601
-"""FS_IOC_GETVERSION of linux/fs.h: together with the inode's number it names a folder that no later one is taken for."""
+"""FS_IOC_GETVERSION of linux/fs.h: with the inode's number it tells a folder from every later one."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

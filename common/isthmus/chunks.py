@@ -24,11 +24,18 @@ def spans(start: int, end: int, *, step: int = CHUNK_BYTES) -> Iterator[tuple[in
         yield offset, min(step, end - offset)
 
 
-def split(data: bytes | memoryview, *, start: int = 0, step: int = CHUNK_BYTES) -> Iterator[tuple[int, bytes]]:
-    """Every (offset, bytes) of `data` from `start` to its end, in order."""
+def views(
+    data: bytes | bytearray | memoryview, *, start: int = 0, step: int = CHUNK_BYTES
+) -> Iterator[tuple[int, memoryview]]:
+    """Every (offset, bytes) of `data` from `start` to its end, in order; nothing is copied."""
     view = memoryview(data)
     for offset, size in spans(start, len(view), step=step):
-        yield offset, bytes(view[offset : offset + size])
+        yield offset, view[offset : offset + size]
+
+
+def split(data: bytes | memoryview, *, start: int = 0, step: int = CHUNK_BYTES) -> Iterator[tuple[int, bytes]]:
+    """As `views`, each chunk in memory of its own."""
+    return ((offset, bytes(view)) for offset, view in views(data, start=start, step=step))
 
 
 def read_chunks(

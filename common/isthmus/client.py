@@ -32,6 +32,7 @@ from isthmus.federation import FederationState
 from isthmus.logs import Event, log_event
 from isthmus.manifest import ProjectorManifest
 from isthmus.payload import layout
+from isthmus.raw_streams import pull_projector, push_delta
 from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
 from isthmus.signing import signed, silos_own
@@ -89,6 +90,8 @@ class SiloClient:
         self._file = CredentialsFile(credentials)
         self._connection = Connection(address, self._file)
         self._stub = aggregator_pb2_grpc.AggregatorServiceStub(self._connection.channel)
+        self._push_delta = push_delta(self._connection.channel)
+        self._pull_projector = pull_projector(self._connection.channel)
         self._base: tuple[bytes, bytearray] = (b"", bytearray())
         self._spec: ProjectorSpec | None = None
 
@@ -304,7 +307,7 @@ class SiloClient:
         )
         try:
             reply = self._connection.call(
-                lambda: self._stub.PushDelta(iter(outgoing), timeout=STREAM_SECONDS, metadata=self._connection.metadata)
+                lambda: self._push_delta(iter(outgoing), timeout=STREAM_SECONDS, metadata=self._connection.metadata)
             )
         except IsthmusError as error:
             raise outgoing.failure or error from None
@@ -327,7 +330,7 @@ class SiloClient:
             )
             download.run(
                 lambda offset: self._connection.stream(
-                    lambda: self._stub.PullProjector(
+                    lambda: self._pull_projector(
                         aggregator_pb2.PullProjectorRequest(
                             federation=self.federation, number=round.number - 1, offset_bytes=offset
                         ),

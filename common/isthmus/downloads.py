@@ -44,7 +44,7 @@ class Sink(Protocol):
         """Told once, before any byte; raises to refuse the projector."""
         ...
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Takes the bytes at this offset."""
         ...
 
@@ -167,6 +167,6 @@ class IntoMemory:
             )
         self.data = bytearray(size_bytes)
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Puts the bytes in their place."""
         self.data[offset : offset + len(data)] = data

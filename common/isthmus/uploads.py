@@ -7,14 +7,18 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from isthmus.chunks import read_chunks, split
+from isthmus.chunks import read_chunks, views
 from isthmus.errors import ConfigInvalid
+from isthmus.parts import chunk_part
+from isthmus.raw_streams import PushPart
 from isthmus.v1 import aggregator_pb2, projector_pb2
 
 FIRST_CHUNK_BYTES = 16 << 10
 """Of one push attempt: a thin line, too, brings it before the aggregator takes the silo for dead."""
 
-Chunks = Callable[[int], Iterator[tuple[int, bytes]]]
+Data = bytes | memoryview
+
+Chunks = Callable[[int], Iterator[tuple[int, Data]]]
 """Gives every (offset, bytes) of an upload from an offset to its end, in order."""
 
 
@@ -31,7 +35,7 @@ def chunks_of_file(path: Path, *, size_bytes: int) -> Chunks:
     if measured != size_bytes:
         raise ConfigInvalid(f"{path} has {measured} bytes; its header says {size_bytes}.")
 
-    def chunks(start: int) -> Iterator[tuple[int, bytes]]:
+    def chunks(start: int) -> Iterator[tuple[int, Data]]:
         with path.open("rb") as file:
             yield from read_chunks(file, start=start, size_bytes=size_bytes)
 
@@ -39,12 +43,12 @@ def chunks_of_file(path: Path, *, size_bytes: int) -> Chunks:
 
 
 def chunks_of_parts(parts: tuple[memoryview, ...]) -> Chunks:
-    """The chunks of bytes that lie in several buffers; none spans two, so that each value is copied once."""
+    """The chunks of bytes that lie in several buffers; none spans two, so that no value is copied."""
 
-    def chunks(start: int) -> Iterator[tuple[int, bytes]]:
+    def chunks(start: int) -> Iterator[tuple[int, Data]]:
         passed = 0
         for part in parts:
-            for offset, data in split(part, start=max(start - passed, 0)):
+            for offset, data in views(part, start=max(start - passed, 0)):
                 yield passed + offset, data
             passed += part.nbytes
 
@@ -60,7 +64,7 @@ class Outgoing:
     def __init__(
         self,
         header: projector_pb2.ContributionHeader,
-        chunks: Iterator[tuple[int, bytes]],
+        chunks: Iterator[tuple[int, Data]],
         *,
         report: Callable[[int], None],
     ) -> None:
@@ -69,18 +73,18 @@ class Outgoing:
         self._report = report
         self.failure: Exception | None = None
 
-    def __iter__(self) -> Iterator[aggregator_pb2.PushDeltaRequest]:
+    def __iter__(self) -> Iterator[PushPart]:
         try:
             yield aggregator_pb2.PushDeltaRequest(header=self._header)
             for offset, data in _begun_gently(self._chunks):
-                yield aggregator_pb2.PushDeltaRequest(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))
+                yield chunk_part(offset, data)
                 self._report(offset + len(data))
             yield aggregator_pb2.PushDeltaRequest(finish=aggregator_pb2.PushFinish())
         except Exception as error:
             self.failure = error  # the stream now ends without finish: the aggregator keeps what it has
 
 
-def _begun_gently(chunks: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def _begun_gently(chunks: Iterator[tuple[int, Data]]) -> Iterator[tuple[int, Data]]:
     """The same bytes in chunks that begin small, each at most twice as large as the largest before it.
 
     An aggregator sees a chunk when it is whole: so it can tell a thin line from a dead one.

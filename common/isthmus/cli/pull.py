@@ -62,7 +62,7 @@ class IntoFile:
     def begin(self, manifest: ProjectorManifest) -> None:
         """Takes any projector: the user named it by number."""
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Writes the next bytes."""
         self._file.write(data)
 
