@@ -1,4 +1,4 @@
-"""The two calls that carry tensors, with chunks that protobuf does not copy; the wire cannot tell them from the stub's."""
+"""The two calls that carry tensors, with chunks that protobuf does not copy; on the wire they are the stub's own."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
