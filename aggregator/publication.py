@@ -66,9 +66,9 @@ def _combine(
                 state_out=state,
             )
             at("combined")
-            ledger.put_blob(name, Path(projector.name))
+            ledger.put_blob(name, Path(projector.name), digest=aggregated.projector.digest)
             if aggregated.state is not None:
-                ledger.put_blob(name, Path(state.name))
+                ledger.put_blob(name, Path(state.name), digest=aggregated.state.digest)
     except OSError as error:
         raise ScratchUnavailable(
             f"The scratch folder {scratch} failed ({error.strerror}). Make room in it, or name another one in "

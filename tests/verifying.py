@@ -1,5 +1,6 @@
 """A federation whose store holds every kind of object, for tests that damage it."""
 
+import hashlib
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -45,7 +46,7 @@ def populate(store: Store, scratch: Path) -> None:
     ledger.drop_upload(staged(ledger, "a", round_number=3).upload)
     ledger.record_admission(contribute(ledger, "b", round_number=3))
     staged(ledger, "c", round_number=3)
-    ledger.put_blob(NAME, ORPHAN)
+    ledger.put_blob(NAME, ORPHAN, digest=hashlib.sha256(ORPHAN).digest())
     late = staged(ledger, "c", round_number=2).header
     replays.claim(ledger, late, "c")
     replays.claim(ledger, replace(late, round=3), "d")  # c's came too late to be counted

@@ -15,11 +15,9 @@ def digest_of(content: Content) -> tuple[bytes, int]:
     return hashlib.sha256(content).digest(), len(content)
 
 
-def put(store: Store, federation: str, content: Content) -> bytes:
-    """Stores the content under its digest, which it returns; bytes already there are left alone."""
-    digest, _ = digest_of(content)
+def put(store: Store, federation: str, content: Content, *, digest: bytes) -> None:
+    """Stores the content under its digest, as `digest_of` gives it; bytes already there are left alone."""
     key = keys.blob(federation, digest)
     if not exists(store, key):
         # An overwrite, not a create-only put: equal keys have equal bytes, and buckets stream only overwrites.
         store.put(key, content)
-    return digest

@@ -28,7 +28,7 @@ def create(store: Store, record: FederationRecord, projector: Content) -> bool:
     created = False
     if not exists(store, keys.federation_file(name)):
         store.put_if_absent(keys.catalog(name), name.encode())
-        blobs.put(store, name, projector)
+        blobs.put(store, name, projector, digest=record.initial.digest)
         created = store.put_if_absent(keys.federation_file(name), record.to_json())
     standing = FederationRecord.from_json(store.get(keys.federation_file(name)))
     if not standing.has_content_of(record):

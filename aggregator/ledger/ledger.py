@@ -157,9 +157,9 @@ class Ledger:
         """All manifests, projector 0 first."""
         return [self.manifest(federation, number) for number in range(self.latest_number(federation) + 1)]
 
-    def put_blob(self, federation: str, content: Content) -> bytes:
-        """Stores tensors under the digest of their bytes, which it returns; bytes already there are left alone."""
-        return blobs.put(self._store, federation, content)
+    def put_blob(self, federation: str, content: Content, *, digest: bytes) -> None:
+        """Stores tensors under the digest of their bytes; bytes already there are left alone."""
+        blobs.put(self._store, federation, content, digest=digest)
 
     def read_blob(self, federation: str, digest: bytes, *, start: int, size: int) -> bytes:
         """Bytes of a projector or optimizer state from `start`, at most `size` of them.

@@ -21,13 +21,13 @@ class RawChunks(grpc.ServerInterceptor):
         handler = continuation(handler_call_details)
         if handler is None:
             return None
-        if handler_call_details.method == PUSH_DELTA:
+        if handler_call_details.method == PUSH_DELTA and handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
                 handler.stream_unary,
                 request_deserializer=decoder(handler.request_deserializer or bytes),
                 response_serializer=handler.response_serializer,
             )
-        if handler_call_details.method == PULL_PROJECTOR:
+        if handler_call_details.method == PULL_PROJECTOR and handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
                 handler.unary_stream,
                 request_deserializer=handler.request_deserializer,

@@ -28,6 +28,26 @@ def aside(folder: Path) -> Iterator[BinaryIO]:
             file.close()
 
 
+@contextmanager
+def lent(folder: Path, content: Path) -> Iterator[str]:
+    """A second name, in the folder, of a file that its owner changes no more; removed at the end. Nothing is copied.
+
+    Raises:
+        OSError: The file is on another disk, or its file system has no such names.
+    """
+    with content.open("rb") as file:
+        with suppress(BlockingIOError):  # its owner holds the lock already
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        name = folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+        os.link(content, name)
+        try:
+            os.fsync(file.fileno())
+            yield str(name)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
+
+
 def clear(folder: Path) -> int:
     """Removes what dead processes left in the folder; how many files. Those of living ones, and other files, stay."""
     removed = 0

@@ -10,7 +10,8 @@ from isthmus.errors import InvariantBroken
 _KEY_PATTERN = re.compile(r"(?:(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,255}/)*(?!\.{1,2}$)[A-Za-z0-9._-]{1,255}")
 
 Content = bytes | memoryview | Path
-"""What is written: bytes, or a file whose bytes are (so that a projector need not fit in memory)."""
+"""What is written: bytes, or a file whose bytes are (so that a projector need not fit in memory), and that
+its owner changes no more: a store on the same disk may keep it as it is."""
 
 
 class Entry(NamedTuple):

@@ -11,10 +11,10 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from aggregator.stores.aside import aside, clear
+from aggregator.stores.aside import aside, clear, lent
 from aggregator.stores.contract import Content, Entry, require_key
 from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
 
@@ -144,6 +144,15 @@ class LocalStore:
     @contextmanager
     def _written(self, content: Content) -> Iterator[str]:
         """The path of a synced file that holds the content and is under no key yet."""
+        with ExitStack() as kept:
+            name = ""
+            if isinstance(content, Path):
+                with suppress(OSError):  # it is on another disk: copied, then
+                    name = kept.enter_context(lent(self._aside, content))
+            yield name or kept.enter_context(self._copied(content))
+
+    @contextmanager
+    def _copied(self, content: Content) -> Iterator[str]:
         with aside(self._aside) as file:
             if isinstance(content, Path):
                 with content.open("rb") as source:

@@ -38,7 +38,7 @@ from isthmus.round import PushStatus, Round
 from isthmus.signing import signed, silos_own
 from isthmus.spec import ProjectorSpec
 from isthmus.tensors import Payload, Progress, chunks_of, contribution_of, decode, require_finite_projector
-from isthmus.uploads import Outgoing
+from isthmus.uploads import Data, Outgoing
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
 from isthmus.wire import header_to_proto, manifest_from_proto, receipt_from_proto
 
@@ -301,7 +301,7 @@ class SiloClient:
                 payload_digest=payload_digest,
             )
 
-    def _push_once(self, header: ContributionHeader, chunks: Iterator[tuple[int, bytes]]) -> Receipt:
+    def _push_once(self, header: ContributionHeader, chunks: Iterator[tuple[int, Data]]) -> Receipt:
         outgoing = Outgoing(
             header_to_proto(header), chunks, report=lambda done: self._progress("push", done, header.payload_size_bytes)
         )

@@ -12,6 +12,7 @@ from isthmus.chunks import require_next
 from isthmus.contribution import Encoding
 from isthmus.errors import AggregatorUnreachable, AggregatorUntrusted, IsthmusError
 from isthmus.manifest import ProjectorManifest
+from isthmus.parts import ChunkView
 from isthmus.payload import layout
 from isthmus.retry import Waiter
 from isthmus.round import Round
@@ -28,7 +29,7 @@ class PartMessage(Protocol):
         ...
 
     @property
-    def chunk(self) -> projector_pb2.Chunk:
+    def chunk(self) -> projector_pb2.Chunk | ChunkView:
         """The next bytes."""
         ...
 

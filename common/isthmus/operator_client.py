@@ -259,7 +259,7 @@ def _creation(
 ) -> Iterator[admin_pb2.CreateFederationRequest]:
     yield admin_pb2.CreateFederationRequest(definition=definition)
     for offset, data in chunks(0):
-        yield admin_pb2.CreateFederationRequest(chunk=projector_pb2.Chunk(offset_bytes=offset, data=data))
+        yield admin_pb2.CreateFederationRequest(chunk=projector_pb2.Chunk(offset_bytes=offset, data=bytes(data)))
     yield admin_pb2.CreateFederationRequest(finish=aggregator_pb2.PushFinish())
 
 

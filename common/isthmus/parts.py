@@ -6,7 +6,7 @@ that gRPC received, and a chunk sent is joined once. Whatever is not exactly suc
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from isthmus.v1 import projector_pb2
 
@@ -33,7 +33,7 @@ class ChunkPart:
     chunk: ChunkView
 
     @property
-    def header(self) -> projector_pb2.ContributionHeader:
+    def header(self) -> Any:  # each stream has a header of its own kind
         """An empty one, as protobuf gives it for a part that is not there."""
         return projector_pb2.ContributionHeader()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from isthmus.contribution import MAX_METRICS, METRIC_NAME_PATTERN, ContributionHeader, Encoding
-from isthmus.delta import difference, require_finite
+from isthmus.delta import difference, num_not_finite, require_finite
 from isthmus.errors import AggregatorUntrusted, HeaderInvalid, NumExamplesOutOfRange, PayloadMalformed
 from isthmus.payload import layout
 from isthmus.payload_header import parse_header
@@ -187,7 +187,7 @@ def require_finite_projector(projector: Mapping[str, torch.Tensor], *, number: i
         AggregatorUntrusted: A value is NaN or infinite; names tensor and count.
     """
     for name, tensor in projector.items():
-        num_wrong = int((~torch.isfinite(tensor)).sum())
+        num_wrong = num_not_finite(tensor)
         if num_wrong:
             raise AggregatorUntrusted(
                 f"Tensor {name} of projector {number} has {num_wrong} values that are not finite; the limit "

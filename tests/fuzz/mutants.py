@@ -53,7 +53,7 @@ def _any_offset(offset_bytes: int, num_bytes: int, *, committed_bytes: int, size
 
 def _stages_first(self, offset_bytes, data):
     """Makes a chunk durable before it is judged."""
-    self._tail += data
+    self._hold(memoryview(data))
     self._stage()
     self._inspection.feed(data)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.delta import difference, l2_norm
+from isthmus.delta import difference, l2_norm, num_not_finite
 from isthmus.errors import DeltaNormExceeded, DeltaNotFinite, SpecMismatch
 from isthmus.spec import spec_of
 
@@ -107,3 +107,18 @@ def test_projector_that_starts_at_zero_may_be_trained() -> None:
 def test_norm_covers_all_tensors() -> None:
     """The norm is that of all values together."""
     assert math.sqrt(1 + 4 + 9 + 16 + 0.25) == pytest.approx(l2_norm(BASE), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_counted_wherever_they_are(dtype: torch.dtype, bad: float) -> None:
+    """Each value that is not finite is found at any place, alone and among its like, and no other value is."""
+    for num_values in (1, 7, 64, 1000, 4099):
+        for place in {0, num_values // 2, num_values - 1}:
+            values = torch.linspace(-6e4, 6e4, num_values).to(dtype)
+            assert 0 == num_not_finite(values)
+            values[place] = bad
+            assert 1 == num_not_finite(values)
+            values[0] = math.nan
+            assert 1 + (place != 0) == num_not_finite(values)
+    assert 0 == num_not_finite(torch.empty(0, dtype=dtype))

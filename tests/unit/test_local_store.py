@@ -119,6 +119,37 @@ def test_folder_that_was_made_anew_is_synced_anew(store: LocalStore, trace: Trac
     assert [("sync", "a/b"), ("sync", "a"), ("sync", ".")] == trace[2:]
 
 
+def test_file_on_the_same_disk_is_not_copied(tmp_path: Path, store: LocalStore, trace: Trace) -> None:
+    """A file that its owner changes no more becomes the key's content as it is, synced before; nothing stays aside."""
+    content = tmp_path / "store" / ASIDE / "projector"
+    content.write_bytes(b"content")
+
+    store.put("a/b/c", content)
+
+    assert [("sync", "content"), ("rename", "a/b/c")] == trace[1:3]  # after the link aside
+    assert content.stat().st_ino == (tmp_path / "store" / "a" / "b" / "c").stat().st_ino
+    assert ["projector"] == os.listdir(store._root / ASIDE)
+
+
+def test_file_on_another_disk_is_copied(tmp_path: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file cannot get a second name it is copied, synced as well."""
+    content = tmp_path / "projector"
+    content.write_bytes(b"content")
+    real = os.link
+
+    def link(source: object, target: object) -> None:
+        if source == content:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(source, target)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(os, "link", link)
+
+    assert store.put_if_absent("a/b/c", content)
+
+    assert (b"content", b"content") == (store.get("a/b/c"), content.read_bytes())
+    assert content.stat().st_ino != (store._root / "a" / "b" / "c").stat().st_ino
+
+
 def test_delete_syncs_the_folder_that_stays(store: LocalStore, trace: Trace, above: Callable[[Trace], Trace]) -> None:
     """Delete removes the folders it leaves empty and syncs the one above them."""
     create(store)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from isthmus.delta import num_not_finite
 from isthmus.errors import ConfigInvalid
 from isthmus.projectors.families import find_projector
 
@@ -38,7 +39,7 @@ def projector_from_config(folder: Path, *, seed: int = 0) -> nn.Module:
         for module in reversed(list(projector.modules())):
             model._init_weights(module)
     for name, values in projector.state_dict().items():
-        if not torch.isfinite(values).all():
+        if num_not_finite(values):
             raise ConfigInvalid(
                 f"transformers does not say how tensor {name} of {folder}'s projector starts; "
                 "write the projector to a safetensors file yourself and give it with --projector."
