@@ -33,7 +33,7 @@ class ChunkPart:
     chunk: ChunkView
 
     @property
-    def header(self) -> Any:  # each stream has a header of its own kind
+    def header(self) -> Any:  # noqa: ANN401  # each stream has a header of its own kind
         """An empty one, as protobuf gives it for a part that is not there."""
         return projector_pb2.ContributionHeader()
 
