@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.hostile_inputs --log
 
 One of four clients sends each input of `benchmarks.peers.inputs`, the other three are honest. Flower and NVFlare run
-with their default aggregation in environments of their own under .cache/peers, made once; `benchmarks.peers.systems`
+with their default aggregation in environments of their own (`benchmarks.environments`); `benchmarks.peers.systems`
 says what is run of each. Writes outcomes.json, report.md and matrix.png into reports/hostile_inputs. Exit codes: 0
 Isthmus counts no hostile input and counts the honest client; 1 it does not; 2 a system could not be run.
 """
@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.environments import ROOT, version
 from benchmarks.logbook import enter, machine
-from benchmarks.peers.environments import ROOT, version
 from benchmarks.peers.matrix import details, holds, sentence, table
 from benchmarks.peers.outcomes import AGREES_WITHIN, HARM_FROM, Outcome, outcome_from
 from benchmarks.peers.picture import draw

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.peers.environments import version
+from benchmarks.environments import version
 from benchmarks.peers.inputs import HONEST, INPUTS, NUM_CLIENTS, Input
 from benchmarks.peers.outcomes import Outcome, Verdict
 from benchmarks.peers.systems import SYSTEMS, System

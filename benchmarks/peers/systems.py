@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers.environments import ROOT, environment
+from benchmarks.environments import ROOT, environment_of
 from benchmarks.peers.flower_federation import run_federation
 from benchmarks.peers.isthmus_federations import run_federations
 from benchmarks.peers.outcomes import Outcome, outcome_from
@@ -67,7 +67,7 @@ SYSTEMS = (
 
 def run_all(folder: Path, logs: Path) -> list[Outcome]:
     """Every outcome; `folder` is for what is gone afterwards, `logs` for what other systems say."""
-    environments = {peer: environment(peer) for peer in ("flower", "nvflare")}
+    environments = {peer: environment_of(peer) for peer in ("flower", "nvflare")}
     print("Isthmus ...", flush=True)
     outcomes = run_federations(folder)
     print("Flower and NVFlare, side by side; about six minutes ...", flush=True)

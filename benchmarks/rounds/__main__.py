@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.environments import PINS, environment_of
 from benchmarks.logbook import enter
 from benchmarks.rounds.compared import Sweep, bars
-from benchmarks.rounds.environments import REQUIREMENTS, install
 from benchmarks.rounds.network import isolate
 from benchmarks.rounds.report import write
 from benchmarks.rounds.stage import ROOT, end_in_order
@@ -28,8 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     command = " ".join(["python -m benchmarks.rounds", *given])
-    for peer in REQUIREMENTS.keys() & set(options.peers):
-        install(peer)  # before the network is gone
+    for peer in PINS.keys() & set(options.peers):
+        try:
+            environment_of(peer)  # before the network is gone
+        except RuntimeError as error:
+            raise SystemExit(f"{error}\nOr leave {peer} out of --peers.") from error
     end_in_order()
     isolated = isolate()
     works = works_of(options)

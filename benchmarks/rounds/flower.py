@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from benchmarks.rounds.environments import environment_of
+from benchmarks.environments import environment_of
 from benchmarks.rounds.marks import Mark
 from benchmarks.rounds.meter import SERVER, SILO, TOOL
 from benchmarks.rounds.stage import ROOT, Stage, free_port
@@ -25,7 +25,7 @@ def run(stage: Stage) -> list[Mark]:
     Raises:
         Failed: A process ended with an error, or the rounds took too long.
     """
-    work, port, commands = stage.work, free_port(), environment_of("flower")
+    work, port, commands = stage.work, free_port(), environment_of("flower") / "bin"
     environment = _environment(stage, commands)
     plain = ["--insecure", "--port"]
     link: list[str | Path] = [

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from benchmarks.rounds.environments import environment_of
+from benchmarks.environments import environment_of
 from benchmarks.rounds.marks import Mark
 from benchmarks.rounds.meter import SERVER, SILO, TOOL
 from benchmarks.rounds.stage import ROOT, Failed, Stage, free_port
@@ -21,7 +21,7 @@ def run(stage: Stage) -> list[Mark]:
     Raises:
         Failed: A process ended with an error, or the rounds took too long.
     """
-    work, port, commands = stage.work, free_port(), environment_of("nvflare")
+    work, port, commands = stage.work, free_port(), environment_of("nvflare") / "bin"
     environment = _environment(stage, commands)
     kits = _provisioned(stage, environment, port=port)
     python = commands / "python"
@@ -62,7 +62,7 @@ def _provisioned(stage: Stage, environment: dict[str, str], *, port: int) -> Pat
 
 
 def _prepare(stage: Stage, arguments: list[str], environment: dict[str, str]) -> None:
-    command = [str(environment_of("nvflare") / "nvflare"), "poc", "prepare", *arguments, "--force"]
+    command = [str(environment_of("nvflare") / "bin" / "nvflare"), "poc", "prepare", *arguments, "--force"]
     result = subprocess.run(
         command,
         env=stage.environment(TOOL) | environment,

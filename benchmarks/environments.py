@@ -1,21 +1,21 @@
-"""Environments of their own for the systems that Isthmus is measured beside: made once, kept under .cache/peers."""
+"""Environments of their own for the systems that Isthmus is measured beside, made once, under .cache/benchmarks."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache" / "peers"
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / ".cache" / "benchmarks"
 
 PINS = {
     "flower": ("flwr==1.41.0", "numpy==2.4.6"),
-    "nvflare": ("nvflare==2.9.0", "numpy==2.4.6"),
+    "nvflare": ("nvflare==2.9.0", "numpy==2.4.6", "torch==2.13.0"),  # its FedAvg over several tensors needs torch
 }
 """What is asked for by name; Flower wants another protobuf than Isthmus, so none of this fits into its environment."""
 
 
-def environment(peer: str) -> Path:
+def environment_of(peer: str) -> Path:
     """The peer's virtual environment, made unless it is there with these very pins.
 
     Raises:
