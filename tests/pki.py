@@ -1,5 +1,6 @@
 """One authority for all tests of a process, as `isthmus ca init` makes it, and credentials of whoever a test needs."""
 
+import atexit
 import io
 import tempfile
 from contextlib import redirect_stdout
@@ -135,4 +136,6 @@ def enrol(ledger: Ledger, silo: str, credentials: Credentials, *, federation: st
 
 @cache
 def _home() -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix="isthmus-tests-")
+    folder = tempfile.TemporaryDirectory(prefix="isthmus-tests-")
+    atexit.register(folder.cleanup)  # else Python warns that nobody did
+    return folder

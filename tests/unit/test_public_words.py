@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,16 +39,11 @@ UNFINISHED = ["TO" + "DO", "FIX" + "ME", "X" + "XX"]
 def text_files() -> list[Path]:
     """Every text file that a person wrote or a generator was asked for; hidden folders of tools left out."""
     found = []
-    for path in ROOT.rglob("*"):
-        parts = path.relative_to(ROOT).parts
-        hidden = any(part.startswith(".") and part not in (".ci", ".gitignore", ".dockerignore") for part in parts)
-        if (
-            path.is_file()
-            and not hidden
-            and not IGNORED.intersection(parts)
-            and not path.parent.name.endswith(".egg-info")
-        ):
-            found.append(path)
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in IGNORED and not name.endswith(".egg-info")]
+        folders[:] = [name for name in folders if not name.startswith(".") or name == ".ci"]
+        shown = [name for name in files if not name.startswith(".") or name in (".gitignore", ".dockerignore")]
+        found += [Path(folder) / name for name in shown]
     return sorted(found)
 
 
