@@ -2,17 +2,23 @@
 
 glibc gives every thread a heap of its own: with many uploads that is twice what they hold. And it takes each block of a
 chunk's size from the system and gives it back, so that every page of every chunk is fetched and cleared anew: that was
-half of a replica's work (docs/LOG.md). Here all threads share two heaps, and freed chunks stay in them for the next.
+much of a replica's work. Here all threads share two heaps, and freed chunks stay in them for the next,
+until the process has nothing to do.
 """
 
 import ctypes
+import os
 from contextlib import suppress
+from pathlib import Path
 
 MMAP_THRESHOLD_BYTES = 64 << 20
 """Blocks of this size and more are mapped alone, and go back when they are freed; chunks and segments are smaller."""
 
 TRIM_BYTES = 64 << 20
-"""How much free memory the end of a heap keeps."""
+"""How much free memory the end of a heap keeps while there is work."""
+
+_LEAST_GROWTH_BYTES = 8 << 20
+"""What a process must have grown by before it is worth looking for what it can give back."""
 
 MAX_ARENAS = 2
 """Heaps that the threads share; nearly all their work waits for the interpreter's lock or the disk anyway."""
@@ -32,3 +38,22 @@ def bound_heap() -> bool:
         taken = [mallopt(number, value) for number, value in settings.items()]
         return taken == [1] * len(settings)
     return False
+
+
+class Spare:
+    """What a heap keeps beyond need, given back to the system when there is nothing to do."""
+
+    def __init__(self) -> None:
+        self._resident_bytes = 0
+
+    def give_back(self) -> None:
+        """Gives back whole pages that hold nothing, if the process grew since it last did; cheap when it did not."""
+        with suppress(OSError, AttributeError):
+            if _resident_bytes() > self._resident_bytes + _LEAST_GROWTH_BYTES:
+                ctypes.CDLL(None).malloc_trim(0)
+                self._resident_bytes = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

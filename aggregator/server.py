@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from aggregator.advancing import Advancing
 from aggregator.config import AggregatorConfig, Limits
+from aggregator.heap import Spare
 from aggregator.housekeeper import Housekeeper
 from aggregator.ledger import Ledger
 from aggregator.rpc.admin import AdminService
@@ -128,6 +129,7 @@ class Aggregator:
             self.port, self.enrolment_port = _bound(self._server, config, authorities)
             undo.pop_all()
         self._stopped = threading.Event()
+        self._spare = Spare()
         self._start()
 
     def stop(self) -> None:
@@ -209,6 +211,8 @@ class Aggregator:
         while not self._stopped.wait(_SWEEP_SECONDS):
             self._slots.cut_idle()
             self._door.cut_idle()
+            if not self._slots.num_held:
+                self._spare.give_back()
 
     def _on_change(self) -> None:
         self._watch.wake()

@@ -49,7 +49,7 @@ def vouchers_in(pem: str, *, where: str) -> Vouchers:
         authorities = tuple(x509.load_pem_x509_certificates(pem.encode()))
         domains = tuple(map(_trust_domain, authorities))
     except Exception as error:  # each strange kind of certificate raises an error of its own
-        raise ConfigInvalid(f"{where} holds no authority's certificate in PEM that can be read: {error}.") from error
+        raise ConfigInvalid(f"{where} holds no authority's certificate in PEM, or one that cannot be read.") from error
     return Vouchers(authorities, domains)
 
 

@@ -127,6 +127,12 @@ class Slots:
             with self._changed:
                 self._num_polls -= free
 
+    @property
+    def num_held(self) -> int:
+        """Uploads, pulls and creations in progress."""
+        with self._changed:
+            return len(self._held)
+
     def cut_idle(self) -> None:
         """Cuts off whatever has moved no byte for too long, and uploads that are too slow; those stage their tails."""
         now, limits = self._monotonic(), self._limits

@@ -178,7 +178,7 @@ def test_taken_port_is_told_with_what_to_do(config):
         ("store=missing/folder", "there is no folder"),
         ("signing_key=none.pem", "none.pem cannot be read"),
         ("client_authorities=none.pem", "none.pem cannot be read"),
-        ("client_authorities=aggregator.toml", "aggregator.toml, named by client_authorities, holds no certificate"),
+        ("client_authorities=aggregator.toml", "named by client_authorities, holds no authority's certificate"),
         ('tls={certificate="a.crt", key="a.key"}', "a.crt cannot be read"),
         ("enrolment.key=aggregator.toml", "[enrolment] holds no private key"),
     ],

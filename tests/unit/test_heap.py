@@ -51,3 +51,33 @@ def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("ctypes.CDLL", lambda _name: object())
 
     assert not bound_heap()
+
+
+GIVING = """
+import sys
+from pathlib import Path
+from aggregator.heap import Spare, bound_heap
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+bound_heap()
+spare = Spare()
+spare.give_back()
+before = resident()
+chunks = [bytearray(b"x") * (1 << 20) for _ in range(200)]
+kept = bytearray(b"x") * (1 << 20)  # after them: the end of the heap is in use
+del chunks
+held = resident() - before
+spare.give_back()
+print(held, resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="settles something of glibc's")
+def test_spare_memory_goes_back_when_there_is_nothing_to_do() -> None:
+    """What a crowd of chunks left in the heap is the system's again, also below memory that is in use."""
+    start = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'common')]!r}\n{GIVING}"
+    ran = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, timeout=60, check=True)
+    held, after = map(int, ran.stdout.split())
+
+    assert held > 150
+    assert after < 20
