@@ -185,7 +185,8 @@ class Agent:
 
         def report(step: Step) -> None:
             last = step.number == step.num_steps
-            self.status.tell(at_once=last, step=step.number, num_steps=step.num_steps, loss=step.loss)
+            trained = {"trained_round": current.number, "trained_loss": step.loss} if last else {}
+            self.status.tell(at_once=last, step=step.number, num_steps=step.num_steps, loss=step.loss, **trained)
 
         result = self.trainer.train(
             base, current.plan, round_number=current.number, cursor=self.outbox.cursor, report=report

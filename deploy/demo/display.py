@@ -21,9 +21,6 @@ PHASE_STYLES = {
     "finished": "green",
     "failed": "bold red",
 }
-AFTER_TRAINING = frozenset({"pushing", "waiting", "finished"})
-"""Any of them may be too short to be seen."""
-
 UNITS = (("MB", 1e6), ("kB", 1e3))
 
 
@@ -70,11 +67,10 @@ class Display:
         with self._lock:
             self._silos = dict(statuses)
         for silo, status in statuses.items():
-            event = (silo, status.get("round"))
-            trained = status.get("step") and status["step"] == status["num_steps"]
-            if trained and status["phase"] in AFTER_TRAINING and event not in self._said:
+            event = (silo, status.get("trained_round"))
+            if event[1] is not None and event not in self._said:
                 self._said.add(event)
-                self.say(f"{silo}: trained round {status['round']}, last loss {status.get('loss', 0.0):.2f}")
+                self.say(f"{silo}: trained round {event[1]}, last loss {status['trained_loss']:.2f}")
 
     def worker(self, name: str, words: str) -> None:
         """What a worker does now."""

@@ -160,6 +160,7 @@ def test_agents_say_how_it_went(finished: Finished, operator: OperatorClient) ->
     joined = ["projector.pulled", "round.trained", "delta.counted"]
     assert events == ["agent.started", "data.read", *joined, *joined, "agent.stopped"]
     assert (status["phase"], status["samples"], status["skipped"]) == ("finished", 6, 2)
+    assert (status["trained_round"], status["trained_loss"]) == (status["num_rounds"], status["loss"])
     assert status["bytes_up"] > 0 < status["bytes_down"]
     assert operator.lineage("two")[1].metrics["samples_skipped"] == pytest.approx(2 * 6 / 14)
 
