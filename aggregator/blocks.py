@@ -5,7 +5,9 @@ no store. What a block holds depends on stored bytes alone, how long it is on th
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -112,6 +114,23 @@ class _Piece:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Neighbouring pieces, read together; at least one."""
+
+    pieces: tuple[_Piece, ...]
+
+    @property
+    def first(self) -> int:
+        """Position of its first value among all of the projector."""
+        return self.pieces[0].position
+
+    @property
+    def count(self) -> int:
+        """How many values."""
+        return self.pieces[-1].position + self.pieces[-1].count - self.first
+
+
 def open_payload(read: Reader) -> Payload:
     """The payload behind `read`, whose first 8 bytes say where its values begin."""
     return Payload(read, PREFIX_BYTES + int.from_bytes(read(0, PREFIX_BYTES), "little"))
@@ -123,7 +142,7 @@ def block_length(num_silos: int, *, memory_budget_bytes: int) -> int:
     Raises:
         ConfigInvalid: Not even one grain of every delta fits.
     """
-    bytes_per_grain = GRAIN * (4 * num_silos + _SCRATCH_BYTES)
+    bytes_per_grain = GRAIN * (8 * num_silos + _SCRATCH_BYTES)  # one block in work, the next one being read
     if memory_budget_bytes < bytes_per_grain:
         raise ConfigInvalid(
             f"A memory budget of {memory_budget_bytes} bytes is too small to combine {num_silos} deltas; "
@@ -139,42 +158,56 @@ def walk_payloads(
 ) -> Iterator[Block]:
     """The blocks of these payloads, at most `length` values each (a multiple of GRAIN).
 
-    Blocks of neighbouring tensors are read together, so that many small tensors cost few reads.
+    Blocks of neighbouring tensors are read together, so that many small tensors cost few reads; and while whoever walks
+    them works on some, a thread reads the next ones: the disk and the processor need not wait for each other.
 
     Raises:
         InvariantBroken: A payload gave fewer bytes than it has.
     """
     buffer = np.empty((len(payloads), min(length, spec.num_elements)), np.float32)
-    for span in _spans(spec, length):
-        first = span[0].position
-        count = span[-1].position + span[-1].count - first
-        for row, payload in zip(buffer, payloads, strict=True):
-            row[:count] = _read(payload, encoding, first=first, count=count)
-        for piece in span:
-            begin = piece.position - first
-            yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])
+    read = _span_reader(payloads, encoding)
+    with ThreadPoolExecutor(1) as ahead:  # starts its thread when there is a second span, and not before
+        coming = None
+        for span, following in pairwise(chain(_spans(spec, length), (None,))):
+            assert span is not None
+            _decode(coming.result() if coming else read(span), encoding, buffer[:, : span.count])
+            coming = ahead.submit(read, following) if following else None  # what was read before goes
+            for piece in span.pieces:
+                begin = piece.position - span.first
+                yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])
 
 
-def _read(payload: Payload, encoding: Encoding, *, first: int, count: int) -> F32:
+def _decode(payloads: list[bytes], encoding: Encoding, rows: F32) -> None:
+    for row, data in zip(rows, payloads, strict=True):
+        row[:] = decode(data, encoding)
+
+
+def _span_reader(payloads: Sequence[Payload], encoding: Encoding) -> Callable[[_Span], list[bytes]]:
+    """Gives a span's bytes of each payload, in order."""
     item_bytes = ITEM_BYTES[encoding]
-    offset_bytes, size_bytes = payload.data_start_bytes + first * item_bytes, count * item_bytes
-    data = payload.read(offset_bytes, size_bytes)
-    if len(data) != size_bytes:
-        raise InvariantBroken(f"Bytes {offset_bytes} to {offset_bytes + size_bytes} were asked for; {len(data)} came.")
-    return decode(data, encoding)
+
+    def read(payload: Payload, span: _Span) -> bytes:
+        offset_bytes, size_bytes = payload.data_start_bytes + span.first * item_bytes, span.count * item_bytes
+        data = payload.read(offset_bytes, size_bytes)
+        if len(data) != size_bytes:
+            end = offset_bytes + size_bytes
+            raise InvariantBroken(f"Bytes {offset_bytes} to {end} were asked for; {len(data)} came.")
+        return data
+
+    return lambda span: [read(payload, span) for payload in payloads]
 
 
-def _spans(spec: ProjectorSpec, length: int) -> Iterator[list[_Piece]]:
-    """Runs of neighbouring pieces, each run at most `length` values together."""
-    span: list[_Piece] = []
+def _spans(spec: ProjectorSpec, length: int) -> Iterator[_Span]:
+    """All pieces in order, in runs of at most `length` values together."""
+    run: list[_Piece] = []
     room = length
     for piece in _pieces(spec, length):
         if piece.count > room:
-            yield span
-            span, room = [], length
-        span.append(piece)
+            yield _Span(tuple(run))
+            run, room = [], length
+        run.append(piece)
         room -= piece.count
-    yield span
+    yield _Span(tuple(run))
 
 
 def _pieces(spec: ProjectorSpec, length: int) -> Iterator[_Piece]:

@@ -5,6 +5,7 @@ header that could say something foreign is not staged before it was judged.
 """
 
 import logging
+import mmap
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -75,7 +76,8 @@ class UploadSession:
         self._upload = upload
         self._inspection = inspection
         self._size_bytes = size_bytes
-        self._buffer = bytearray(min(SEGMENT_BYTES, size_bytes))  # filled again and again: fresh memory costs more
+        # Filled again and again: fresh memory costs more. Whole pages: a disk takes them as they are.
+        self._buffer = mmap.mmap(-1, min(SEGMENT_BYTES, size_bytes))
         self._held = 0
         self.segments: list[Segment] = []
 
@@ -147,7 +149,12 @@ class UploadSession:
             if self._held == len(self._buffer):
                 self._stage()
             if self._held == len(self._buffer):  # a header that is not judged to its end waits here
-                self._buffer += bytes(self._held)
+                self._grow()
+
+    def _grow(self) -> None:
+        larger = mmap.mmap(-1, 2 * self._held)
+        larger[: self._held] = self._buffer[:]
+        self._buffer = larger
 
     def _stage(self) -> None:
         """Makes what came durable, but no header that says what ours does not, and was not judged to its end."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from aggregator.stores import uncached
 from aggregator.stores.aside import aside, clear, lent
 from aggregator.stores.contract import Content, Entry, require_key
 from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
@@ -60,6 +61,7 @@ class LocalStore:
         self._root = root.absolute()
         self._aside = self._root / ASIDE
         self._settled: dict[Path, tuple[int, ...]] = {}
+        self._uncached = uncached.Reader()
         try:
             if not self._root.parent.is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {self._root.parent}")
@@ -76,6 +78,8 @@ class LocalStore:
         with self._told(key):
             try:
                 with self._path(key).open("rb") as file:
+                    if size and (data := self._uncached.read(file.fileno(), start, size)) is not None:
+                        return data
                     file.seek(start)
                     return file.read(-1 if size is None else size)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -158,7 +162,9 @@ class LocalStore:
                 with content.open("rb") as source:
                     shutil.copyfileobj(source, file, 1 << 20)
             else:
-                file.write(content)
+                written = uncached.write(file.fileno(), content)
+                file.seek(written)
+                file.write(memoryview(content)[written:])
             file.flush()
             os.fsync(file.fileno())
             yield file.name

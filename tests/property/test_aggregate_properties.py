@@ -53,7 +53,7 @@ class Case:
             rule=Choice(name=self.rule),
             optimizer=Choice(name=self.optimizer),
             encoding=self.encoding,
-            memory_budget_bytes=grains * GRAIN * (4 * len(arrivals) + 128),
+            memory_budget_bytes=grains * GRAIN * (8 * len(arrivals) + 128),
         )
 
 

@@ -1,12 +1,14 @@
 """How a roster is cut into blocks, and what is read for it."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from aggregator.blocks import GRAIN, Payload, block_length, open_payload, walk_payloads
 from isthmus.codec import decode, encode
 from isthmus.contribution import Encoding
-from isthmus.errors import ConfigInvalid, InvariantBroken
+from isthmus.errors import ConfigInvalid, InvariantBroken, StoreUnavailable
 from isthmus.payload import ITEM_BYTES, header_bytes
 from isthmus.spec import ProjectorSpec, TensorSpec
 from tests.rosters import WIDE, deltas, payload, payload_bytes, roster
@@ -88,3 +90,38 @@ def test_budget_too_small_is_refused_with_what_is_enough() -> None:
         block_length(10_000, memory_budget_bytes=1_000_000)
 
     assert block_length(10_000, memory_budget_bytes=int(caught.value.details["limit"])) == GRAIN
+
+
+def test_next_span_is_read_while_one_is_in_work() -> None:
+    """Whoever works on a block need not ask for the next one for it to be read, and no more than one is read ahead."""
+    data = payload_bytes(deltas(1, WIDE)[0], WIDE)
+    reads = threading.Semaphore(0)
+
+    def read(offset_bytes: int, size_bytes: int) -> bytes:
+        reads.release()
+        return data[offset_bytes : offset_bytes + size_bytes]
+
+    delta = Payload(read, len(header_bytes(WIDE, Encoding.FP32)))
+    walk = walk_payloads(WIDE, [delta], encoding=Encoding.FP32, length=GRAIN)
+    next(walk)
+
+    assert [reads.acquire(timeout=10.0) for _ in range(2)] == [True, True]
+    assert not reads.acquire(timeout=0.1)
+    walk.close()
+
+
+def test_span_that_cannot_be_read_ends_the_walk() -> None:
+    """What goes wrong while the next span is read is raised where that span would have come."""
+    data = payload_bytes(deltas(1, WIDE)[0], WIDE)
+    start = len(header_bytes(WIDE, Encoding.FP32))
+
+    def read(offset_bytes: int, size_bytes: int) -> bytes:
+        if offset_bytes > start:
+            raise StoreUnavailable("The disk is gone.", retry_after_seconds=1.0)
+        return data[offset_bytes : offset_bytes + size_bytes]
+
+    walk = walk_payloads(WIDE, [Payload(read, start)], encoding=Encoding.FP32, length=GRAIN)
+    next(walk)
+
+    with pytest.raises(StoreUnavailable, match="The disk is gone"):
+        next(walk)
