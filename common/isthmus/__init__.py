@@ -5,7 +5,11 @@
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
+
+# gRPC would write a line of its own beside the error of each connection that fails; it asks this once, when imported.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.errors import DeltaNormExceeded, IsthmusError, RefusedDelta, RoundMoved

@@ -65,10 +65,11 @@ def parse_invitation(text: str) -> Invitation:
     Raises:
         ConfigInvalid: It is none, or was cut off.
     """
-    line = "".join(text.split())  # a terminal or a mail may have broken it
-    if not line.startswith(_PREFIX):
+    _, begins, rest = text.partition(_PREFIX)  # before it may stand what `isthmus silo invite` printed around it
+    line = begins + "".join(rest.split())  # a terminal or a mail may have broken it
+    if not begins:
         raise ConfigInvalid(
-            f"This is no invitation: it does not begin with {_PREFIX}. Use the line that the operator got."
+            f"This is no invitation: nothing in it begins with {_PREFIX!r}. Use the line that the operator got."
         )
     try:
         found = json.loads(_decoded(line.removeprefix(_PREFIX)))

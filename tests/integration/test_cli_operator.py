@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,17 @@ def test_states_follow_the_operator(isthmus: Isthmus, capsys: pytest.CaptureFixt
     assert "finished" in failure(capsys, "resume", *chosen)
 
 
+def test_nothing_is_finished_unnamed(isthmus: Isthmus, capsys: pytest.CaptureFixture[str]) -> None:
+    """What can never be taken back needs the federation's name, also where there is only one."""
+    name = created(isthmus, "precious")
+
+    with pytest.raises(SystemExit) as ended:
+        isthmus("finish")
+
+    assert (ended.value.code, "name the federation" in capsys.readouterr().err) == (2, True)
+    assert isthmus("status", "--federation", name)["summary"]["state"] == "running"
+
+
 def test_silos_come_and_go(isthmus: Isthmus, aggregator: RealAggregator, capsys: pytest.CaptureFixture[str]) -> None:
     """A silo is invited once, again only with --replace, and shown as revoked when it is."""
     name = created(isthmus, "silos")
@@ -240,3 +253,26 @@ def test_credentials_of_a_silo_are_no_operators(isthmus: Isthmus, capsys: pytest
     said = failure(capsys, "list", "--credentials", "alpha.pem")
     assert f"spiffe://{pki.TRUST_DOMAIN}/federation/not-yours/silo/alpha is none" in said
     assert "what `isthmus ca init` or `isthmus ca operator` wrote, not a silo's file" in said
+
+
+def test_foreign_authority_is_told_in_one_line(aggregator: RealAggregator, tmp_path: Path) -> None:
+    """Whoever trusts another authority reads one line that says so, and none of gRPC's, at this end or the other."""
+    main(["ca", "init", "--out", str(tmp_path / "other"), "--host", "localhost", "--trust-domain", "other.example"])
+    command = [sys.executable, "-m", "isthmus", "list", "--patience", "1", "--aggregator", aggregator.address]
+
+    ended = subprocess.run(
+        [*command, "--credentials", str(tmp_path / "other" / "operator.pem")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (1, "", 1), ended.stderr
+    assert "No authority that is trusted vouches" in ended.stderr
+    assert "signing key" not in ended.stderr
+    assert all(
+        line.startswith("{")
+        for line in (aggregator.folder / "aggregator.log").read_text().splitlines()
+        if "ready" not in line
+    )

@@ -42,6 +42,18 @@ def test_invitation_without_a_time_zone_is_damaged() -> None:
         parse_invitation(f"{prefix}.{bent}")
 
 
+def test_invitation_is_found_in_what_was_printed_around_it() -> None:
+    """Whoever kept all that `isthmus silo invite` printed, or whose mail broke the line, has the invitation."""
+    invitation = Invitation("a:1", "a:2", "f", "north", START, b"s" * 32)
+    text = invitation_text(invitation)
+
+    printed = f"Silo north is invited.\n\nisthmus silo enrol --token {text[:40]}\n {text[40:]}\n\n"
+
+    assert parse_invitation(printed) == invitation
+    with pytest.raises(ConfigInvalid, match="nothing in it begins with"):
+        parse_invitation("hello")
+
+
 @pytest.mark.parametrize("seconds", [2**62, -(2**62), 10**12])
 def test_instant_outside_every_calendar_is_not_believed(seconds: int) -> None:
     """An aggregator that says such an instant is told apart from one that is away: nothing is repeated."""

@@ -9,8 +9,6 @@ NEXT_STEPS: dict[type[errors.IsthmusError], str] = {
     errors.FederationExists: "Change `name` in the file; the names that are taken: isthmus list",
     errors.FederationPaused: "To go on: isthmus resume",
     errors.ProjectorUnknown: "To see which are published: isthmus lineage",
-    errors.AggregatorUntrusted: "Was the signing key changed on purpose? Then make the operator's credentials anew: "
-    "isthmus ca operator NAME",
     errors.OperatorOnly: "Name with --credentials what `isthmus ca init` or `isthmus ca operator` wrote, not a "
     "silo's file.",
     errors.CredentialMissing: "Is --aggregator the port of members, not that of enrolment?",
@@ -18,7 +16,13 @@ NEXT_STEPS: dict[type[errors.IsthmusError], str] = {
 }
 """For errors that a person at the command line can mend there."""
 
+_NEW_SIGNING_KEY = (
+    "Was the signing key changed on purpose? Then make the operator's credentials anew: isthmus ca operator NAME"
+)
+
 
 def next_step(error: errors.IsthmusError) -> str:
     """What to do about the error, a sentence or a command; "" when the error says all there is to say."""
+    if isinstance(error, errors.AggregatorUntrusted) and str(error.details.get("check")).endswith("_signature"):
+        return _NEW_SIGNING_KEY
     return NEXT_STEPS.get(type(error), "")

@@ -4,7 +4,7 @@ from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
 
-from isthmus.cli.client import connect, federation_of
+from isthmus.cli.client import UsageProblem, connect, federation_of
 from isthmus.cli.text import Answer, cell, counted, instant, pairs, size, table
 from isthmus.errors import ConfigInvalid
 from isthmus.federation import FederationState, parse_federation
@@ -84,8 +84,14 @@ def lineage(arguments: Namespace) -> Answer:
 
 
 def set_state(arguments: Namespace) -> Answer:
-    """Pauses, resumes or finishes a federation."""
+    """Pauses, resumes or finishes a federation.
+
+    Raises:
+        UsageProblem: It is to be finished, which is final, and is not named.
+    """
     state: FederationState = arguments.state
+    if state is FederationState.FINISHED and not arguments.federation:
+        raise UsageProblem("What is finished never goes on: name the federation with --federation.")
     with connect(arguments) as client:
         name = federation_of(client, arguments)
         client.set_state(name, state, reason=arguments.reason)
