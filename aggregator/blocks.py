@@ -7,7 +7,6 @@ no store. What a block holds depends on stored bytes alone, how long it is on th
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, pairwise
 
 import numpy as np
 
@@ -167,11 +166,10 @@ def walk_payloads(
     buffer = np.empty((len(payloads), min(length, spec.num_elements)), np.float32)
     read = _span_reader(payloads, encoding)
     with ThreadPoolExecutor(1) as ahead:  # starts its thread when there is a second span, and not before
-        coming = None
-        for span, following in pairwise(chain(_spans(spec, length), (None,))):
-            assert span is not None
+        coming, spans = None, list(_spans(spec, length))
+        for index, span in enumerate(spans, 1):
             _decode(coming.result() if coming else read(span), encoding, buffer[:, : span.count])
-            coming = ahead.submit(read, following) if following else None  # what was read before goes
+            coming = ahead.submit(read, spans[index]) if index < len(spans) else None  # what was read before goes
             for piece in span.pieces:
                 begin = piece.position - span.first
                 yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])

@@ -100,7 +100,7 @@ class Believed:
             return
         if self._last is not None:
             rounds = max(new.number - self._last.number, 1)
-            norm = _distance(projector, self._projector(current))
+            norm = _distance(projector, self._projector(self._last, current))
             require_change(norm, current=current, num_rounds=rounds, policy=self._policy)
         payload = encode(projector, current.spec, Encoding.FP32)
         try:
@@ -113,14 +113,13 @@ class Believed:
             raise ConfigInvalid(f"{self._folder} cannot be written: {error.strerror}. Free space there.") from error
         self._last = new
 
-    def _projector(self, current: Round) -> dict[str, torch.Tensor]:
-        assert self._last is not None
-        file = self._file_of(self._last)
+    def _projector(self, last: Lineage, current: Round) -> dict[str, torch.Tensor]:
+        file = self._file_of(last)
         try:
             content = file.read_bytes()
         except OSError as error:
             raise ConfigInvalid(f"{file} cannot be read: {error.strerror}. {self._advice}") from error
-        if hashlib.sha256(content).hexdigest() != self._last.digest:
+        if hashlib.sha256(content).hexdigest() != last.digest:
             raise ConfigInvalid(f"{file} was changed or is damaged. {self._advice}")
         return decode(bytearray(content), current.spec)
 
