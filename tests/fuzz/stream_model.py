@@ -125,7 +125,9 @@ class Model:
             return (0 if is_dropped else len(stream.start)) <= size_bytes <= stream.header.payload_size_bytes
         if self._drops[stream.upload] > stream.drops:
             return size_bytes == 0
-        return size_bytes == len(stream.start if stream.answer else stream.taken)
+        if stream.answer or not self._inspection(stream.header, stream.taken).may_be_kept:
+            return size_bytes == len(stream.start)
+        return size_bytes == len(stream.taken)
 
     def require_stored(self) -> None:
         """Checks what the store holds: those contributions, whole; of each push only bytes that were taken."""
