@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from aggregator.config import load_config
+from aggregator.rpc import admin
 from isthmus.certificates import read_certificates
-from isthmus.cli import VERBS, main
+from isthmus.cli import MAX_HOURS, VERBS, main
 from isthmus.cli.advice import NEXT_STEPS
 from isthmus.cli.text import counted, pairs, plain, size, table
 from isthmus.credentials import load_credentials
@@ -81,6 +82,23 @@ def test_missing_address_says_where_to_put_it(capsys: pytest.CaptureFixture[str]
     """A command without an address names the option and the environment variable."""
     assert "--aggregator, or in the environment as ISTHMUS_AGGREGATOR" in usage(["list"], capsys)
     assert "ISTHMUS_CREDENTIALS" in usage(["list", "--aggregator", "localhost:1"], capsys)
+
+
+@pytest.mark.parametrize("hours", ["-1", "0", "0.01", "721", "1e9", "nan", "inf", "a-day"])
+def test_impossible_hours_are_a_wrong_command_line(
+    operator: Path, capsys: pytest.CaptureFixture[str], hours: str
+) -> None:
+    """An invitation's hours are a number of those that an aggregator allows; nothing is called for any other."""
+    argv = ["silo", "invite", "alpha", f"--hours={hours}", "--aggregator", "localhost:1", "--credentials", str(operator)]
+
+    assert f"'{hours}' is no number of hours from 0.0167 (a minute) to 720 (30 days)" in usage(argv, capsys)
+    assert (60, MAX_HOURS * 3600) == (admin.MIN_VALID_SECONDS, admin.MAX_VALID_SECONDS)
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
+def test_impossible_patience_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    """Patience that is no number, or never ends, is none."""
+    assert f"'{seconds}' is no number of seconds from 0 on" in usage(["list", f"--patience={seconds}"], capsys)
 
 
 def test_authority_is_secret_and_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
