@@ -89,7 +89,8 @@ def test_impossible_hours_are_a_wrong_command_line(
     operator: Path, capsys: pytest.CaptureFixture[str], hours: str
 ) -> None:
     """An invitation's hours are a number of those that an aggregator allows; nothing is called for any other."""
-    argv = ["silo", "invite", "alpha", f"--hours={hours}", "--aggregator", "localhost:1", "--credentials", str(operator)]
+    common = ["--aggregator", "localhost:1", "--credentials", str(operator)]
+    argv = ["silo", "invite", "alpha", f"--hours={hours}", *common]
 
     assert f"'{hours}' is no number of hours from 0.0167 (a minute) to 720 (30 days)" in usage(argv, capsys)
     assert (60, MAX_HOURS * 3600) == (admin.MIN_VALID_SECONDS, admin.MAX_VALID_SECONDS)
@@ -150,6 +151,28 @@ def test_operators_and_server_certificates_come_from_the_authority(
     server = read_certificates((folder / "server.pem").read_text(), where="the file")[0]
     assert read_tls_key((folder / "server-key.pem").read_bytes(), where="the file").fits(server.key_sha256)
     assert (("hub.example", "10.0.0.1"), True) == (server.names, before != (folder / "server.pem").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "host", ["", "bad host", "hub.example:8443", "https://hub.example", "10.0.0.1:8443", "10.0.0.300", "-x", "*"]
+)
+def test_hosts_that_no_certificate_can_be_for_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    """`ca init` makes nothing for what is neither a name nor an address: silos would refuse the certificate."""
+    argv = ["ca", "init", "--out", str(tmp_path / "pki"), f"--host={host}"]
+
+    assert f"{host!r} is no host's name or IP address" in complaint(argv, capsys)
+    assert not (tmp_path / "pki").exists()
+
+
+@pytest.mark.parametrize("operator_name", ["server", "authority", "signing-key"])
+def test_operator_is_no_other_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], operator_name: str) -> None:
+    """An operator whose file would be another one of the authority's is refused before anything is made."""
+    argv = ["ca", "init", "--out", str(tmp_path / "pki"), "--host", "::1", "--operator", operator_name]
+
+    assert "--operator" in complaint(argv, capsys)
+    assert not (tmp_path / "pki").exists()
 
 
 @pytest.mark.parametrize("token", ["", "isthmus1.", "isthmus1.AAAA", "hello", "isthmus1." + "e30" * 9])

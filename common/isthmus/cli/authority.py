@@ -21,6 +21,8 @@ AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 SERVER, SERVER_KEY = "server.pem", "server-key.pem"
 SIGNING_KEY, NEXT_SIGNING_KEY = "signing-key.pem", "next-signing-key.pem"
 
+_NAMES = (AUTHORITY, AUTHORITY_KEY, SERVER, SERVER_KEY, SIGNING_KEY, NEXT_SIGNING_KEY)
+
 _DOMAIN = "spiffe://"
 
 
@@ -28,6 +30,10 @@ def init(arguments: Namespace) -> Answer:
     """Makes an authority, the aggregator's certificate and signing key, and the first operator's credentials."""
     folder: Path = arguments.out
     _require_free(folder)
+    if f"{arguments.operator}.pem" in _NAMES:
+        raise ConfigInvalid(
+            f"{arguments.operator}.pem is another file here. Name the operator otherwise with --operator."
+        )
     now = datetime.now(UTC)
     authority = new_authority(arguments.trust_domain, now=now)
     server_key, signing_key = new_tls_key(), new_signing_key()
