@@ -13,9 +13,10 @@ from aggregator.config import load_config
 from aggregator.rpc import admin
 from isthmus.certificates import read_certificates
 from isthmus.cli import MAX_HOURS, VERBS, main
-from isthmus.cli.advice import NEXT_STEPS
+from isthmus.cli.advice import NEXT_STEPS, next_step
 from isthmus.cli.text import counted, pairs, plain, size, table
 from isthmus.credentials import load_credentials
+from isthmus.errors import AggregatorUntrusted
 from isthmus.federation import FederationState
 from isthmus.keys import read_tls_key
 from tests import pki
@@ -213,6 +214,20 @@ def test_wrong_address_is_a_wrong_command_line(
 
     assert why in said
     assert "write for example aggregator.example:8443" in said
+
+
+def test_operators_credentials_are_not_renewed(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`silo renew` with a file that is no silo's says so, and what makes an operator's next one."""
+    argv = ["silo", "renew", "--aggregator", "localhost:1", "--credentials", str(operator)]
+
+    assert "holds no silo's signing key" in (said := complaint(argv, capsys))
+    assert "isthmus ca operator" in said
+
+
+def test_signing_key_is_spoken_of_where_a_signature_was_wrong() -> None:
+    """Who meets another authority or name is not sent to make credentials anew; who meets another signing key is."""
+    assert "" == next_step(AggregatorUntrusted("another authority", check="tls"))
+    assert "isthmus ca operator" in next_step(AggregatorUntrusted("another key", check="manifest_signature"))
 
 
 def test_next_steps_are_commands_that_exist() -> None:
