@@ -141,7 +141,7 @@ def _signing_key(file: Path) -> bytes:
     try:
         key = serialization.load_pem_private_key(read_text(file).encode(), password=None)
     except (ValueError, TypeError) as error:
-        raise ConfigInvalid(f"{file} holds no private key in PEM that can be read: {error}.") from error
+        raise ConfigInvalid(f"{file} holds no private key in PEM that can be read.") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigInvalid(f"{file} is no Ed25519 key; `isthmus ca init` makes one.")
     return key.private_bytes_raw()
