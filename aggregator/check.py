@@ -8,13 +8,16 @@ from datetime import UTC, datetime
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from aggregator.config import AggregatorConfig, host_and_port
+from aggregator.config import AggregatorConfig, Enrolment, host_and_port
 from aggregator.setup import read_pem, read_signing_key, scratch_folders
 from aggregator.stores import Store, open_store
 from aggregator.tls import ServerTls
+from aggregator.trust_domains import vouchers_in
 from aggregator.vouching import Authorities
+from isthmus.authority import load_authority
 from isthmus.certificates import read_certificates
 from isthmus.errors import ConfigInvalid
+from isthmus.spiffe import operator_spiffe_id
 
 _PROBE = b"isthmus"
 _HEALTH_SECONDS = 5.0
@@ -31,11 +34,27 @@ def check(config: AggregatorConfig) -> Iterator[str]:
     authorities = Authorities(config.client_authorities, clock=lambda: datetime.now(UTC))
     if config.tls is not None:
         ServerTls(config.tls, authorities)
+    if config.enrolment is not None:
+        _require_vouched_for(config, config.enrolment, authorities)
     yield f"settings: right; trust domain {config.trust_domain}, {'TLS' if config.tls else 'plaintext on loopback'}"
     scratch_folders(config).close()
     yield f"scratch: {config.scratch or 'the temporary folder of the system'} can be written"
     probe(open_store(config.store))
     yield f"store: {config.store} writes, creates only once, reads, lists and deletes"
+
+
+def _require_vouched_for(config: AggregatorConfig, enrolment: Enrolment, authorities: Authorities) -> None:
+    """Checks that the aggregator would let in whom it issues certificates to."""
+    pems = [read_pem(path).encode() for path in (enrolment.certificate, enrolment.key)]
+    issuer = load_authority(*pems, where="[enrolment]")
+    vouchers = vouchers_in(authorities.pem, where=str(config.client_authorities))
+    if issuer.certificate not in vouchers.may_vouch(operator_spiffe_id(config.trust_domain, "operator")):
+        named = ", ".join(domain or "none" for domain in vouchers.trust_domains)
+        raise ConfigInvalid(
+            f"enrolment.certificate {enrolment.certificate} issues certificates of trust_domain {config.trust_domain}, "
+            f"and would take none of them: it is not in {config.client_authorities}, or names another trust domain "
+            f"(the authorities there name: {named}). Correct trust_domain, or client_authorities."
+        )
 
 
 def probe(store: Store) -> None:

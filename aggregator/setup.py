@@ -64,10 +64,12 @@ def read_pem(path: Path) -> str:
     """
     try:
         return path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigInvalid(
-            f"The PEM file {path} cannot be read: {error}. Correct its path in the settings."
+            f"The PEM file {path} cannot be read: {error.strerror}. Correct its path in the settings."
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"{path} is no PEM file: it is no ASCII text. Correct its path in the settings.") from error
 
 
 def read_signing_key(path: Path) -> bytes:
@@ -79,7 +81,7 @@ def read_signing_key(path: Path) -> bytes:
     try:
         key = serialization.load_pem_private_key(read_pem(path).encode(), password=None)
     except (ValueError, TypeError) as error:
-        raise ConfigInvalid(f"{path}, named by signing_key, holds no private key in PEM: {error}.") from error
+        raise ConfigInvalid(f"{path}, named by signing_key, holds no private key in PEM that can be read.") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigInvalid(f"{path}, named by signing_key, is no Ed25519 key; `isthmus ca init` makes one.")
     return key.private_bytes_raw()

@@ -93,14 +93,19 @@ def story(ledger: Ledger, federation: str, *, told: Container[str] = ()) -> list
         FederationUnknown: There is no such federation.
     """
     if not NAME_PATTERN.fullmatch(federation) or not exists(ledger.store, keys.federation_file(federation)):
-        raise FederationUnknown(f"There is no federation {federation[:64]!r}. Check its name.")
+        raise FederationUnknown(f"The store holds no federation {federation[:64]!r}. Check its name, and the store's.")
     prefix = keys.federation_prefix(federation)
     listed = (
         one.key for folder in ("audit", "rounds", "projectors") for one in ledger.store.list(f"{prefix}/{folder}")
     )
     found = (_kind(key, key.removeprefix(f"{prefix}/")) for key in listed if key not in told)
     entries = [entry for kind in found if kind and (entry := _entry(ledger.store, *kind))]
-    return sorted(entries, key=lambda entry: (entry.at or datetime.max.replace(tzinfo=UTC), entry.key))
+    return sorted(entries, key=_order)
+
+
+def _order(entry: Entry) -> tuple[datetime, bool, str]:
+    """When it was; a round's roster and projector have the instant of its cut, and the roster was first."""
+    return entry.at or datetime.max.replace(tzinfo=UTC), entry.event in (PUBLISHED, ABANDONED), entry.key
 
 
 def _kind(key: str, rest: str) -> tuple[Place, Read] | None:

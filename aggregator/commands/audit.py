@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aggregator.auditing.story import DAMAGED, Entry, story
+from aggregator.auditing.story import DAMAGED, EVENTS, Entry, story
 from aggregator.commands.place import store_of
 from aggregator.commands.verify import text_of
 from aggregator.ledger import Ledger
 from aggregator.verifying.verify import verify_chains
+from isthmus.cli.client import UsageProblem
 from isthmus.cli.text import Answer, Lines, as_json, plain, table
 
 FOLLOW_SECONDS = 1.0
@@ -30,7 +31,10 @@ def audit(arguments: Namespace) -> Answer:
     Raises:
         ConfigInvalid: The store is none.
         FederationUnknown: The store has no such federation.
+        UsageProblem: There is no event of that name.
     """
+    if arguments.event is not None and arguments.event not in EVENTS:
+        raise UsageProblem(f"There is no event {arguments.event[:80]!r}. There are: {', '.join(EVENTS)}.")
     store = store_of(arguments)
     if arguments.verify:
         with TemporaryDirectory() as scratch:
@@ -62,7 +66,7 @@ def _say(line: str) -> None:
 
 def _filter(arguments: Namespace) -> Keep:
     wanted: dict[str, object] = {
-        name: getattr(arguments, name) for name in ("silo", "round", "event", "actor") if getattr(arguments, name)
+        name: value for name in ("silo", "round", "event", "actor") if (value := getattr(arguments, name)) is not None
     }
     since: datetime | None = arguments.since
     until: datetime | None = arguments.until

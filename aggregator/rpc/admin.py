@@ -37,7 +37,8 @@ MAX_REASON_CHARACTERS = 256
 INVITATION_SECONDS = 86_400
 """How long an invitation may be used, unless the operator says otherwise."""
 
-_MIN_VALID_SECONDS, _MAX_VALID_SECONDS = 60, 30 * 86_400
+MIN_VALID_SECONDS, MAX_VALID_SECONDS = 60, 30 * 86_400
+"""From how long to how long an operator may say."""
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
@@ -229,11 +230,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
 def _valid_seconds(request: admin_pb2.InviteSiloRequest) -> int:
     seconds = request.valid_seconds or INVITATION_SECONDS
-    if not _MIN_VALID_SECONDS <= seconds <= _MAX_VALID_SECONDS:
+    if not MIN_VALID_SECONDS <= seconds <= MAX_VALID_SECONDS:
         raise RequestInvalid(
-            f"An invitation is valid from {_MIN_VALID_SECONDS} to {_MAX_VALID_SECONDS} s, not {seconds}.",
+            f"An invitation is valid from {MIN_VALID_SECONDS} to {MAX_VALID_SECONDS} s, not {seconds}.",
             check="valid_seconds",
             measured=seconds,
-            limit=_MAX_VALID_SECONDS,
+            limit=MAX_VALID_SECONDS,
         )
     return seconds

@@ -4,6 +4,7 @@ Certificates follow RFC 5280 and the X.509-SVID standard of SPIFFE: one URI, who
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,11 @@ from isthmus.spiffe import SpiffeId
 AUTHORITY_YEARS = 10
 SERVER_DAYS = 365.0
 OPERATOR_DAYS = 365.0
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*(?![0-9]+$){_LABEL}")
+"""A host's name, or `*.` and a domain (RFC 6125); one whose last part is a number would be a wrong IP address."""
+_MAX_NAME = 253
 
 SKEW = timedelta(minutes=5)
 """Certificates begin so long before they are made: a site's clock may be behind."""
@@ -147,10 +153,12 @@ def _host(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(host)
-    except ValueError as error:
-        raise ConfigInvalid(f"{host!r} is no host's name: {error}.") from error
+    if len(host) > _MAX_NAME or not _NAME.fullmatch(host):
+        raise ConfigInvalid(
+            f"{host[:80]!r} is no host's name or IP address. Write it as it stands in the aggregator's address, "
+            "without tls:// and port, for example aggregator.example."
+        )
+    return x509.DNSName(host)
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -280,8 +280,10 @@ def _modified_ns(path: Path) -> int:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"The PEM file {path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigInvalid(f"The PEM file {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"{path} is no PEM file: it is no ASCII text.") from error
 
 
 def _require_pair(credentials: Credentials, *, where: str) -> None:

@@ -10,7 +10,7 @@ from isthmus.addresses import parse_address
 from isthmus.certificates import Certificate, read_certificate, read_certificates
 from isthmus.channel import Connection, anonymous_channel
 from isthmus.credentials import Credentials, CredentialsFile, new_file_credentials, replace_credentials
-from isthmus.errors import AggregatorUnreachable
+from isthmus.errors import AggregatorUnreachable, ConfigInvalid
 from isthmus.invitation import Invitation
 from isthmus.keys import new_signing_key, new_tls_key
 from isthmus.signatures import public_key_of
@@ -100,9 +100,14 @@ def renew(connection: Connection, file: CredentialsFile, *, federation: str) -> 
     Raises:
         EnrolmentClosed: Another authority renews this certificate.
         IsthmusError: What the aggregator answered, or AggregatorUnreachable; the old file stands.
-        ConfigInvalid: The file cannot be replaced.
+        ConfigInvalid: The file cannot be replaced, or is no silo's.
     """
     current, key = file.current(), new_tls_key()
+    if not current.signing_key:
+        raise ConfigInvalid(
+            f"{file.path} holds no silo's signing key, so it cannot be renewed. An operator's is made anew: "
+            "`isthmus ca operator`; a silo that lost its own needs another invitation."
+        )
     request = enrolment_pb2.RenewRequest(
         federation=federation,
         signing_request_der=key.signing_request(),

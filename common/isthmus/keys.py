@@ -76,7 +76,7 @@ def read_tls_key(pem: bytes, *, where: str) -> TlsKey:
     except TypeError as error:
         raise ConfigInvalid(f"The key in {where} is protected by a passphrase; store it without one.") from error
     except ValueError as error:
-        raise ConfigInvalid(f"{where} holds no private key in PEM that can be read: {error}.") from error
+        raise ConfigInvalid(f"{where} holds no private key in PEM that can be read.") from error
     if not isinstance(private, PrivateKey):
         raise ConfigInvalid(f"The key in {where} is neither ECDSA nor RSA; TLS here takes no other.")
     return TlsKey(private)

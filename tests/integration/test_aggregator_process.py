@@ -205,6 +205,20 @@ def test_check_says_what_works(run, config):
     assert [] == [path for path in (config.parent / "store").rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("trust_domain=other.example", "and would take none of them"),
+        (f"enrolment.key={pki.folder() / 'server-key.pem'}", "in [enrolment] do not belong together"),
+    ],
+)
+def test_check_refuses_an_authority_whose_certificates_nobody_takes(run, config, assignment, sentence):
+    """`check` issues nothing, and yet sees that what would be issued opens nothing."""
+    code, _, error = run("check", "--config", config, "--set", assignment)
+
+    assert (1, True) == (code, sentence in error), error
+
+
 def test_wrong_usage_ends_with_exit_code_2():
     """Exit code 2 is for the command line alone."""
     for arguments in (["serve"], ["--config", "x.toml"], []):

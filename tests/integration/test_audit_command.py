@@ -97,6 +97,31 @@ def test_story_is_filtered(store: Path, capsys: pytest.CaptureFixture[str], opti
     assert count == len(told(capsys, "--store", str(store), *options))
 
 
+def test_roster_is_told_before_what_it_gave(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Roster and projector have one instant, that of the cut; they are told in the order in which they came to be."""
+    events = [entry["event"] for entry in told(capsys, "--store", str(store), "--round", "1")]
+
+    assert ["roster.fixed", "projector.published"] == events[-2:]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--event", "rosters", "There is no event 'rosters'. There are: federation.created, "),
+        ("--round", "0", "'0' is no round's number"),
+        ("--round", "-1", "'-1' is no round's number"),
+    ],
+)
+def test_filter_that_fits_nothing_is_a_wrong_command_line(
+    store: Path, capsys: pytest.CaptureFixture[str], *, option: str, value: str, words: str
+) -> None:
+    """An event or a round that cannot be is no empty story, nor a whole one."""
+    with pytest.raises(SystemExit) as caught:
+        main(["audit", "harbour", "--store", str(store), f"{option}={value}"])
+
+    assert (2, True) == (caught.value.code, words in capsys.readouterr().err)
+
+
 def test_hostile_text_forges_no_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a silo or an operator sent stays inside its own entry: ASCII, one line, cut to its limit."""
     assert main(["audit", "harbour", "--store", str(store)]) == 0

@@ -155,7 +155,7 @@ def test_what_the_aggregator_answers_is_the_last_finding(address: str, north: Cr
 
     for finding, words, todo in (
         (told(address, gone)["federation"], "was revoked", "Ask the operator whether that is meant"),
-        (told(address, north, federation="other")["federation"], "no federation 'other'", "Ask the operator whether"),
+        (told(address, north, federation="other")["federation"], "no federation 'other'", "for federation harbour"),
         (told(address, nameless)["operator"], "", "These are no operator's credentials"),
         (told(ENROL_AT[address], north)["federation"], "certificate", "That is the port of enrolment"),
     ):

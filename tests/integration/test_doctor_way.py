@@ -1,6 +1,9 @@
 """The way to an aggregator: names, ports and HTTP proxies, each told apart as gRPC itself would go."""
 
+import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,9 @@ from isthmus.credentials import save_credentials
 from isthmus.doctor.examining import examine
 from isthmus.doctor.findings import Finding
 from isthmus.doctor.proxies import VARIABLES, proxy_for
+from tests import pki
 from tests.listeners import listening, proxying, saying
-from tests.serving import Operator, serving
+from tests.serving import Operator, Silo, definition, eventually, serving
 
 LOGIN = "c2lsbzpzZWNyZXQ="
 """silo:secret"""
@@ -198,3 +202,28 @@ def test_credentials_that_cannot_be_read_do_not_hide_the_way() -> None:
         names = [finding.name for finding in examine(place, Path("none.pem"))]
 
     assert ["credentials", "address", "dns", "port"] == names
+
+
+def test_finished_federation_has_no_round_beyond_its_last(tmp_path: Path) -> None:
+    """At the end of the way, a federation that is finished is told with its last round, as `isthmus status` does."""
+    with serving(open_store("memory:")) as address:
+        operator = Operator(address)
+        operator.create(definition(rounds=1, quorum=1))
+        north = Silo(address, operator.invite("north"))
+        north.push(north.delta())
+        assert eventually(lambda: north.round().round == 2)
+        save_credentials(tmp_path / "north.pem", north.credentials.pem if north.credentials else "")
+        found = {finding.name: finding.words for finding in examine(address, tmp_path / "north.pem")}
+
+    assert found["federation"].startswith("harbour is finished, round 1 of 1.")
+
+
+def test_errors_stand_alone_on_standard_error(tmp_path: Path) -> None:
+    """Where a handshake fails again and again, --json leaves one object on standard error, and no word of gRPC's."""
+    file = tmp_path / "operator.pem"
+    save_credentials(file, pki.operator().pem)
+    with listening(saying(b"SSH-2.0-OpenSSH_9.6\r\n")) as place:
+        argv = ["list", "--aggregator", place, "--credentials", str(file), "--patience", "1", "--json"]
+        ended = subprocess.run([sys.executable, "-m", "isthmus", *argv], capture_output=True, text=True, timeout=60)
+
+    assert (1, "AGGREGATOR_UNREACHABLE") == (ended.returncode, json.loads(ended.stderr)["error"])

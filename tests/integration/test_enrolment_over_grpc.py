@@ -136,9 +136,7 @@ def test_certificate_is_renewed_before_it_ends(store: Store, tmp_path: Path) -> 
         save_credentials(file, old.pem)
         assert not is_renewal_due(old.certificate, now=now)
         assert is_renewal_due(old.certificate, now=now + timedelta(minutes=45))
-        assert (
-            main(["silo", "renew", "--aggregator", address, "--credentials", str(file), "--federation", "harbour"]) == 0
-        )
+        assert main(["silo", "renew", "--aggregator", address, "--credentials", str(file)]) == 0
 
         new = load_credentials(file)
         assert (old.spiffe_id, old.signing_key) == (new.spiffe_id, new.signing_key)

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from aggregator.config import load_config
+from aggregator.rpc import admin
 from isthmus.certificates import read_certificates
-from isthmus.cli import VERBS, main
-from isthmus.cli.advice import NEXT_STEPS
+from isthmus.cli import MAX_HOURS, VERBS, main
+from isthmus.cli.advice import NEXT_STEPS, next_step
 from isthmus.cli.text import counted, pairs, plain, size, table
 from isthmus.credentials import load_credentials
+from isthmus.errors import AggregatorUntrusted
 from isthmus.federation import FederationState
 from isthmus.keys import read_tls_key
 from tests import pki
@@ -83,6 +85,24 @@ def test_missing_address_says_where_to_put_it(capsys: pytest.CaptureFixture[str]
     assert "ISTHMUS_CREDENTIALS" in usage(["list", "--aggregator", "localhost:1"], capsys)
 
 
+@pytest.mark.parametrize("hours", ["-1", "0", "0.01", "721", "1e9", "nan", "inf", "a-day"])
+def test_impossible_hours_are_a_wrong_command_line(
+    operator: Path, capsys: pytest.CaptureFixture[str], hours: str
+) -> None:
+    """An invitation's hours are a number of those that an aggregator allows; nothing is called for any other."""
+    common = ["--aggregator", "localhost:1", "--credentials", str(operator)]
+    argv = ["silo", "invite", "alpha", f"--hours={hours}", *common]
+
+    assert f"'{hours}' is no number of hours from 0.0167 (a minute) to 720 (30 days)" in usage(argv, capsys)
+    assert (60, MAX_HOURS * 3600) == (admin.MIN_VALID_SECONDS, admin.MAX_VALID_SECONDS)
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
+def test_impossible_patience_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    """Patience that is no number, or never ends, is none."""
+    assert f"'{seconds}' is no number of seconds from 0 on" in usage(["list", f"--patience={seconds}"], capsys)
+
+
 def test_authority_is_secret_and_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`ca init` writes files that only their owner reads, and prints settings that an aggregator loads."""
     out = tmp_path / "pki"
@@ -134,6 +154,28 @@ def test_operators_and_server_certificates_come_from_the_authority(
     assert (("hub.example", "10.0.0.1"), True) == (server.names, before != (folder / "server.pem").read_bytes())
 
 
+@pytest.mark.parametrize(
+    "host", ["", "bad host", "hub.example:8443", "https://hub.example", "10.0.0.1:8443", "10.0.0.300", "-x", "*"]
+)
+def test_hosts_that_no_certificate_can_be_for_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    """`ca init` makes nothing for what is neither a name nor an address: silos would refuse the certificate."""
+    argv = ["ca", "init", "--out", str(tmp_path / "pki"), f"--host={host}"]
+
+    assert f"{host!r} is no host's name or IP address" in complaint(argv, capsys)
+    assert not (tmp_path / "pki").exists()
+
+
+@pytest.mark.parametrize("operator_name", ["server", "authority", "signing-key"])
+def test_operator_is_no_other_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], operator_name: str) -> None:
+    """An operator whose file would be another one of the authority's is refused before anything is made."""
+    argv = ["ca", "init", "--out", str(tmp_path / "pki"), "--host", "::1", "--operator", operator_name]
+
+    assert "--operator" in complaint(argv, capsys)
+    assert not (tmp_path / "pki").exists()
+
+
 @pytest.mark.parametrize("token", ["", "isthmus1.", "isthmus1.AAAA", "hello", "isthmus1." + "e30" * 9])
 def test_damaged_invitation_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], token: str) -> None:
     """A line that is no invitation, or was cut off, is one sentence, and no file is written."""
@@ -172,6 +214,20 @@ def test_wrong_address_is_a_wrong_command_line(
 
     assert why in said
     assert "write for example aggregator.example:8443" in said
+
+
+def test_operators_credentials_are_not_renewed(operator: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`silo renew` with a file that is no silo's says so, and what makes an operator's next one."""
+    argv = ["silo", "renew", "--aggregator", "localhost:1", "--credentials", str(operator)]
+
+    assert "holds no silo's signing key" in (said := complaint(argv, capsys))
+    assert "isthmus ca operator" in said
+
+
+def test_signing_key_is_spoken_of_where_a_signature_was_wrong() -> None:
+    """Who meets another authority or name is not sent to make credentials anew; who meets another signing key is."""
+    assert "" == next_step(AggregatorUntrusted("another authority", check="tls"))
+    assert "isthmus ca operator" in next_step(AggregatorUntrusted("another key", check="manifest_signature"))
 
 
 def test_next_steps_are_commands_that_exist() -> None:

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 it failed, with one sentence on standard error; 2 the comm
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,9 @@ from isthmus.doctor.examining import explained
 from isthmus.errors import AggregatorUnreachable, IsthmusError
 from isthmus.federation import FederationState
 from isthmus.spiffe import TRUST_DOMAIN
+
+MAX_HOURS = 720.0
+"""How long an aggregator lets an invitation be used at most; at least, a minute."""
 
 Arguments = Callable[[argparse.ArgumentParser], None]
 
@@ -58,7 +62,7 @@ def _silo_argument(parser: argparse.ArgumentParser) -> None:
 def _invite_arguments(parser: argparse.ArgumentParser) -> None:
     _silo_argument(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the invitation there instead of printing it")
-    parser.add_argument("--hours", type=float, default=24.0, help="how long it may be used (default: 24)")
+    parser.add_argument("--hours", type=_hours, default=24.0, help="how long it may be used (default: 24)")
     parser.add_argument(
         "--replace",
         action="store_true",
@@ -270,7 +274,7 @@ def _common_arguments(parser: argparse.ArgumentParser, environment: Mapping[str,
     parser.add_argument(
         "--patience",
         dest="patience_seconds",
-        type=float,
+        type=_patience,
         default=15.0,
         metavar="SECONDS",
         help="how long to go on trying while the aggregator does not answer (default: 15)",
@@ -283,6 +287,25 @@ def _projector_number(text: str) -> int | None:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a projector's number nor 'latest'")
     return int(text)
+
+
+def _hours(text: str) -> float:
+    return _within(text, least=1 / 60, most=MAX_HOURS, what="hours from 0.0167 (a minute) to 720 (30 days)")
+
+
+def _patience(text: str) -> float:
+    return _within(text, least=0.0, most=sys.float_info.max, what="seconds from 0 on")
+
+
+def _within(text: str, *, least: float, most: float, what: str) -> float:
+    """The number in this text; neither NaN nor infinite."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no number of {what}")
+    return number
 
 
 def _show(text: str) -> None:

@@ -21,6 +21,8 @@ AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority-key.pem"
 SERVER, SERVER_KEY = "server.pem", "server-key.pem"
 SIGNING_KEY, NEXT_SIGNING_KEY = "signing-key.pem", "next-signing-key.pem"
 
+_NAMES = (AUTHORITY, AUTHORITY_KEY, SERVER, SERVER_KEY, SIGNING_KEY, NEXT_SIGNING_KEY)
+
 _DOMAIN = "spiffe://"
 
 
@@ -28,6 +30,10 @@ def init(arguments: Namespace) -> Answer:
     """Makes an authority, the aggregator's certificate and signing key, and the first operator's credentials."""
     folder: Path = arguments.out
     _require_free(folder)
+    if f"{arguments.operator}.pem" in _NAMES:
+        raise ConfigInvalid(
+            f"{arguments.operator}.pem is another file here. Name the operator otherwise with --operator."
+        )
     now = datetime.now(UTC)
     authority = new_authority(arguments.trust_domain, now=now)
     server_key, signing_key = new_tls_key(), new_signing_key()
@@ -135,7 +141,7 @@ def _signing_key(file: Path) -> bytes:
     try:
         key = serialization.load_pem_private_key(read_text(file).encode(), password=None)
     except (ValueError, TypeError) as error:
-        raise ConfigInvalid(f"{file} holds no private key in PEM that can be read: {error}.") from error
+        raise ConfigInvalid(f"{file} holds no private key in PEM that can be read.") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigInvalid(f"{file} is no Ed25519 key; `isthmus ca init` makes one.")
     return key.private_bytes_raw()

@@ -79,14 +79,12 @@ def enrol(arguments: Namespace) -> Answer:
 
 def renew(arguments: Namespace) -> Answer:
     """Gets the silo's next certificate now, for a new key."""
-    if not arguments.federation:
-        raise UsageProblem("Name the silo's federation with --federation, or in the environment as ISTHMUS_FEDERATION.")
     if not arguments.aggregator or not arguments.credentials:
         raise UsageProblem("Name --aggregator and --credentials, the silo's own file.")
     file = CredentialsFile(arguments.credentials)
     connection = Connection(arguments.aggregator, file)
     try:
-        renew_here(connection, file, federation=arguments.federation)
+        renew_here(connection, file, federation=arguments.federation or file.current().federation)
     finally:
         connection.close()
     ends = file.current().certificate.not_after

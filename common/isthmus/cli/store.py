@@ -108,7 +108,7 @@ def audit_arguments(parser: ArgumentParser) -> None:
     """The options of `isthmus audit`."""
     place_arguments(parser)
     parser.add_argument("--silo", metavar="NAME", help="about this silo alone")
-    parser.add_argument("--round", type=int, metavar="N", help="of this round alone")
+    parser.add_argument("--round", type=_round, metavar="N", help="of this round alone")
     parser.add_argument("--event", metavar="NAME", help="this event alone, for example delta.refused")
     parser.add_argument("--actor", metavar="URI", help="by this actor alone")
     parser.add_argument(
@@ -156,6 +156,12 @@ def _public_key(text: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise ArgumentTypeError(f"{text[:80]!r} is no Ed25519 public key: {2 * KEY_BYTES} hex digits")
     return key
+
+
+def _round(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text[:80]!r} is no round's number, which is 1 or more")
+    return int(text)
 
 
 def _mebibytes(text: str) -> int:

@@ -52,8 +52,10 @@ def ask(address: Address, credentials: Credentials, *, federation: str, now: dat
             yield _as_operator(connection, credentials)
     except IsthmusError as error:
         name = "federation" if federation else "operator"
-        words = f"{error}"
-        yield problem(name, words, where=address.text, measured=error.reason, todo=_ADVICE.get(type(error), ""))
+        todo = _ADVICE.get(type(error), "")
+        if isinstance(error, FederationUnknown) and credentials.federation not in ("", federation):
+            todo = f"These credentials are for federation {credentials.federation}; others take an invitation each."
+        yield problem(name, str(error), where=address.text, measured=error.reason, todo=todo)
     finally:
         connection.close()
 
@@ -66,7 +68,8 @@ def _as_silo(connection: Connection, credentials: Credentials, *, federation: st
     )
     current = round_from_proto(reply, federation=federation)
     known = f" It knows this silo as {credentials.silo}." if credentials.silo else " It knows this silo."
-    words = f"{federation} is {current.state.value}, round {current.number} of {current.num_rounds}.{known}"
+    number = min(current.number, current.num_rounds)  # of a federation that is finished the next one is told
+    words = f"{federation} is {current.state.value}, round {number} of {current.num_rounds}.{known}"
     yield well("federation", words, where=connection.address.text)
     yield _clock(current, now=now)
 
