@@ -10,6 +10,7 @@ CACHE = ROOT / ".cache" / "benchmarks"
 
 PINS = {
     "flower": ("flwr==1.41.0", "numpy==2.4.6"),
+    "blake3": ("blake3==1.0.8",),
     "nvflare": ("nvflare==2.9.0", "numpy==2.4.6", "torch==2.13.0"),  # its FedAvg over several tensors needs torch
 }
 """What is asked for by name; Flower wants another protobuf than Isthmus, so none of this fits into its environment."""
