@@ -48,12 +48,29 @@ def lent(folder: Path, content: Path) -> Iterator[str]:
                 os.unlink(name)
 
 
+def moved(name: str, path: Path) -> None:
+    """Puts a file in the place of another one; it keeps its name aside, too."""
+    second = f"{name}-moved"
+    os.link(name, second)
+    try:
+        os.replace(second, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(second)
+
+
 def clear(folder: Path) -> int:
-    """Removes what dead processes left in the folder; how many files. Those of living ones, and other files, stay."""
+    """Removes what dead processes left in the folder; how many files. Those of living ones, and other files, stay.
+
+    One that has another name may stand under a key that nobody synced, and says so for as long as it is here: all is
+    synced before it goes.
+    """
     removed = 0
     for path in sorted(folder.glob(f"{_PREFIX}*")):
         with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink > 1:
+                os.sync()
             path.unlink()
             removed += 1
     return removed

@@ -3,6 +3,9 @@
 A key is a path below the folder. Content is written aside, synced, and then linked (create-only) or renamed (overwrite)
 to its key, and the folders above it are synced. Processes may share the folder, also from several containers of one
 machine; the file system must have hard links and locks.
+
+A file keeps its name aside until its key is durable: whoever reads a key of two names syncs it first, for what is read
+is answered for, and who made the key may have died before its sync.
 """
 
 import errno
@@ -14,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from aggregator.stores.aside import aside, clear, lent
+from aggregator.stores.aside import aside, clear, lent, moved
 from aggregator.stores.contract import Content, Entry, require_key
 from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
 
@@ -76,6 +79,8 @@ class LocalStore:
         with self._told(key):
             try:
                 with self._path(key).open("rb") as file:
+                    if os.fstat(file.fileno()).st_nlink > 1:  # whoever made it has not synced it yet, or never did
+                        self._sync(self._path(key).parent)
                     file.seek(start)
                     return file.read(-1 if size is None else size)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -86,7 +91,7 @@ class LocalStore:
         """Makes `key` hold `content`."""
         path = self._path(key)
         with self._told(key), self._written(content) as written:
-            self._place(path, lambda: os.replace(written, path))
+            self._place(path, lambda: moved(written, path))
 
     def put_if_absent(self, key: str, content: Content) -> bool:
         """Makes `key` hold `content` unless it exists; True when this call created it."""
