@@ -14,8 +14,8 @@ from pathlib import Path
 MMAP_THRESHOLD_BYTES = 32 << 20
 """Blocks of this size and more are mapped alone, and go back when they are freed; chunks and segments are smaller.
 
-The most that older glibc (of 2021, for one) takes. More is refused there, and since a trim threshold alone ends glibc's own
-adjustment, each chunk would be mapped alone from then on.
+The most that older glibc (of 2021, for one) takes. More is refused there, and since a trim threshold alone ends
+glibc's own adjustment, each chunk would be mapped alone from then on.
 """
 
 TRIM_BYTES = 64 << 20
