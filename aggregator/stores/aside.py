@@ -32,6 +32,8 @@ def aside(folder: Path) -> Iterator[BinaryIO]:
 def lent(folder: Path, content: Path) -> Iterator[str]:
     """A second name, in the folder, of a file that its owner changes no more; removed at the end. Nothing is copied.
 
+    The file is not synced.
+
     Raises:
         OSError: The file is on another disk, or its file system has no such names.
     """
@@ -41,7 +43,6 @@ def lent(folder: Path, content: Path) -> Iterator[str]:
         name = folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
         os.link(content, name)
         try:
-            os.fsync(file.fileno())
             yield str(name)
         finally:
             with suppress(FileNotFoundError):

@@ -154,6 +154,9 @@ class LocalStore:
             if isinstance(content, Path):
                 with suppress(OSError):  # it is on another disk: copied, then
                     name = kept.enter_context(lent(self._aside, content))
+                if name:  # a disk tells of what it lost once: a copy, synced in turn, might not be told
+                    with open(name, "rb") as file:
+                        os.fsync(file.fileno())
             yield name or kept.enter_context(self._copied(content))
 
     @contextmanager

@@ -135,6 +135,24 @@ def test_file_on_the_same_disk_is_not_copied(tmp_path: Path, store: LocalStore, 
     assert ["projector"] == os.listdir(store._root / ASIDE)
 
 
+def test_file_that_the_disk_lost_is_told(tmp_path: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync that fails is told, and not mended by a copy: the disk tells of what it lost only once."""
+    content = tmp_path / "projector"
+    content.write_bytes(b"content")
+    failures = [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+    def sync(_descriptor: int) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+    with pytest.raises(StoreUnavailable, match="Its disk reports errors"):
+        store.put("a/b/c", content)
+
+    assert (False, []) == (exists(store, "a/b/c"), os.listdir(store._root / ASIDE))
+
+
 def test_file_on_another_disk_is_copied(tmp_path: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a file cannot get a second name it is copied, synced as well."""
     content = tmp_path / "projector"
