@@ -11,8 +11,12 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-MMAP_THRESHOLD_BYTES = 64 << 20
-"""Blocks of this size and more are mapped alone, and go back when they are freed; chunks and segments are smaller."""
+MMAP_THRESHOLD_BYTES = 32 << 20
+"""Blocks of this size and more are mapped alone, and go back when they are freed; chunks and segments are smaller.
+
+The most that older glibc (of 2021, for one) takes. More is refused there, and since a trim threshold alone ends
+glibc's own adjustment, each chunk would be mapped alone from then on.
+"""
 
 TRIM_BYTES = 64 << 20
 """How much free memory the end of a heap keeps while there is work."""

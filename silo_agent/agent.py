@@ -50,6 +50,9 @@ PAUSED_SECONDS = 5.0
 SHORTEST_WAIT_SECONDS = 1.0
 """How long the agent waits at least, once the client's own patience is over."""
 
+_MAX_DIGITS = 18
+"""Of a round's number, so that it can be asked for."""
+
 
 class Hub(Protocol):
     """What the agent needs of an aggregator; `isthmus.SiloClient` is one."""
@@ -212,7 +215,7 @@ class Agent:
         except (RoundMoved, FederationFinished) as error:
             self._give_up(entry, Aside.LATE, error)
             # The round that is over may still be handed out until its projector is there: it is not trained again.
-            self._saw(int(error.details.get("currentRound", 0)) - 1)
+            self._saw(_current_round(error) - 1)
             return
         except QuotaExceeded as error:  # nothing is wrong with the delta, but this round takes no more of this silo
             self._give_up(entry, Aside.REFUSED, error)
@@ -266,3 +269,9 @@ class Agent:
         self._waited_for = why
         asked = error.retry_after_seconds if isinstance(error, ComeBack) else PAUSED_SECONDS
         self.sleep(max(asked, SHORTEST_WAIT_SECONDS))
+
+
+def _current_round(error: IsthmusError) -> int:
+    """The round that is open, as the aggregator says; 0 where what it says is no round's number."""
+    said = error.details.get("currentRound", "")
+    return int(said) if len(said) <= _MAX_DIGITS and said.isascii() and said.isdecimal() else 0

@@ -54,7 +54,9 @@ class Believed:
         self._file = folder / "lineage.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._last = Lineage(**json.loads(self._file.read_bytes())) if self._file.exists() else None
+            for part in folder.glob(".*.part"):  # each as large as a projector; a death left them
+                part.unlink()
+            self._last = _lineage_in(self._file.read_bytes()) if self._file.exists() else None
         except (OSError, ValueError, TypeError) as error:
             raise ConfigInvalid(f"{self._file} cannot be read: {error}. {self._advice}") from error
 
@@ -138,6 +140,13 @@ class Believed:
             measured=measured,
             limit=limit,
         )
+
+
+def _lineage_in(document: bytes) -> Lineage:
+    lineage = Lineage(**json.loads(document))
+    if type(lineage.number) is not int or not all(isinstance(one, str) for one in (lineage.digest, lineage.spec)):
+        raise ValueError("it holds something else than a number and two digests")
+    return lineage
 
 
 def _distance(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:

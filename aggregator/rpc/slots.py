@@ -88,8 +88,6 @@ class Slots:
             UploadTooSlow (out of the chunks): It was cut off; `call` was answered so.
         """
         held = HeldUpload(Kind.UPLOAD, call, silo, push_id, self._monotonic(), Pace(self._limits))
-        with self._changed:
-            self._take_over(push_id)
         with self._hold(held, limit=self._limits.max_uploads):
             yield lambda chunks: self._paced(chunks, held)
 
@@ -167,7 +165,9 @@ class Slots:
 
     @contextmanager
     def _hold(self, held: Held, *, limit: int) -> Iterator[Callable[[], None]]:
-        with self._changed:
+        with self._changed:  # taken over and held in one step: of streams that come together one goes on
+            if held.kind is Kind.UPLOAD:
+                self._take_over(held.push_id)
             self._require_room(held, limit)
             self._held.add(held)
         try:
@@ -180,10 +180,15 @@ class Slots:
     def _streams_of(self, push_id: str) -> list[Held]:
         return [held for held in self._held if held.push_id == push_id]
 
-    def _take_over(self, push_id: str) -> None:
-        for older in self._streams_of(push_id):
+    def _is_cut_off(self, push_id: str) -> bool:
+        """Whether no stream of the push is left; whatever is, also what came meanwhile, is cut off."""
+        streams = self._streams_of(push_id)
+        for older in streams:
             older.call.cancel()
-        if not self._changed.wait_for(lambda: not self._streams_of(push_id), timeout=TAKEOVER_SECONDS):
+        return not streams
+
+    def _take_over(self, push_id: str) -> None:
+        if not self._changed.wait_for(lambda: self._is_cut_off(push_id), timeout=TAKEOVER_SECONDS):
             raise Overloaded("An older stream of this push has not ended yet.", retry_after_seconds=TAKEOVER_SECONDS)
 
     def _require_room(self, wanted: Held, limit: int) -> None:

@@ -32,6 +32,8 @@ def aside(folder: Path) -> Iterator[BinaryIO]:
 def lent(folder: Path, content: Path) -> Iterator[str]:
     """A second name, in the folder, of a file that its owner changes no more; removed at the end. Nothing is copied.
 
+    The file is not synced.
+
     Raises:
         OSError: The file is on another disk, or its file system has no such names.
     """
@@ -41,19 +43,35 @@ def lent(folder: Path, content: Path) -> Iterator[str]:
         name = folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
         os.link(content, name)
         try:
-            os.fsync(file.fileno())
             yield str(name)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(name)
 
 
+def moved(name: str, path: Path) -> None:
+    """Puts a file in the place of another one; it keeps its name aside, too."""
+    second = f"{name}-moved"
+    os.link(name, second)
+    try:
+        os.replace(second, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(second)
+
+
 def clear(folder: Path) -> int:
-    """Removes what dead processes left in the folder; how many files. Those of living ones, and other files, stay."""
+    """Removes what dead processes left in the folder; how many files. Those of living ones, and other files, stay.
+
+    One that has another name may stand under a key that nobody synced, and says so for as long as it is here: all is
+    synced before it goes.
+    """
     removed = 0
     for path in sorted(folder.glob(f"{_PREFIX}*")):
         with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink > 1:
+                os.sync()
             path.unlink()
             removed += 1
     return removed

@@ -3,6 +3,9 @@
 A key is a path below the folder. Content is written aside, synced, and then linked (create-only) or renamed (overwrite)
 to its key, and the folders above it are synced. Processes may share the folder, also from several containers of one
 machine; the file system must have hard links and locks.
+
+A file keeps its name aside until its key is durable: whoever reads a key of two names syncs it first, for what is read
+is answered for, and who made the key may have died before its sync.
 """
 
 import errno
@@ -15,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from aggregator.stores import uncached
-from aggregator.stores.aside import aside, clear, lent
+from aggregator.stores.aside import aside, clear, lent, moved
 from aggregator.stores.contract import Content, Entry, require_key
 from isthmus.errors import ConfigInvalid, StoreFull, StoreUnavailable
 
@@ -78,6 +81,8 @@ class LocalStore:
         with self._told(key):
             try:
                 with self._path(key).open("rb") as file:
+                    if os.fstat(file.fileno()).st_nlink > 1:  # whoever made it has not synced it yet, or never did
+                        self._sync(self._path(key).parent)
                     if size and (data := self._uncached.read(file.fileno(), start, size)) is not None:
                         return data
                     file.seek(start)
@@ -90,7 +95,7 @@ class LocalStore:
         """Makes `key` hold `content`."""
         path = self._path(key)
         with self._told(key), self._written(content) as written:
-            self._place(path, lambda: os.replace(written, path))
+            self._place(path, lambda: moved(written, path))
 
     def put_if_absent(self, key: str, content: Content) -> bool:
         """Makes `key` hold `content` unless it exists; True when this call created it."""
@@ -153,6 +158,9 @@ class LocalStore:
             if isinstance(content, Path):
                 with suppress(OSError):  # it is on another disk: copied, then
                     name = kept.enter_context(lent(self._aside, content))
+                if name:  # a disk tells of what it lost once: a copy, synced in turn, might not be told
+                    with open(name, "rb") as file:
+                        os.fsync(file.fileno())
             yield name or kept.enter_context(self._copied(content))
 
     @contextmanager

@@ -9,10 +9,16 @@ import grpc
 from isthmus.addresses import parse_address
 from isthmus.certificates import Certificate, read_certificate, read_certificates
 from isthmus.channel import Connection, anonymous_channel
-from isthmus.credentials import Credentials, CredentialsFile, new_file_credentials, replace_credentials
-from isthmus.errors import AggregatorUnreachable, ConfigInvalid
+from isthmus.credentials import (
+    Credentials,
+    CredentialsFile,
+    new_file_credentials,
+    parse_credentials,
+    replace_credentials,
+)
+from isthmus.errors import AggregatorUnreachable, AggregatorUntrusted, ConfigInvalid, IsthmusError
 from isthmus.invitation import Invitation
-from isthmus.keys import new_signing_key, new_tls_key
+from isthmus.keys import TlsKey, new_signing_key, new_tls_key
 from isthmus.signatures import public_key_of
 from isthmus.status import error_of
 from isthmus.v1 import enrolment_pb2, enrolment_pb2_grpc
@@ -99,6 +105,7 @@ def renew(connection: Connection, file: CredentialsFile, *, federation: str) -> 
 
     Raises:
         EnrolmentClosed: Another authority renews this certificate.
+        AggregatorUntrusted: What came is no certificate of this silo for the new key; the old file stands.
         IsthmusError: What the aggregator answered, or AggregatorUnreachable; the old file stands.
         ConfigInvalid: The file cannot be replaced, or is no silo's.
     """
@@ -117,14 +124,37 @@ def renew(connection: Connection, file: CredentialsFile, *, federation: str) -> 
     answer = connection.call(
         lambda: stub.Renew(request, timeout=DEADLINE_SECONDS, metadata=connection.metadata)
     ).enrolment
-    renewed = replace(
-        current,
-        key=key,
-        chain=tuple(read_certificates(answer.certificate_pem, where="the aggregator's answer")),
-        authorities=_authorities(answer) or current.authorities,
-        aggregator_keys=tuple(answer.aggregator_keys),
-    )
+    renewed = _renewed(current, key, answer)
     replace_credentials(file.path, renewed.pem)
+
+
+def _renewed(current: Credentials, key: TlsKey, answer: enrolment_pb2.Enrolment) -> Credentials:
+    """The next credentials, which can be read again: the old ones, and their key, are gone once these are written."""
+    try:
+        renewed = replace(
+            current,
+            key=key,
+            chain=tuple(read_certificates(answer.certificate_pem, where="the aggregator's answer")),
+            authorities=_authorities(answer) or current.authorities,
+            aggregator_keys=tuple(answer.aggregator_keys),
+        )
+        named = parse_credentials(renewed.pem, where="the aggregator's answer").spiffe_id
+    except IsthmusError as error:
+        raise _untrusted(str(error)) from error
+    if named != current.spiffe_id:
+        raise _untrusted(f"The certificate is for {named}, and this silo is {current.spiffe_id}.")
+    if not renewed.aggregator_keys:
+        raise _untrusted("It holds no key that the aggregator signs with.")
+    return renewed
+
+
+def _untrusted(why: str) -> AggregatorUntrusted:
+    return AggregatorUntrusted(
+        f"The aggregator renewed the certificate with an answer that is of no use: {why} The old certificate stands. "
+        "Tell the operator before it ends.",
+        check="renewal",
+        measured=why[:160],
+    )
 
 
 def _enrol_anonymously(

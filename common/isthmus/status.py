@@ -72,6 +72,9 @@ _MAX_TEXT = 1000
 _MAX_DETAILS = 8
 _MAX_DETAIL = 160
 
+MAX_RETRY_SECONDS = 3600.0
+"""No caller is kept waiting for longer at once, and none for less than nothing, whatever the other side asks for."""
+
 _BY_REASON = {error.reason: error for error in CODES}
 _UNREACHABLE = {
     grpc.StatusCode.UNAVAILABLE: "No aggregator answers there",
@@ -138,7 +141,7 @@ def _unpacked(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo | 
         if packed.Unpack(info) and info.domain == DOMAIN and info.reason in _BY_REASON:
             found = info
         elif packed.Unpack(retry):
-            retry_after_seconds = retry.retry_delay.ToNanoseconds() / 1e9
+            retry_after_seconds = min(max(retry.retry_delay.ToNanoseconds() / 1e9, 0.0), MAX_RETRY_SECONDS)
     return found, retry_after_seconds
 
 

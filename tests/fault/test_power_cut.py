@@ -11,12 +11,12 @@ from aggregator.housekeeping import tidy
 from aggregator.ledger import Ledger, keys
 from aggregator.ledger.documents import manifest_to_json
 from aggregator.stores import Store
-from aggregator.stores.local import LocalStore
+from aggregator.stores.local import ASIDE, LocalStore
 from aggregator.stores.memory import MemoryStore
 from isthmus.cli import main
 from isthmus.contribution import Receipt
 from isthmus.federation import FederationState, parse_federation
-from tests.fault.power import Event, Image, Promising, Recorder, different, keeps_every_promise, recording
+from tests.fault.power import Disk, Event, Image, Promising, Recorder, different, keeps_every_promise, recording
 from tests.ledgers import INITIAL, NAME, START, after, contribute, definition, enrol, step
 from tests.rosters import TINY
 
@@ -100,3 +100,49 @@ def test_a_store_that_does_not_sync_is_found_out(tmp_path: Path, deaf_to: str) -
     wrongs = [wrong for _, _, wrong in keeps_every_promise(events, dice=random.Random(SEED), most=1)]
 
     assert any(("torn" if deaf_to == "files" else "lost") in wrong for wrong in wrongs)
+
+
+@pytest.mark.parametrize("verb", ["put", "put_if_absent"])
+def test_what_another_replica_reads_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """A key that was made and not synced yet, by a replica that may die before it does, is synced by who reads it.
+
+    Otherwise a receipt for it, or a contribution that names it, would outlive it.
+    """
+    root, answered = tmp_path / "store", "rounds/1/receipt"
+    maker, reader = LocalStore(root), LocalStore(root)
+    recorder = Recorder(root)
+    real, asked = LocalStore._sync, list[LocalStore]()
+
+    def sync(store: LocalStore, folder: Path) -> None:
+        if store is maker and not asked:  # before its sync, the other one reads and answers
+            asked.append(store)
+            assert reader.get("rounds/1/contributions/a", size=1) == b"d"
+            assert reader.put_if_absent(answered, b"counted")
+            return
+        real(store, folder)
+
+    monkeypatch.setattr(LocalStore, "_sync", sync)
+    with recording(recorder):
+        getattr(maker, verb)("rounds/1/contributions/a", b"delta")
+
+    disk = Disk()
+    for event in recorder.events:
+        disk.play(event)
+    images = list(disk.images(random.Random(SEED), most=8))
+    assert images
+    assert [] == [image for image in images if answered in image and "rounds/1/contributions/a" not in image]
+
+
+def test_what_a_dead_process_left_under_its_key_is_synced_before_its_mark_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name aside of a file that stands under a key goes only once everything is synced."""
+    root = tmp_path / "store"
+    LocalStore(root).put("a/b", b"content")
+    (root / ASIDE / "aside-1-left").hardlink_to(root / "a" / "b")
+    synced: list[int] = []
+    monkeypatch.setattr("os.sync", lambda: synced.append(len(list((root / ASIDE).iterdir()))))
+
+    LocalStore(root)
+
+    assert ([1], []) == (synced, list((root / ASIDE).iterdir()))

@@ -119,6 +119,16 @@ def test_closed_round_is_not_trained_again(silo: Silo) -> None:
     assert (waits[:2], silo.trainer.trained) == ([0, 1], [1, 2, 3])
 
 
+@pytest.mark.parametrize("said", ["soon", "", "-1", "1e3", "\u0663", "9" * 5000])
+def test_round_that_is_none_is_not_believed(silo: Silo, said: str) -> None:
+    """What an aggregator says of the open round may be anything: the delta is set aside, and the agent goes on."""
+    silo.hub.faults = [("push_payload", RoundClosed("closed", currentRound=said))]
+
+    assert silo.run() is Ending.FINISHED
+
+    assert (silo.trainer.trained, silo.outbox.num_aside(Aside.LATE)) == ([1, 1, 2, 3], 1)
+
+
 def test_quota_costs_one_round(silo: Silo) -> None:
     """A silo that has used up its quota of a round sets the delta aside and takes part in the next one."""
     silo.hub.faults = [("push_payload", QuotaExceeded("Enough for this round."))]

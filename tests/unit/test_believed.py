@@ -108,6 +108,17 @@ def test_damaged_folder_is_told(folder: Path) -> None:
     file.write_bytes(b"other")
     with pytest.raises(ConfigInvalid, match=r"was changed or is damaged\. Move .* away"):
         Believed(folder, Policy()).accept(round_at(3), projector(2))
-    (folder / "lineage.json").write_text("{}")
-    with pytest.raises(ConfigInvalid, match="cannot be read"):
-        Believed(folder, Policy())
+    damages = ("{}", "7", '{"number": "1", "digest": "a", "spec": "b"}', '{"number": 1, "digest": 2, "spec": "b"}')
+    for damaged in damages:
+        (folder / "lineage.json").write_text(damaged)
+        with pytest.raises(ConfigInvalid, match="cannot be read"):
+            Believed(folder, Policy())
+
+
+def test_what_a_death_left_half_written_goes(folder: Path) -> None:
+    """Parts of projectors do not pile up, however often the agent dies while it writes one."""
+    (folder / ".2-abcd.safetensors.17.part").write_bytes(b"half")
+
+    Believed(folder, Policy())
+
+    assert [] == list(folder.glob(".*"))

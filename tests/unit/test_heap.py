@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.heap import bound_heap
+from aggregator.heap import MMAP_THRESHOLD_BYTES, bound_heap
+from isthmus.chunks import SEGMENT_BYTES
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +45,11 @@ def test_freed_chunks_are_used_again() -> None:
 
     assert bounded < as_it_is / 4
     assert bounded < 4 * (1 << 20) // 4096 + 500  # the four chunks at a time, and what a thread takes
+
+
+def test_older_libraries_take_the_threshold() -> None:
+    """Older glibc refuses more than half of its largest heap, which has 64 MiB; what is handled is smaller."""
+    assert 2 * SEGMENT_BYTES < MMAP_THRESHOLD_BYTES <= (64 << 20) // 2
 
 
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

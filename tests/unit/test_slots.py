@@ -162,3 +162,35 @@ def test_newest_stream_of_a_push_takes_its_slot(slots):
     with slots.upload("a", silo=NORTH, call=Call()):
         assert older.is_cut
     thread.join()
+
+
+def test_of_streams_that_come_together_one_goes_on(clock):
+    """Streams of one push that take over from an older one at the same time do not run beside each other."""
+    slots = Slots(Limits(max_uploads=8, max_uploads_per_silo=8), monotonic=lambda: clock[0])
+    inside, most = set(), []
+
+    def hold(call, ended):
+        with slots.upload("a", silo=NORTH, call=call):
+            inside.add(call)
+            most.append(len(inside))
+            ended.wait(0.2)
+            inside.remove(call)
+
+    def stream():
+        ended = threading.Event()
+        return threading.Thread(target=hold, args=(Call(on_cancel=ended.set), ended))
+
+    meet, real = threading.Barrier(2), slots._hold
+
+    def together(held, *, limit):
+        meet.wait(10)
+        return real(held, limit=limit)
+
+    slots._hold = together
+    threads = [stream() for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [1, 1] == most

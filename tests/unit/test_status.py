@@ -2,11 +2,12 @@
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from isthmus import errors
-from isthmus.status import CODES, LOCAL, code_of, error_of, status_of
+from isthmus.status import CODES, LOCAL, MAX_RETRY_SECONDS, code_of, error_of, status_of
 
 
 def ended_call(code, text, trailers=()):
@@ -126,3 +127,14 @@ def test_details_chosen_by_the_other_side_cannot_break_the_client():
 def test_error_that_is_no_call_is_translated_too():
     """Grpc raises bare RpcErrors in places; they become ours like the rest."""
     assert type(error_of(grpc.RpcError("odd"))) is errors.InvariantBroken
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(-3600, 0.0), (315_576_000_000, MAX_RETRY_SECONDS)])
+def test_delay_chosen_by_the_other_side_can_be_slept(asked, kept):
+    """A delay below nothing, or of ten thousand years, raises nothing where it is slept."""
+    status = status_pb2.Status(code=14, message="busy")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="STORE_UNAVAILABLE", domain="isthmus.v1"))
+    delay = Duration(seconds=asked)
+    status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+
+    assert kept == error_of(call_with(rpc_status.to_status(status))).retry_after_seconds
