@@ -20,7 +20,8 @@ def housekeeping(arguments: Namespace) -> Answer:
         FederationUnknown: The store has no such federation.
         StoreUnavailable: The store failed; what is removed is removed, and the same command goes on.
     """
-    ledger, name, now = Ledger(store_of(arguments)), arguments.federation, datetime.now(UTC)
+    ledger = Ledger(store_of(arguments, read_only=arguments.dry_run))
+    name, now = arguments.federation, datetime.now(UTC)
     found: Iterator[Due] = (
         due(ledger, name, now=now) if arguments.dry_run else tidy(ledger, name, now=now, by=REMOVED_BY)
     )

@@ -6,17 +6,17 @@ from pathlib import PurePath, PurePosixPath
 from urllib.parse import urlsplit
 
 from aggregator.config import load_config
-from aggregator.stores import Store, folder_of, open_store
+from aggregator.stores import Store, folder_of, open_store, open_to_read
 from isthmus.errors import ConfigInvalid
 
 
-def store_of(arguments: Namespace) -> Store:
+def store_of(arguments: Namespace, *, read_only: bool = True) -> Store:
     """The store of --store, or of the aggregator's settings that --config names.
 
     Raises:
         ConfigInvalid: It names no store, or a folder that is not there.
     """
-    return open_existing(url_of(arguments))
+    return open_existing(url_of(arguments), read_only=read_only)
 
 
 def url_of(arguments: Namespace) -> str:
@@ -26,8 +26,8 @@ def url_of(arguments: Namespace) -> str:
     return load_config(arguments.config, environment=os.environ).store
 
 
-def open_existing(url: str) -> Store:
-    """The store of this URL.
+def open_existing(url: str, *, read_only: bool = True) -> Store:
+    """The store of this URL; to read it, nothing is written there.
 
     Raises:
         ConfigInvalid: It names no store, or a folder that is not there: a misspelt one must not be made.
@@ -35,7 +35,7 @@ def open_existing(url: str) -> Store:
     folder = folder_of(url)
     if folder is not None and not folder.is_dir():
         raise ConfigInvalid(f"There is no folder {folder}. Name the folder that holds the store.")
-    return open_store(url)
+    return open_to_read(url) if read_only else open_store(url)
 
 
 def require_apart(source_url: str, destination_url: str) -> None:

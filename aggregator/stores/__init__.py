@@ -10,7 +10,7 @@ from aggregator.stores.memory import MemoryStore
 from aggregator.stores.objects import open_bucket
 from isthmus.errors import ConfigInvalid
 
-__all__ = ["STORES", "Content", "Entry", "Store", "exists", "open_store", "require_key"]
+__all__ = ["STORES", "Content", "Entry", "Store", "exists", "open_store", "open_to_read", "require_key"]
 
 
 def open_store(url: str) -> Store:
@@ -30,6 +30,16 @@ def open_store(url: str) -> Store:
             f"{url!r} names no store. Give a folder, or a URL that begins with s3:, gs:, az: or memory:."
         )
     return STORES[parts.scheme](parts)
+
+
+def open_to_read(url: str) -> Store:
+    """The store that this URL names, for `get` and `list` alone: nothing is made in a folder, not even aside.
+
+    Raises:
+        ConfigInvalid: As `open_store`.
+    """
+    folder = folder_of(url)
+    return open_store(url) if folder is None else LocalStore(folder, read_only=True)
 
 
 def folder_of(url: str) -> Path | None:

@@ -55,17 +55,22 @@ class LocalStore:
 
     Args:
         root: An existing folder, or one to be made in an existing folder.
+        read_only: Nothing is made in it, so it may lie on a disk that takes nothing; only `get` and `list` are called.
 
     Raises:
         ConfigInvalid: The folder cannot be made, read or written.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
         self._root = root.absolute()
         self._aside = self._root / ASIDE
+        self._read_only = read_only
         self._settled: dict[Path, tuple[int, ...]] = {}
         self._uncached = uncached.Reader()
         try:
+            if read_only:
+                os.listdir(self._root)
+                return
             if not self._root.parent.is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {self._root.parent}")
             self._aside.mkdir(parents=True, exist_ok=True)
@@ -81,7 +86,9 @@ class LocalStore:
         with self._told(key):
             try:
                 with self._path(key).open("rb") as file:
-                    if os.fstat(file.fileno()).st_nlink > 1:  # whoever made it has not synced it yet, or never did
+                    if (
+                        not self._read_only and os.fstat(file.fileno()).st_nlink > 1
+                    ):  # whoever made it has not synced it yet, or never did
                         self._sync(self._path(key).parent)
                     if size and (data := self._uncached.read(file.fileno(), start, size)) is not None:
                         return data
@@ -225,7 +232,7 @@ class LocalStore:
 
     def _require_root(self) -> None:
         """Checks that the folder is there and ours: a disk that is not mounted must not look like an empty store."""
-        if not self._aside.is_dir():
+        if not (self._root if self._read_only else self._aside).is_dir():
             raise StoreUnavailable(
                 f"The store's folder {self._root} is gone, or is another one. Mount its disk again.",
                 retry_after_seconds=_RETRY_SECONDS,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aggregator.ledger import keys
-from aggregator.stores.local import LocalStore
+from aggregator.stores.local import ASIDE, LocalStore
 from isthmus.authority import new_authority
 from isthmus.cli import main
 from isthmus.keys import new_signing_key
@@ -43,6 +43,23 @@ def test_whole_federation_holds(folder: Path, capsys: pytest.CaptureFixture[str]
     assert out.startswith(f"Federation {NAME}: 2 of 2 projectors recomputed, 0 receipts compared, ")
     assert out.endswith("Every link holds.\n")
     assert out == run(capsys, folder, "--all")[1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["verify", NAME], ["audit", NAME], ["export", NAME, "--out", "copy"], ["housekeeping", NAME, "--dry-run"]],
+)
+def test_reading_leaves_no_trace(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """A copy on a disk that takes nothing can be read: no command that reads makes, changes or removes a name in it."""
+    monkeypatch.chdir(tmp_path)
+    (folder / ASIDE).rmdir()  # as in a copy that a bucket's tool made
+    before = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+
+    assert main([*command, "--store", str(folder)]) == 0
+
+    assert before == {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
 
 
 def test_first_broken_link_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
