@@ -22,7 +22,7 @@ TRIM_BYTES = 64 << 20
 """How much free memory the end of a heap keeps while there is work."""
 
 _LEAST_GROWTH_BYTES = 8 << 20
-"""What a process must have grown by before it is worth looking for what it can give back."""
+"""What a process must be larger by than it was before it is worth looking for what it can give back."""
 
 MAX_ARENAS = 2
 """Heaps that the threads share; nearly all their work waits for the interpreter's lock or the disk anyway."""
@@ -45,17 +45,22 @@ def bound_heap() -> bool:
 
 
 class Spare:
-    """What a heap keeps beyond need, given back to the system when there is nothing to do."""
+    """What a heap keeps beyond need, given back to the system when there is nothing to do.
+
+    Measured from the least that the process ever came down to: memory that was in use when it last gave back, by a
+    round being combined for one, is spare later without a growth that would show it.
+    """
 
     def __init__(self) -> None:
-        self._resident_bytes = 0
+        self._least_bytes = 0
 
     def give_back(self) -> None:
-        """Gives back whole pages that hold nothing, if the process grew since it last did; cheap when it did not."""
+        """Gives back whole pages that hold nothing, if the process is larger than it was; cheap when it is not."""
         with suppress(OSError, AttributeError):
-            if _resident_bytes() > self._resident_bytes + _LEAST_GROWTH_BYTES:
+            if _resident_bytes() > self._least_bytes + _LEAST_GROWTH_BYTES:
                 ctypes.CDLL(None).malloc_trim(0)
-                self._resident_bytes = _resident_bytes()
+                left = _resident_bytes()
+                self._least_bytes = min(self._least_bytes or left, left)
 
 
 def _resident_bytes() -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from aggregator.stores import Store
+from isthmus.errors import InvariantBroken
 
 _NUMBERED = re.compile(r"[0-9]{1,18}\.json")
 
@@ -40,15 +41,23 @@ def append(
         key: The key of the record of this number.
         document: The record that goes to this place.
         most: How many records there may be; None: any number.
+
+    Raises:
+        InvariantBroken: What stands at the next place is no record of the chain by its name: somebody put a number
+            there that leaves no room behind it.
     """
+    taken = None
     while True:
         place = _next(store, prefix)
+        if place == taken:
+            raise InvariantBroken(f"The chain under {prefix} has no place behind its record {place.sequence - 1}.")
         if most is not None and place.sequence >= most:
             return False
         content = document(place)
         # A bucket whose answer was lost may deny having created what stands, so what stands is asked.
         if store.put_if_absent(key(place.sequence), content) or _find(store, key(place.sequence)) == content:
             return True
+        taken = place
 
 
 def numbered(store: Store, prefix: str) -> Iterator[tuple[int, str]]:

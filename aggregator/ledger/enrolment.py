@@ -115,27 +115,45 @@ def invited(store: Store, federation: str, invitation_sha256: str, *, now: datet
     return record
 
 
+def is_unused(store: Store, federation: str, credential: CredentialRecord) -> bool:
+    """Whether nobody used the credential's invitation yet; False where these very keys did.
+
+    Raises:
+        InvitationInvalid: Other keys used it.
+    """
+    try:
+        standing = store.get(keys.redemption(federation, credential.invitation_sha256))
+    except KeyError:
+        return True
+    if standing != _keys_used(credential):
+        raise InvitationInvalid(
+            f"The invitation of silo {credential.silo} was used already, with other keys. If that was not this site, "
+            "tell the operator; else ask for a new one.",
+            check="used",
+        )
+    return False
+
+
 def redeem(store: Store, federation: str, credential: CredentialRecord) -> None:
     """Uses an invitation: from now on this credential is the silo's. Again with the same keys it changes nothing.
 
     Raises:
         InvitationInvalid: Other keys used it.
     """
-    keys_used = canonical(
+    key = keys.redemption(federation, credential.invitation_sha256)
+    if not store.put_if_absent(key, _keys_used(credential)):
+        is_unused(store, federation, credential)
+    add_credential(store, federation, credential)
+
+
+def _keys_used(credential: CredentialRecord) -> bytes:
+    return canonical(
         {
             "credential": credential.credential,
             "invitation_sha256": credential.invitation_sha256,
             "signing_key": credential.signing_key.hex(),
         }
     )
-    key = keys.redemption(federation, credential.invitation_sha256)
-    if not store.put_if_absent(key, keys_used) and store.get(key) != keys_used:
-        raise InvitationInvalid(
-            f"The invitation of silo {credential.silo} was used already, with other keys. If that was not this site, "
-            "tell the operator; else ask for a new one.",
-            check="used",
-        )
-    add_credential(store, federation, credential)
 
 
 def add_credential(store: Store, federation: str, credential: CredentialRecord) -> None:

@@ -92,7 +92,8 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
             enrolled_at=now,
         )
         _require_proof(public_key_in(leaf.der), credential, federation=request.federation)
-        self._put_on_record(request.federation, Event.SILO_ENROLLED, credential)
+        if enrolment.is_unused(self._ledger.store, request.federation, credential):
+            self._put_on_record(request.federation, Event.SILO_ENROLLED, credential)
         enrolment.redeem(self._ledger.store, request.federation, credential)
         log_event(_LOG, Event.SILO_ENROLLED, federation=request.federation, silo=silo.silo, spiffe_id=leaf.spiffe_id)
         return enrolment_pb2.EnrolResponse(enrolment=self._message(silo.silo, leaf, issued))

@@ -103,6 +103,22 @@ def _require_signed_receipt(receipt: Receipt, keys: Iterable[bytes]) -> None:
         )
 
 
+def require_within(committed_bytes: int, header: ContributionHeader) -> int:
+    """How many bytes of a push are said to be durable, if they are no more than it has.
+
+    Raises:
+        AggregatorUntrusted: More is.
+    """
+    if committed_bytes > header.payload_size_bytes:
+        raise AggregatorUntrusted(
+            f"The aggregator says that {committed_bytes} bytes of a delta of {header.payload_size_bytes} are durable.",
+            check="committed_bytes",
+            measured=committed_bytes,
+            limit=header.payload_size_bytes,
+        )
+    return committed_bytes
+
+
 def understood(read: Callable[[], Value], *, what: str) -> Value:
     """What `read` makes of an answer.
 

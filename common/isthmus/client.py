@@ -21,6 +21,7 @@ from isthmus.checking import (
     require_receipt,
     require_same_spec,
     require_signed_manifest,
+    require_within,
     understood,
 )
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
@@ -241,7 +242,7 @@ class SiloClient:
                 status = self._connection.call(lambda: self._status_of(round_number, digest))
                 if status.receipt is not None:
                     return self._believed(status.receipt, header)
-                if status.committed_bytes > durable:
+                if require_within(status.committed_bytes, header) > durable:
                     durable = status.committed_bytes
                     waiter.progressed()
                 return self._believed(self._push_once(header, chunks(status.committed_bytes)), header)

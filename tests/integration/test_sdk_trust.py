@@ -15,7 +15,8 @@ from isthmus.credentials import save_credentials
 from isthmus.errors import AggregatorUntrusted
 from isthmus.keys import new_signing_key
 from isthmus.spec import spec_of
-from isthmus.tensors import encode
+from isthmus.tensors import contribution_of, encode
+from isthmus.v1 import aggregator_pb2
 from tests import pki
 from tests.scripted_hub import ScriptedHub, served
 
@@ -134,3 +135,22 @@ def test_g07_receipt_of_another_key_in_other_answers(hub: ScriptedHub, counted: 
     answers = (counted.round, lambda: next(counted.rounds()), lambda: counted.push_status(1, digest))
 
     assert ["receipt_signature"] * 3 == [refused(ask) for ask in answers]
+
+
+@pytest.mark.parametrize("more", [1, 2**63, 2**64 - 5000])
+def test_more_bytes_than_a_delta_has(hub: ScriptedHub, credentials: Path, tmp_path: Path, more: int) -> None:
+    """Who says that more of a delta is durable than it has ends the push in words, from memory and from a file."""
+
+    def lie(request: Any, context: Any) -> aggregator_pb2.GetPushStatusResponse:
+        return aggregator_pb2.GetPushStatusResponse(committed_bytes=header.payload_size_bytes + more)
+
+    hub.GetPushStatus = lie  # type: ignore[method-assign]
+    with served(hub) as address, SiloClient(address, federation="tiny", credentials=credentials) as client:
+        current = client.round()
+        base = client.pull(current)
+        header, payload = contribution_of(current, local=trained(), base=base, num_examples=5, metrics=None)
+        (tmp_path / "delta").write_bytes(b"".join(payload.parts))
+        ways = (payload, tmp_path / "delta")
+
+        checks = [refused(lambda way=way: client.push_payload(header, way)) for way in ways]  # type: ignore[misc]
+    assert ["committed_bytes"] * 2 == checks

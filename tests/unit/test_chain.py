@@ -10,7 +10,7 @@ from aggregator.ledger.acts import Act
 from aggregator.ledger.audit import Trail
 from aggregator.moving.copying import copy_federation
 from aggregator.stores.memory import MemoryStore
-from isthmus.errors import NameInvalid
+from isthmus.errors import InvariantBroken, NameInvalid
 from tests.ledgers import NAME, after, contribute
 from tests.verifying import OPERATOR, objects, of_store, store_with, verdict_of
 
@@ -37,6 +37,16 @@ def test_chain_goes_on_behind_a_damaged_record(kind: str, damage: str) -> None:
 
     assert len(written) + 1 - (damage == "missing") == len(of_store(store, kind))
     assert hurt in [link.key for link in verdict_of(store).broken]
+
+
+def test_number_that_leaves_no_room_ends_an_append() -> None:
+    """A record numbered by a stranger at the very end of all numbers is told, and no append tries for ever."""
+    store = MemoryStore()
+    store.put(f"{keys.acts(NAME)}/{10**18 - 1}.json", b"")
+    acts.append(store, NAME, ACT)
+
+    with pytest.raises(InvariantBroken, match="has no place behind"):
+        acts.append(store, NAME, Act(after(901), OPERATOR, "silo.revoked", "d"))
 
 
 def test_damaged_records_stop_no_round(tmp_path: Path) -> None:
