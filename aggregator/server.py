@@ -39,7 +39,7 @@ from aggregator.vouching import Authorities
 from isthmus.authority import load_authority
 from isthmus.chunks import MESSAGE_CAP_BYTES
 from isthmus.logs import Event, log_event
-from isthmus.signatures import public_key_of
+from isthmus.signatures import public_key_of, signer
 from isthmus.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -241,13 +241,14 @@ def _issuing(config: AggregatorConfig) -> Issuing:
     if enrolment is not None:
         pems = [read_pem(path).encode() for path in (enrolment.certificate, enrolment.key)]
         authority = load_authority(*pems, where="[enrolment]")
-    own_key = public_key_of(read_signing_key(config.signing_key))
+    signing_key = read_signing_key(config.signing_key)
     return Issuing(
         authority=authority,
         trust_domain=config.trust_domain,
         certificate_days=enrolment.certificate_days if enrolment else 0.0,
         authorities_pem=read_pem(config.tls.authority) if config.tls and config.tls.authority else "",
-        aggregator_keys=(own_key, *map(bytes.fromhex, config.former_signing_keys)),
+        aggregator_keys=(public_key_of(signing_key), *map(bytes.fromhex, config.former_signing_keys)),
+        sign=signer(signing_key),
     )
 
 

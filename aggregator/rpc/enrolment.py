@@ -12,13 +12,13 @@ from aggregator.ledger.acts import Act
 from aggregator.ledger.records import CredentialRecord
 from aggregator.rpc.identity import Callers
 from isthmus.authority import Authority
-from isthmus.certificates import Certificate, read_certificates
+from isthmus.certificates import Certificate, read_certificate, read_certificates
 from isthmus.errors import EnrolmentClosed, InvitationInvalid, RequestInvalid
 from isthmus.foreign import quoted
 from isthmus.invitation import SECRET_BYTES, secret_digest
 from isthmus.keys import PublicKey, is_proven, public_key_in, requested_key
 from isthmus.logs import Event, log_event
-from isthmus.signatures import KEY_BYTES
+from isthmus.signatures import KEY_BYTES, Sign, trust_statement
 from isthmus.spec import NAME_PATTERN
 from isthmus.spiffe import SpiffeId, silo_spiffe_id
 from isthmus.v1 import enrolment_pb2, enrolment_pb2_grpc
@@ -37,6 +37,7 @@ class Issuing:
         certificate_days: How long they are valid.
         authorities_pem: Who vouches for the aggregator; "": whom silos' systems trust.
         aggregator_keys: Ed25519 public keys that sign receipts and manifests, the current one first.
+        sign: Signs with the current one.
     """
 
     authority: Authority | None
@@ -44,6 +45,7 @@ class Issuing:
     certificate_days: float
     authorities_pem: str
     aggregator_keys: Sequence[bytes]
+    sign: Sign
 
 
 class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
@@ -96,7 +98,7 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
             self._put_on_record(request.federation, Event.SILO_ENROLLED, credential)
         enrolment.redeem(self._ledger.store, request.federation, credential)
         log_event(_LOG, Event.SILO_ENROLLED, federation=request.federation, silo=silo.silo, spiffe_id=leaf.spiffe_id)
-        return enrolment_pb2.EnrolResponse(enrolment=self._message(silo.silo, leaf, issued))
+        return enrolment_pb2.EnrolResponse(enrolment=self._message(credential, issued, federation=request.federation))
 
     def Renew(self, request: enrolment_pb2.RenewRequest, context: grpc.ServicerContext) -> enrolment_pb2.RenewResponse:
         """See enrolment.proto."""
@@ -121,7 +123,7 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
         self._put_on_record(request.federation, Event.SILO_RENEWED, credential)
         enrolment.add_credential(self._ledger.store, request.federation, credential)
         log_event(_LOG, Event.SILO_RENEWED, federation=request.federation, silo=found.silo)
-        return enrolment_pb2.RenewResponse(enrolment=self._message(found.silo, issued[0], issued))
+        return enrolment_pb2.RenewResponse(enrolment=self._message(credential, issued, federation=request.federation))
 
     def _put_on_record(self, federation: str, event: Event, credential: CredentialRecord) -> None:
         details = {"credential": credential.credential, "signing_key": credential.signing_key.hex()}
@@ -146,14 +148,25 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
         pem = authority.issue_client(public, who, now=now, days=self._issuing.certificate_days)
         return read_certificates(pem, where="the authority's answer")
 
-    def _message(self, silo: str, leaf: Certificate, issued: Sequence[Certificate]) -> enrolment_pb2.Enrolment:
+    def _message(
+        self, credential: CredentialRecord, issued: Sequence[Certificate], *, federation: str
+    ) -> enrolment_pb2.Enrolment:
+        issuing, certificate_pem = self._issuing, "".join(one.pem for one in issued)
+        statement = trust_statement(
+            federation=federation,
+            silo=credential.silo,
+            certificate_pem=certificate_pem,
+            authorities_pem=issuing.authorities_pem,
+            aggregator_keys=issuing.aggregator_keys,
+        )
         return enrolment_pb2.Enrolment(
-            silo=silo,
-            spiffe_id=str(leaf.spiffe_id),
-            certificate_pem="".join(one.pem for one in issued),
-            authorities_pem=self._issuing.authorities_pem,
-            aggregator_keys=self._issuing.aggregator_keys,
-            expires_at=instant_to_proto(leaf.not_after),
+            silo=credential.silo,
+            spiffe_id=credential.spiffe_id,
+            certificate_pem=certificate_pem,
+            authorities_pem=issuing.authorities_pem,
+            aggregator_keys=issuing.aggregator_keys,
+            expires_at=instant_to_proto(read_certificate(credential.certificate).not_after),
+            signature=issuing.sign(statement),
         )
 
 

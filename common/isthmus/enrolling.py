@@ -1,5 +1,6 @@
 """How a site enrols with an invitation, and renews its certificate: its keys are made here and stay here."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from isthmus.credentials import (
 from isthmus.errors import AggregatorUnreachable, AggregatorUntrusted, ConfigInvalid, IsthmusError
 from isthmus.invitation import Invitation
 from isthmus.keys import TlsKey, new_signing_key, new_tls_key
-from isthmus.signatures import public_key_of
+from isthmus.signatures import is_signed, public_key_of, trust_statement
 from isthmus.status import error_of
 from isthmus.v1 import enrolment_pb2, enrolment_pb2_grpc
 
@@ -124,8 +125,22 @@ def renew(connection: Connection, file: CredentialsFile, *, federation: str) -> 
     answer = connection.call(
         lambda: stub.Renew(request, timeout=DEADLINE_SECONDS, metadata=connection.metadata)
     ).enrolment
+    _require_vouched(answer, federation=federation, by=current.aggregator_keys)
     renewed = _renewed(current, key, answer)
     replace_credentials(file.path, renewed.pem)
+
+
+def _require_vouched(answer: enrolment_pb2.Enrolment, *, federation: str, by: Iterable[bytes]) -> None:
+    """Checks that whom the silo trusts says whom it is to trust next: else whoever answers could name themselves."""
+    statement = trust_statement(
+        federation=federation,
+        silo=answer.silo,
+        certificate_pem=answer.certificate_pem,
+        authorities_pem=answer.authorities_pem,
+        aggregator_keys=answer.aggregator_keys,
+    )
+    if not is_signed(statement, answer.signature, by=by):
+        raise _untrusted("No key of the aggregator's that this silo knows signed it.")
 
 
 def _renewed(current: Credentials, key: TlsKey, answer: enrolment_pb2.Enrolment) -> Credentials:

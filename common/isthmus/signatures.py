@@ -6,6 +6,7 @@ their big-endian IEEE 754 bits, so that any language writes the same bytes. docs
 """
 
 import dataclasses
+import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterable
@@ -52,6 +53,20 @@ def manifest_statement(manifest: ProjectorManifest, *, federation: str) -> bytes
 def signing_key_statement(signing_key: bytes, *, federation: str) -> bytes:
     """What a TLS key signs to say that this Ed25519 key (32 bytes) signs for whoever its certificate names."""
     return _statement("signing key", {"federation": federation, "signing_key": signing_key})
+
+
+def trust_statement(
+    *, federation: str, silo: str, certificate_pem: str, authorities_pem: str, aggregator_keys: Iterable[bytes]
+) -> bytes:
+    """What the aggregator signs when a silo enrols or renews: its certificate, and whom it is to trust from then on."""
+    fields: dict[str, object] = {
+        "aggregator_keys": list(aggregator_keys),
+        "authorities_sha256": hashlib.sha256(authorities_pem.encode()).digest(),
+        "certificate_sha256": hashlib.sha256(certificate_pem.encode()).digest(),
+        "federation": federation,
+        "silo": silo,
+    }
+    return _statement("trust", fields)
 
 
 def signer(private_key: bytes) -> Sign:

@@ -9,14 +9,19 @@ from pathlib import Path
 import grpc
 import pytest
 
+from aggregator.setup import read_signing_key
 from isthmus.channel import Connection
 from isthmus.credentials import CredentialsFile, load_credentials, save_credentials
 from isthmus.enrolling import renew
 from isthmus.errors import AggregatorUntrusted
 from isthmus.keys import PublicKey, new_tls_key, requested_key
+from isthmus.signatures import public_key_of, signer, trust_statement
 from isthmus.spiffe import silo_spiffe_id
 from isthmus.v1 import enrolment_pb2, enrolment_pb2_grpc
 from tests import pki
+
+STRANGER = bytes([9]) * 32
+"""The signing key of an aggregator that is none of this silo's."""
 
 Bend = Callable[[enrolment_pb2.Enrolment], object]
 
@@ -28,11 +33,12 @@ def certificate(public: PublicKey, *, silo: str = "north") -> str:
 
 
 class Renewing(enrolment_pb2_grpc.EnrolmentServiceServicer):
-    """Renews as an aggregator does, then bends its answer."""
+    """Renews as an aggregator does, bends its answer, and signs what came of it with its own key or another one."""
 
-    def __init__(self, bend: Bend, *, silo: str = "north") -> None:
+    def __init__(self, bend: Bend, *, silo: str = "north", key: bytes = b"") -> None:
         self._bend = bend
         self._silo = silo
+        self._key = key
 
     def Renew(self, request: enrolment_pb2.RenewRequest, context: grpc.ServicerContext) -> enrolment_pb2.RenewResponse:
         """See enrolment.proto."""
@@ -40,6 +46,14 @@ class Renewing(enrolment_pb2_grpc.EnrolmentServiceServicer):
         keys = pki.operator().aggregator_keys
         answer = enrolment_pb2.Enrolment(silo="north", certificate_pem=issued, aggregator_keys=keys)
         self._bend(answer)
+        statement = trust_statement(
+            federation="harbour",
+            silo=answer.silo,
+            certificate_pem=answer.certificate_pem,
+            authorities_pem=answer.authorities_pem,
+            aggregator_keys=answer.aggregator_keys,
+        )
+        answer.signature = signer(self._key or read_signing_key(pki.folder() / "signing-key.pem"))(statement)
         return enrolment_pb2.RenewResponse(enrolment=answer)
 
 
@@ -80,6 +94,9 @@ LIES = {
     "another silo's certificate": Renewing(lambda answer: None, silo="south"),
     "a key that is cut off": Renewing(lambda answer: answer.aggregator_keys.append(bytes(31))),
     "no key": Renewing(lambda answer: answer.ClearField("aggregator_keys")),
+    "keys of its own, signed by them": Renewing(
+        lambda answer: answer.aggregator_keys.extend([public_key_of(STRANGER)]), key=STRANGER
+    ),
     "authorities that are none": Renewing(lambda answer: setattr(answer, "authorities_pem", "none")),
 }
 """By what is wrong with the answer."""

@@ -1,6 +1,7 @@
 """docs/protocol.md says what the code does: its tables and its example are compared with the code."""
 
 import dataclasses
+import hashlib
 import json
 import re
 import typing
@@ -28,6 +29,7 @@ from isthmus.signatures import (
     receipt_statement,
     signer,
     signing_key_statement,
+    trust_statement,
 )
 from isthmus.spec import ProjectorSpec, TensorSpec
 
@@ -144,10 +146,28 @@ METRICS = {"train_loss": 1.5}
 HEADER = ContributionHeader("harbour", 3, *DIGEST[1:4], 156, 10, Encoding.FP32, METRICS, bytes([4]) * 16)
 RECEIPT = Receipt("harbour", 3, "north", DIGEST[3], 156, 10, 2.5, AT, 3)
 MANIFEST = ProjectorManifest(1, DIGEST[5], 156, AT, silos=("north",), num_examples=10, metrics=METRICS)
+PEM = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
+TRUST = {
+    "aggregator_keys": (public_key_of(AGGREGATOR).hex(),),
+    "authorities_sha256": hashlib.sha256(PEM.encode()).digest(),
+    "certificate_sha256": hashlib.sha256(PEM.encode()).digest(),
+    "federation": "harbour",
+    "silo": "north",
+}
 SIGNED = {
     "contribution": (contribution_statement(HEADER, silo="north"), SILO),
     "receipt": (receipt_statement(RECEIPT), AGGREGATOR),
     "manifest": (manifest_statement(MANIFEST, federation="harbour"), AGGREGATOR),
+    "trust": (
+        trust_statement(
+            federation="harbour",
+            silo="north",
+            certificate_pem=PEM,
+            authorities_pem=PEM,
+            aggregator_keys=[public_key_of(AGGREGATOR)],
+        ),
+        AGGREGATOR,
+    ),
     "signing key": (signing_key_statement(public_key_of(SILO), federation="harbour"), b""),
 }
 """The statements of the examples, and who signs them; the last is a TLS key's."""
@@ -160,7 +180,7 @@ def example(statement: bytes) -> tuple[bytes, bytes]:
     return bytes.fromhex(found[0]), bytes.fromhex(found[1])
 
 
-@pytest.mark.parametrize("what", ["contribution", "receipt", "manifest"])
+@pytest.mark.parametrize("what", ["contribution", "receipt", "manifest", "trust"])
 def test_signed_examples_are_true(what: str) -> None:
     """The statements printed are those that are signed, and the signatures under them those that the keys make."""
     statement, key = SIGNED[what]
@@ -201,6 +221,7 @@ KINDS: dict[type, str] = {
         ("contribution", {**vars_of(HEADER), "silo": "north"}),
         ("receipt", vars_of(RECEIPT)),
         ("manifest", {**vars_of(MANIFEST), "federation": "harbour"}),
+        ("trust", TRUST),
         ("signing key", {"federation": "harbour", "signing_key": public_key_of(SILO)}),
     ],
 )

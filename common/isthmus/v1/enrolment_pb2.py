@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aisthmus/v1/enrolment.proto\x12\nisthmus.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\x0c\x45nrolRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x1b\n\x13signing_request_der\x18\x03 \x01(\x0c\x12\x13\n\x0bsigning_key\x18\x04 \x01(\x0c\x12\x19\n\x11signing_key_proof\x18\x05 \x01(\x0c\"9\n\rEnrolResponse\x12(\n\tenrolment\x18\x01 \x01(\x0b\x32\x15.isthmus.v1.Enrolment\"Z\n\x0cRenewRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x1b\n\x13signing_request_der\x18\x02 \x01(\x0c\x12\x19\n\x11signing_key_proof\x18\x03 \x01(\x0c\"9\n\rRenewResponse\x12(\n\tenrolment\x18\x01 \x01(\x0b\x32\x15.isthmus.v1.Enrolment\"\xa7\x01\n\tEnrolment\x12\x0c\n\x04silo\x18\x01 \x01(\t\x12\x11\n\tspiffe_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x03 \x01(\t\x12\x17\n\x0f\x61uthorities_pem\x18\x04 \x01(\t\x12\x17\n\x0f\x61ggregator_keys\x18\x05 \x03(\x0c\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8e\x01\n\x10\x45nrolmentService\x12<\n\x05\x45nrol\x12\x18.isthmus.v1.EnrolRequest\x1a\x19.isthmus.v1.EnrolResponse\x12<\n\x05Renew\x12\x18.isthmus.v1.RenewRequest\x1a\x19.isthmus.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aisthmus/v1/enrolment.proto\x12\nisthmus.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\x0c\x45nrolRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x1b\n\x13signing_request_der\x18\x03 \x01(\x0c\x12\x13\n\x0bsigning_key\x18\x04 \x01(\x0c\x12\x19\n\x11signing_key_proof\x18\x05 \x01(\x0c\"9\n\rEnrolResponse\x12(\n\tenrolment\x18\x01 \x01(\x0b\x32\x15.isthmus.v1.Enrolment\"Z\n\x0cRenewRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x1b\n\x13signing_request_der\x18\x02 \x01(\x0c\x12\x19\n\x11signing_key_proof\x18\x03 \x01(\x0c\"9\n\rRenewResponse\x12(\n\tenrolment\x18\x01 \x01(\x0b\x32\x15.isthmus.v1.Enrolment\"\xba\x01\n\tEnrolment\x12\x0c\n\x04silo\x18\x01 \x01(\t\x12\x11\n\tspiffe_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x03 \x01(\t\x12\x17\n\x0f\x61uthorities_pem\x18\x04 \x01(\t\x12\x17\n\x0f\x61ggregator_keys\x18\x05 \x03(\x0c\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsignature\x18\x07 \x01(\x0c\x32\x8e\x01\n\x10\x45nrolmentService\x12<\n\x05\x45nrol\x12\x18.isthmus.v1.EnrolRequest\x1a\x19.isthmus.v1.EnrolResponse\x12<\n\x05Renew\x12\x18.isthmus.v1.RenewRequest\x1a\x19.isthmus.v1.RenewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEWRESPONSE']._serialized_start=355
   _globals['_RENEWRESPONSE']._serialized_end=412
   _globals['_ENROLMENT']._serialized_start=415
-  _globals['_ENROLMENT']._serialized_end=582
-  _globals['_ENROLMENTSERVICE']._serialized_start=585
-  _globals['_ENROLMENTSERVICE']._serialized_end=727
+  _globals['_ENROLMENT']._serialized_end=601
+  _globals['_ENROLMENTSERVICE']._serialized_start=604
+  _globals['_ENROLMENTSERVICE']._serialized_end=746
 # @@protoc_insertion_point(module_scope)

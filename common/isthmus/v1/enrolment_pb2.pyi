@@ -46,17 +46,19 @@ class RenewResponse(_message.Message):
     def __init__(self, enrolment: _Optional[_Union[Enrolment, _Mapping]] = ...) -> None: ...
 
 class Enrolment(_message.Message):
-    __slots__ = ("silo", "spiffe_id", "certificate_pem", "authorities_pem", "aggregator_keys", "expires_at")
+    __slots__ = ("silo", "spiffe_id", "certificate_pem", "authorities_pem", "aggregator_keys", "expires_at", "signature")
     SILO_FIELD_NUMBER: _ClassVar[int]
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_PEM_FIELD_NUMBER: _ClassVar[int]
     AUTHORITIES_PEM_FIELD_NUMBER: _ClassVar[int]
     AGGREGATOR_KEYS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     silo: str
     spiffe_id: str
     certificate_pem: str
     authorities_pem: str
     aggregator_keys: _containers.RepeatedScalarFieldContainer[bytes]
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, silo: _Optional[str] = ..., spiffe_id: _Optional[str] = ..., certificate_pem: _Optional[str] = ..., authorities_pem: _Optional[str] = ..., aggregator_keys: _Optional[_Iterable[bytes]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    signature: bytes
+    def __init__(self, silo: _Optional[str] = ..., spiffe_id: _Optional[str] = ..., certificate_pem: _Optional[str] = ..., authorities_pem: _Optional[str] = ..., aggregator_keys: _Optional[_Iterable[bytes]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
