@@ -169,15 +169,17 @@ def walk_payloads(
         coming, spans = None, list(_spans(spec, length))
         for index, span in enumerate(spans, 1):
             _decode(coming.result() if coming else read(span), encoding, buffer[:, : span.count])
-            coming = ahead.submit(read, spans[index]) if index < len(spans) else None  # what was read before goes
+            coming = ahead.submit(read, spans[index]) if index < len(spans) else None
             for piece in span.pieces:
                 begin = piece.position - span.first
                 yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])
 
 
 def _decode(payloads: list[bytes], encoding: Encoding, rows: F32) -> None:
+    """Fills the rows and empties the list: the bytes that are read next need the room."""
     for row, data in zip(rows, payloads, strict=True):
         row[:] = decode(data, encoding)
+    payloads.clear()
 
 
 def _span_reader(payloads: Sequence[Payload], encoding: Encoding) -> Callable[[_Span], list[bytes]]:

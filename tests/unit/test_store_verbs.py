@@ -64,7 +64,7 @@ def test_folder_with_a_percent_sign_is_found(tmp_path: Path, monkeypatch: pytest
     """A folder that is named as it is, not by a URL, may have any name: the same one is looked for and opened."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a%20b").mkdir()
-    open_existing("a%20b").put("key", b"content")
+    open_existing("a%20b", read_only=False).put("key", b"content")
 
     assert (tmp_path / "a%20b" / "key").is_file()
 
