@@ -1,8 +1,10 @@
 """What must be true of every run, whatever happened in it: read from the store, the silos' diaries and the logs."""
 
+import errno
 import io
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ import isthmus.cli
 from aggregator.housekeeping import tidy
 from aggregator.ledger import Ledger, keys
 from aggregator.stores import Store, open_store
+from isthmus.logs import Event
 from tests.chaos.scene import ABANDONED_PUSH, FEDERATION, PRIVATE_WORDS, SILOS, Scene
 
 LONG_AFTER = timedelta(hours=12)
@@ -143,11 +146,17 @@ def private_bytes(store: Store, scene: Scene) -> Iterator[str]:
                 yield f"The store's {entry.key} holds the private {word!r}."
 
 
+def _is_bug(entry: Mapping[str, str]) -> bool:
+    """Whether a line is an error that no fault explains: a replica whose disk the storm filled says that it is full."""
+    told = entry["event"] == Event.ADVANCE_FAILED and os.strerror(errno.ENOSPC) in entry.get("reason", "")
+    return entry["level"] in ("ERROR", "CRITICAL") and not told
+
+
 def log_problems(scene: Scene) -> Iterator[str]:
     """No process logged a bug: an error of ours has no traceback, and nothing is logged as an error."""
     for file in sorted(scene.folder.glob("*.log")):
         for line in file.read_text(errors="replace").splitlines():
-            if line.startswith("{") and json.loads(line)["level"] in ("ERROR", "CRITICAL"):
+            if line.startswith("{") and _is_bug(json.loads(line)):
                 yield f"{file.name} has an error: {line[:500]}"
             elif line.startswith("Traceback"):
                 yield f"{file.name} has a traceback."
