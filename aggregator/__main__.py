@@ -45,7 +45,10 @@ def _serve(config: AggregatorConfig) -> int:
     host, _ = host_and_port(config.listen)
     port = aggregator.enrolment_port
     enrolment = f" enrolment: {_enrolment_host(config)}:{port}" if port else ""
-    print(f"ready: {host}:{aggregator.port}{enrolment}", flush=True)
+    health = (
+        f" health: {host_and_port(config.health_listen)[0]}:{aggregator.health_port}" if config.health_listen else ""
+    )
+    print(f"ready: {host}:{aggregator.port}{enrolment}{health}", flush=True)
     while not ended.wait(_LOOK_SECONDS):  # the system may give a signal to another thread, which wakes nobody here
         pass
     aggregator.stop()

@@ -80,10 +80,10 @@ def probe(store: Store) -> None:
 def is_healthy(config: AggregatorConfig) -> bool:
     """Whether the replica that listens with these settings says SERVING.
 
-    Over TLS it is asked at the enrolment port, which wants no certificate of its callers; where there is none, whether
-    its port takes connections is all that can be told.
+    It is asked where probes are answered, if they are. Else, over TLS, at the enrolment port, which wants no
+    certificate of its callers; where there is none, whether its port takes connections is all that can be told.
     """
-    if config.tls is not None and config.enrolment is None:
+    if config.health_listen is None and config.tls is not None and config.enrolment is None:
         return _port_answers(*_here(config.listen))
     with _channel(config) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
@@ -96,8 +96,8 @@ def is_healthy(config: AggregatorConfig) -> bool:
 
 def _channel(config: AggregatorConfig) -> grpc.Channel:
     """To this machine's own replica, whatever names its certificate is for."""
-    if config.tls is None or config.enrolment is None:
-        host, port = _here(config.listen)
+    if config.health_listen or config.tls is None or config.enrolment is None:
+        host, port = _here(config.health_listen or config.listen)
         return grpc.insecure_channel(f"{host}:{port}")
     host, port = _here(config.enrolment.listen)
     pem = read_pem(config.tls.certificate)

@@ -109,6 +109,9 @@ class AggregatorConfig(_Table):
 
     listen: str = "127.0.0.1:8443"
     """host:port; port 0 takes a free one, which the ready line names."""
+    health_listen: str | None = None
+    """host:port that answers grpc.health.v1 in plaintext, and nothing else, for probes that speak no TLS, such as
+    kubelet's; absent: there is none. Port 0 takes a free one."""
     store: Annotated[str, AfterValidator(_store_beside_the_file)]
     """A folder, or the address of a bucket: s3://bucket/prefix, gs://..., az://..., memory: (lost at exit)."""
     scratch: FilePath | None = None

@@ -16,6 +16,7 @@ from aggregator.config import AggregatorConfig, Limits
 from aggregator.heap import Spare
 from aggregator.housekeeper import Housekeeper
 from aggregator.ledger import Ledger
+from aggregator.probes import LIVE, Probes
 from aggregator.rpc.admin import AdminService
 from aggregator.rpc.creation import Creation
 from aggregator.rpc.cuttable import Beside
@@ -93,6 +94,7 @@ class Aggregator:
     Attributes:
         port: Where it listens; the free one it took for port 0.
         enrolment_port: Where sites enrol that have no certificate yet; 0: nowhere.
+        health_port: Where probes are answered that speak no TLS; 0: nowhere.
     """
 
     def __init__(self, config: AggregatorConfig, store: Store) -> None:
@@ -127,7 +129,9 @@ class Aggregator:
             undo.callback(self._scratch.close)
             self._server = self._wired(ledger, config)
             self.port, self.enrolment_port = _bound(self._server, config, authorities)
+            self._probes = Probes(config.health_listen, self._health) if config.health_listen else None
             undo.pop_all()
+        self.health_port = self._probes.port if self._probes else 0
         self._stopped = threading.Event()
         self._spare = Spare()
         self._start()
@@ -144,6 +148,8 @@ class Aggregator:
         self._pool.shutdown(wait=True)
         self._beside.close()
         self._door.close()
+        if self._probes:
+            self._probes.stop()
         self._scratch.close()
         log_event(_LOG, Event.AGGREGATOR_STOPPED)
 
@@ -201,6 +207,7 @@ class Aggregator:
 
     def _start(self) -> None:
         self._tell_health(True)
+        self._health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
         self._server.start()
         self._advancing.start()
         self._housekeeper.start()
@@ -211,6 +218,8 @@ class Aggregator:
         while not self._stopped.wait(_SWEEP_SECONDS):
             self._slots.cut_idle()
             self._door.cut_idle()
+            if self._probes:
+                self._probes.cut_idle()
             if not self._slots.num_held:
                 self._spare.give_back()
 
