@@ -5,8 +5,11 @@ restricted profile, the linter without a waiver. No cluster is asked: what only 
 """
 
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from deploy.manifests.charts import CHARTS, REFUSALS, VARIANTS
 from deploy.manifests.judges import (
     VERSIONS,
     against_waivers,
@@ -63,9 +66,9 @@ def judge_all(tools: Tools) -> int:
         objects = read((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
         print(f"| {name:24} | {len(objects):7} | {' | '.join(cells)} |")
         found += [f"{name}, {column}: {line}" for column, wrong in judged.items() for line in wrong]
-    for chart in sorted((DEPLOY / "helm").iterdir()):
-        said_by([str(programs["helm"]), "lint", "--strict", "--quiet", str(chart)])
-        print(f"helm lint --strict {chart.name}: well")
+    of_charts = list(wrong_with_charts(tools))
+    print(f"charts: {len(REFUSALS)} refusals, {len(VARIANTS)} variants, helm lint --strict; {len(of_charts)} wrong")
+    found += of_charts
     failed = failed_checks(programs["checkov"], [FOLDER / f"{name}.yaml" for name in RENDERINGS])
     waivers = load_waivers()
     unwaived = against_waivers(failed, waivers)
@@ -88,6 +91,45 @@ def judge(name: str, tools: Tools) -> dict[str, list[str]]:
         "restricted": [f"{owner}: {line}" for owner, pod in pods(objects) for line in violations(pod)],
         "twin": unlike(text, FOLDER / f"{twin}.yaml") if twin else [],
     }
+
+
+def wrong_with_charts(tools: Tools) -> Iterator[str]:
+    """What helm lints, what the charts let pass that they must refuse, and what their variants come to."""
+    helm, folder = str(tools.programs["helm"]), DEPLOY / "helm"
+    for chart in CHARTS:
+        said_by([helm, "lint", "--strict", "--quiet", str(folder / chart)])
+    for chart, values, words in REFUSALS:
+        try:
+            templated(helm, folder / chart, values)
+        except RenderingFailed as refused:
+            if words not in str(refused):
+                yield f"{chart} with {values} is refused, but not in the words {words!r}: {refused}"
+        else:
+            yield f"{chart} takes {values}"
+    for chart, values in VARIANTS:
+        yield from wrong_with_variant(templated(helm, folder / chart, values), tools)
+
+
+def templated(helm: str, chart: Path, values: tuple[str, ...]) -> str:
+    """What a chart renders.
+
+    Raises:
+        RenderingFailed: It refuses; says why.
+    """
+    sets = [argument for value in values for argument in ("--set", value)]
+    return said_by([helm, "template", "isthmus", str(chart), "--namespace", "isthmus", *sets])
+
+
+def wrong_with_variant(text: str, tools: Tools) -> Iterator[str]:
+    """What each judge says against a text that is in no file."""
+    objects = read(text)
+    with tempfile.TemporaryDirectory(prefix="isthmus-variant-") as folder:
+        file = Path(folder) / "variant.yaml"
+        file.write_text(text, encoding="utf-8")
+        for version in VERSIONS:
+            yield from wrong_by_schema(tools.programs["kubernetes-validate"], file, version=version)
+    yield from wrong_by_type(tools.programs["node"], tools.modules, objects)
+    yield from (f"{owner}: {line}" for owner, pod in pods(objects) for line in violations(pod))
 
 
 def unlike(text: str, twin: Path) -> list[str]:
