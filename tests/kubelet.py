@@ -5,9 +5,11 @@ What stands for the container's root is a folder; every path of the manifest's t
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from deploy.manifests.objects import Name
@@ -16,6 +18,29 @@ from tests.real_aggregator import ENVIRONMENT
 
 Secrets = Mapping[str, Mapping[str, bytes]]
 """The keys of each Secret by its name."""
+
+
+CONFINING = """
+mount --make-rprivate / || exit 77
+for folder in $WRITABLE; do mount --bind "$folder" "$folder" || exit 77; done
+mount -o remount,bind,ro / || exit 77
+touch "$OUTSIDE" 2>/dev/null && exit 77
+exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
+"""
+"""Takes away what the container's securityContext takes away: a root that can be written, capabilities, and new ones.
+77: this machine cannot do it."""
+
+
+@cache
+def can_confine() -> bool:
+    """Whether this machine lets us; only root may, and not everywhere."""
+    if os.geteuid() or not all(map(shutil.which, ("unshare", "setpriv"))):
+        return False
+    outside = Path(__file__).with_name(".outside")
+    command = ["unshare", "--mount", "sh", "-c", CONFINING, "sh", "true"]
+    done = subprocess.run(command, env={**os.environ, "WRITABLE": "", "OUTSIDE": str(outside)}, check=False)
+    outside.unlink(missing_ok=True)
+    return done.returncode == 0
 
 
 class Pod:
@@ -28,6 +53,7 @@ class Pod:
 
     Attributes:
         logs: What the process writes to standard error.
+        outside: Folders that stand for what is not on the pod's machine, such as a bucket.
     """
 
     def __init__(self, rendering: str, root: Path, secrets: Secrets) -> None:
@@ -37,6 +63,7 @@ class Pod:
         self._secrets = secrets
         self._mounts = sorted(rendered.mounted(rendering), key=len, reverse=True)
         self._versions = 0
+        self.outside: list[Path] = []
         root.mkdir(exist_ok=True)
         self.lay_out(secrets)
 
@@ -55,7 +82,7 @@ class Pod:
                 self._swap(self.path(mount), files)
 
     def start(self, *arguments: str, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-        """Runs the container's command.
+        """Runs the container's command; confined as the container is, where this machine can do that.
 
         Args:
             arguments: Instead of the manifest's, but for `--config`; none: the manifest's.
@@ -65,16 +92,30 @@ class Pod:
         python, *command = container["command"]
         assert python == "python"
         given = [*(arguments or container["args"][:1]), *container["args"][1:]]
+        program = [sys.executable, *command, *(self._here(word) for word in given)]
+        confined = ["unshare", "--mount", "sh", "-c", CONFINING, "sh"] if can_confine() else []
         variables = {name: self._here(value) for name, value in rendered.variables(self.rendering).items()}
         with self.logs.open("a") as log:
             return subprocess.Popen(
-                [sys.executable, *command, *(self._here(word) for word in given)],
+                [*confined, *program],
                 cwd=self.root,
-                env={**ENVIRONMENT, **variables, "TMPDIR": str(self.path("/tmp")), **environment},
+                env={
+                    **ENVIRONMENT,
+                    **variables,
+                    "TMPDIR": str(self.path("/tmp")),
+                    "WRITABLE": " ".join(map(str, [*self._writable, *self.outside])),
+                    "OUTSIDE": str(self.root / "outside"),
+                    **environment,
+                },
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
             )
+
+    @property
+    def _writable(self) -> list[Path]:
+        mounts = rendered.container(self.rendering)["volumeMounts"]
+        return [self.path(mount["mountPath"]) for mount in mounts if not mount.get("readOnly")]
 
     def _here(self, text: str) -> str:
         """The text with the container's paths as this machine's: whole words, or values between quotes."""

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.manifests.objects import Name, of_kind
 from tests import rendered
-from tests.kubelet import Pod, Secrets
+from tests.kubelet import Pod, Secrets, can_confine
 from tests.real_aggregator import ENVIRONMENT
 from tests.serving import eventually
 from tests.silo_data import write_imagefolder
@@ -122,7 +122,11 @@ class Replica:
 def replica_of(rendering: str, folder: Path, keys: Path) -> Iterator[Replica]:
     """The rendering's aggregator as a process; over a folder in place of a bucket."""
     pod = Pod(rendering, folder / "aggregator", secrets_of_the_guide(keys))
-    store = {"ISTHMUS_AGGREGATOR__STORE": str(folder / "bucket")} if rendering != "local" else {}
+    store = {}
+    if rendering != "local":
+        (folder / "bucket").mkdir()
+        pod.outside.append(folder / "bucket")
+        store = {"ISTHMUS_AGGREGATOR__STORE": str(folder / "bucket" / "store")}
     process = pod.start(environment=HERE | store)
     try:
         assert process.stdout
@@ -175,6 +179,20 @@ def test_pod_drains_within_its_grace(rendering: str, tmp_path: Path, keys: Path)
         assert replica.end() == 0
         written = {path.name for path in replica.pod.root.iterdir()}
         assert written == {"etc", "scratch", "tmp"} | ({"var"} if rendering == "local" else set())
+
+
+@pytest.mark.skipif(not can_confine(), reason="only root can confine a process, and not on every machine")
+def test_pod_is_confined(tmp_path: Path, keys: Path) -> None:
+    """The process of these tests has no capability, can get none, and can write to its volumes alone, as its pod."""
+    with replica_of("production", tmp_path, keys) as replica:
+        status = Path(f"/proc/{replica.process.pid}/status").read_text()
+        root = Path(f"/proc/{replica.process.pid}/mountinfo").read_text().splitlines()
+
+        assert {re.findall(rf"^{name}:\s*(\S+)", status, re.MULTILINE)[0] for name in ("CapEff", "CapBnd")} == {
+            "0" * 16
+        }
+        assert "NoNewPrivs:\t1" in status
+        assert "ro" in [line.split()[5] for line in root if line.split()[4] == "/"][-1].split(",")
 
 
 def test_pod_takes_up_a_new_certificate(tmp_path: Path, keys: Path) -> None:
