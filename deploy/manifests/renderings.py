@@ -1,7 +1,7 @@
 """What is rendered: each overlay by kustomize, each chart by helm, into deploy/k8s/rendered, which is committed.
 
-So that who has neither tool can read, apply and test what they make. The first line of each file is the SHA-256 of its
-sources: a test sees, without tools, when they changed and nobody rendered them anew.
+So that who has neither tool can read, apply and test what they make. The first line of each file has the SHA-256 of its
+sources and of the rest: a test sees, without tools, when either changed and nobody rendered it anew.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 DEPLOY = Path(__file__).parents[1]
 FOLDER = DEPLOY / "k8s" / "rendered"
-HEADER = "# Written by `make k8s-render`: change its sources, not this. SHA-256 of them: "
+HEADER = "# Written by `make k8s-render`: change its sources, not this. SHA-256 of them, and of what follows: "
 
 
 class Rendering(NamedTuple):
@@ -69,7 +69,12 @@ def render(name: str, tools: Mapping[str, Path]) -> str:
     else:
         sets = [argument for value in one.values for argument in ("--set", value)]
         made = said_by([str(tools["helm"]), "template", "isthmus", source, "--namespace", one.namespace, *sets])
-    return f"{HEADER}{digest_of_sources(name)}\n{made}"
+    return f"{header(name, made)}\n{made}"
+
+
+def header(name: str, made: str) -> str:
+    """The first line of a rendering of which the rest is `made`."""
+    return f"{HEADER}{digest_of_sources(name)} {hashlib.sha256(made.encode()).hexdigest()}"
 
 
 def said_by(command: list[str]) -> str:

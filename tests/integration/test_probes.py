@@ -10,7 +10,6 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from aggregator.__main__ import main
 from aggregator.config import AggregatorConfig
 from aggregator.probes import LIVE
 from aggregator.server import Aggregator
@@ -102,7 +101,7 @@ def _silence(ended: threading.Event) -> Iterator[health_pb2.HealthCheckRequest]:
     yield from ()
 
 
-def test_process_says_where_it_is_probed(tmp_path, capsys):
+def test_process_says_where_it_is_probed(tmp_path):
     """The ready line names the port, `health` asks there, and SIGTERM ends it well."""
     settings = pki.toml('listen = "127.0.0.1:0"\nstore = "store"\nhealth_listen = "127.0.0.1:0"\ndrain_seconds = 0.2\n')
     config = tmp_path / "aggregator.toml"
@@ -114,6 +113,7 @@ def test_process_says_where_it_is_probed(tmp_path, capsys):
         line = process.stdout.readline()
         address = line.split(" health: ")[1].strip()
         assert SERVING == asked(address, LIVE)
-        assert 0 == main(["health", "--config", str(config), "--set", f"health_listen={address}"])
+        health = command("health", "--config", config, "--set", f"health_listen={address}")
+        assert "serving\n" == subprocess.run(health, capture_output=True, text=True, timeout=60, check=True).stdout
         process.send_signal(signal.SIGTERM)
         assert 0 == process.wait(timeout=30)
