@@ -206,6 +206,7 @@ def test_pod_takes_up_a_new_certificate(tmp_path: Path, keys: Path) -> None:
         assert replica.asked("livenessProbe") == SERVING
 
 
+@pytest.mark.slow
 def test_silos_pod_enrols_and_takes_part(tmp_path: Path, keys: Path) -> None:
     """Through the gateway's routes, TLS untouched, a silo's pod enrols by itself, trains, is counted, and ends."""
     with replica_of("production", tmp_path, keys) as replica, gateway_to(replica) as routers:

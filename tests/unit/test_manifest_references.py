@@ -121,6 +121,7 @@ def test_ports_are_those_that_are_served(rendering, tmp_path):
     for service in of_kind(found, "Service"):
         offered = {port["name"]: (port["port"], port["targetPort"]) for port in service["spec"]["ports"]}
         assert offered == {name: (served[name], name) for name in ("members", "enrolment")}
+    assert [rule["from"] for rule in let_in] == [[{"namespaceSelector": {"matchLabels": {"isthmus-callers": "true"}}}]]
     assert [port["port"] for rule in let_in for port in rule["ports"]] == [served["members"], served["enrolment"]]
 
 
