@@ -3,12 +3,22 @@
 Knows rules, server optimizers and where values lie in a payload; reads and writes through what it is given.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
-from aggregator.blocks import Block, CombinedBlock, Payload, Reader, RosterBlocks, block_length, walk_payloads
+from aggregator.blocks import (
+    Block,
+    CombinedBlock,
+    Payload,
+    Range,
+    Reader,
+    RosterBlocks,
+    block_length,
+    walk_payloads,
+)
 from aggregator.payload_writer import PayloadWriter, Written
 from aggregator.rules import build_rule, check_rule
 from aggregator.server_optimizers import ServerOptimizer, State, build_server_optimizer
@@ -50,6 +60,45 @@ class Aggregated:
 
     projector: Written
     state: Written | None
+
+
+@dataclass(frozen=True, slots=True)
+class SteppedBlock:
+    """What is published of one block: the next projector's values and each slot's of the state, float32 [block]."""
+
+    tensor: str
+    start: int
+    values: F32
+    slots: State
+
+
+class AggregateWriter:
+    """What a round gives, on its way into its files. Blocks may come in any order, each once; all before `finish`.
+
+    Args:
+        spec: Of the projector.
+        strategy: Of the federation.
+        projector_out: See `aggregate`.
+        state_out: See `aggregate`.
+    """
+
+    def __init__(
+        self, spec: ProjectorSpec, strategy: StrategyPolicy, *, projector_out: BinaryIO, state_out: BinaryIO
+    ) -> None:
+        slots = build_server_optimizer(strategy.server_optimizer).slots
+        self._projector = PayloadWriter(projector_out, spec)
+        self._state = PayloadWriter(state_out, state_spec(spec, slots)) if slots else None
+
+    def put(self, block: SteppedBlock) -> None:
+        """Writes one block."""
+        self._projector.put(block.tensor, block.start, block.values)
+        if self._state:
+            for slot, part in block.slots.items():
+                self._state.put(f"{slot}/{block.tensor}", block.start, part)
+
+    def finish(self) -> Aggregated:
+        """Flushes both files and says what they hold."""
+        return Aggregated(self._projector.finish(), self._state.finish() if self._state else None)
 
 
 def check_strategy(federation: Federation, spec: ProjectorSpec) -> None:
@@ -112,24 +161,50 @@ def aggregate(
         ConfigInvalid: The budget is too small for so many deltas; says the least that is enough.
         InvariantBroken: A payload gave fewer bytes than it has, or the next projector would not be finite.
     """
+    writer = AggregateWriter(inputs.spec, strategy, projector_out=projector_out, state_out=state_out)
+    for block in stepped_blocks(inputs, strategy, memory_budget_bytes=memory_budget_bytes):
+        writer.put(block)
+    return writer.finish()
+
+
+def stepped_blocks(
+    inputs: RoundInputs, strategy: StrategyPolicy, *, memory_budget_bytes: int, within: Range | None = None
+) -> Iterator[SteppedBlock]:
+    """What `aggregate` writes, block by block; a block is gone once the next is asked for.
+
+    Args:
+        inputs: See `aggregate`.
+        strategy: See `aggregate`.
+        memory_budget_bytes: See `aggregate`.
+        within: The range of the projector that is computed; None: all. Of less than all only with a rule that is
+            coordinate-wise (`aggregator.rules.RuleEntry`): others would decide by this range alone.
+
+    Raises:
+        FederationInvalid, ConfigInvalid, InvariantBroken: As `aggregate`.
+    """
     rule, optimizer = build_rule(strategy.rule), build_server_optimizer(strategy.server_optimizer)
     length = block_length(len(inputs.deltas), memory_budget_bytes=memory_budget_bytes)
     roster = RosterBlocks(
         inputs.num_examples,
-        lambda: walk_payloads(inputs.spec, inputs.deltas, encoding=inputs.encoding, length=length),
+        lambda: walk_payloads(inputs.spec, inputs.deltas, encoding=inputs.encoding, length=length, within=within),
     )
     roster = discounted(roster, inputs.staleness, exponent=strategy.staleness_discount)
-    owned = walk_payloads(inputs.spec, _owned(inputs, optimizer), encoding=Encoding.FP32, length=length)
-    projector = PayloadWriter(projector_out, inputs.spec)
-    state = PayloadWriter(state_out, state_spec(inputs.spec, optimizer.slots)) if optimizer.slots else None
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below, by name
-        for combined, own in zip(rule(roster), owned, strict=True):
-            values, slots = _step(optimizer, combined, own)
-            projector.put(own.tensor, own.start, values)
-            if state:
-                for slot, part in slots.items():
-                    state.put(f"{slot}/{own.tensor}", own.start, part)
-    return Aggregated(projector.finish(), state.finish() if state else None)
+    owned = walk_payloads(inputs.spec, _owned(inputs, optimizer), encoding=Encoding.FP32, length=length, within=within)
+    combined = _quietly(rule(roster))
+    for block, own in zip(combined, owned, strict=True):
+        values, slots = _step(optimizer, block, own)
+        yield SteppedBlock(own.tensor, own.start, values, slots)
+
+
+def _quietly(combined: Iterator[CombinedBlock]) -> Iterator[CombinedBlock]:
+    """The same blocks, without numpy's warnings while they are computed: what is not finite is refused, by name."""
+    blocks = iter(combined)
+    while True:
+        with np.errstate(over="ignore", invalid="ignore"):
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
 
 
 def _owned(inputs: RoundInputs, optimizer: ServerOptimizer) -> list[Payload]:
@@ -156,7 +231,8 @@ def _step(optimizer: ServerOptimizer, combined: CombinedBlock, own: Block) -> tu
     if (combined.tensor, combined.start, len(combined.values)) != (own.tensor, own.start, own.values.shape[1]):
         raise InvariantBroken(f"The rule left the blocks' order at {own.tensor}[{own.start}].")
     state = dict(zip(sorted(optimizer.slots), own.values[1:], strict=True))
-    values, state = optimizer.apply(own.values[0], combined.values, state)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below, by name
+        values, state = optimizer.apply(own.values[0], combined.values, state)
     if not all(np.isfinite(part).all() for part in (values, *state.values())):
         raise InvariantBroken(
             f"The next projector, or the server optimizer's state, would hold NaN or infinity in {own.tensor}; nothing "

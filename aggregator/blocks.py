@@ -104,7 +104,24 @@ Rule = Callable[[RosterBlocks], Iterator[CombinedBlock]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Range:
+    """A run of the projector's values, its tensors laid side by side in the spec's order: positions [start, stop).
+
+    It begins, and unless it ends its tensor it ends, at a multiple of GRAIN values from a tensor's start: `ranges` gives
+    such ones.
+    """
+
+    start: int
+    stop: int
+
+    @property
+    def num_values(self) -> int:
+        """How many; at least 1."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
     """A block to be: `count` values of a tensor, which lie at `position` among all values of the projector."""
 
     tensor: str
@@ -117,7 +134,7 @@ class _Piece:
 class _Span:
     """Neighbouring pieces, read together; at least one."""
 
-    pieces: tuple[_Piece, ...]
+    pieces: tuple[Piece, ...]
 
     @property
     def first(self) -> int:
@@ -152,21 +169,41 @@ def block_length(num_silos: int, *, memory_budget_bytes: int) -> int:
     return min(memory_budget_bytes // bytes_per_grain * GRAIN, _LONGEST)
 
 
+def whole(spec: ProjectorSpec) -> Range:
+    """All of a projector's values."""
+    return Range(0, spec.num_elements)
+
+
+def ranges(spec: ProjectorSpec, *, most_values: int) -> list[Range]:
+    """The projector in runs of at most `most_values` values (a multiple of GRAIN), in order and without a gap."""
+    spans = _spans(pieces(spec, length=most_values, within=whole(spec)), most_values)
+    return [Range(span.first, span.first + span.count) for span in spans]
+
+
 def walk_payloads(
-    spec: ProjectorSpec, payloads: Sequence[Payload], *, encoding: Encoding, length: int
+    spec: ProjectorSpec, payloads: Sequence[Payload], *, encoding: Encoding, length: int, within: Range | None = None
 ) -> Iterator[Block]:
     """The blocks of these payloads, at most `length` values each (a multiple of GRAIN).
 
     Blocks of neighbouring tensors are read together, so that many small tensors cost few reads; and while whoever walks
     them works on some, a thread reads the next ones: the disk and the processor need not wait for each other.
 
+    Args:
+        spec: Of all the payloads.
+        payloads: At least one.
+        encoding: Of all of them.
+        length: See above.
+        within: The range that is read; None: all.
+
     Raises:
         InvariantBroken: A payload gave fewer bytes than it has.
     """
-    buffer = np.empty((len(payloads), min(length, spec.num_elements)), np.float32)
+    within = within or whole(spec)
+    spans = list(_spans(pieces(spec, length=length, within=within), length))
+    buffer = np.empty((len(payloads), min(length, within.num_values)), np.float32)
     read = _span_reader(payloads, encoding)
     with ThreadPoolExecutor(1) as ahead:  # starts its thread when there is a second span, and not before
-        coming, spans = None, list(_spans(spec, length))
+        coming = None
         for index, span in enumerate(spans, 1):
             _decode(coming.result() if coming else read(span), encoding, buffer[:, : span.count])
             coming = ahead.submit(read, spans[index]) if index < len(spans) else None
@@ -197,23 +234,25 @@ def _span_reader(payloads: Sequence[Payload], encoding: Encoding) -> Callable[[_
     return lambda span: [read(payload, span) for payload in payloads]
 
 
-def _spans(spec: ProjectorSpec, length: int) -> Iterator[_Span]:
-    """All pieces in order, in runs of at most `length` values together."""
-    run: list[_Piece] = []
+def pieces(spec: ProjectorSpec, *, length: int, within: Range) -> Iterator[Piece]:
+    """A range in runs of at most `length` values, in order, none of which reaches from one tensor into the next."""
+    position = 0
+    for tensor in spec.tensors:
+        first = max(within.start - position, 0)
+        last = min(within.stop - position, tensor.num_elements)
+        for start in range(first, last, length):
+            yield Piece(tensor.name, start, min(length, last - start), position + start)
+        position += tensor.num_elements
+
+
+def _spans(pieces: Iterator[Piece], length: int) -> Iterator[_Span]:
+    """These pieces in order, in runs of at most `length` values together."""
+    run: list[Piece] = []
     room = length
-    for piece in _pieces(spec, length):
+    for piece in pieces:
         if piece.count > room:
             yield _Span(tuple(run))
             run, room = [], length
         run.append(piece)
         room -= piece.count
     yield _Span(tuple(run))
-
-
-def _pieces(spec: ProjectorSpec, length: int) -> Iterator[_Piece]:
-    position = 0
-    for tensor in spec.tensors:
-        for start in range(0, tensor.num_elements, length):
-            count = min(length, tensor.num_elements - start)
-            yield _Piece(tensor.name, start, count, position + start)
-        position += tensor.num_elements

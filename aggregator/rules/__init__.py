@@ -24,18 +24,23 @@ class RuleEntry:
         tolerance: How far two machines' results may lie apart, as a share of the largest value of a tensor of the
             projector that they give. 0: not at all, which a rule of elementwise operations in a fixed order keeps.
             Above 0 only for a rule that uses LAPACK; the manifest then says so.
+        coordinate_wise: Whether each combined value depends on the same position of the deltas, and on num_examples,
+            alone; then a range of the projector can be combined without the rest, and a round by many machines.
     """
 
     options: type[Options]
     build: Callable[[Any], Rule]  # Any: each takes its own options
     least_silos: Callable[[Any], int]
     tolerance: float = 0.0
+    coordinate_wise: bool = False
 
 
 RULES: dict[str, RuleEntry] = {
-    "mean": RuleEntry(NoOptions, mean.build, mean.least_silos),
-    "median": RuleEntry(NoOptions, median.build, median.least_silos),
-    "trimmed_mean": RuleEntry(trimmed_mean.TrimmedMeanOptions, trimmed_mean.build, trimmed_mean.least_silos),
+    "mean": RuleEntry(NoOptions, mean.build, mean.least_silos, coordinate_wise=True),
+    "median": RuleEntry(NoOptions, median.build, median.least_silos, coordinate_wise=True),
+    "trimmed_mean": RuleEntry(
+        trimmed_mean.TrimmedMeanOptions, trimmed_mean.build, trimmed_mean.least_silos, coordinate_wise=True
+    ),
 }
 
 
