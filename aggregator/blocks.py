@@ -107,8 +107,8 @@ Rule = Callable[[RosterBlocks], Iterator[CombinedBlock]]
 class Range:
     """A run of the projector's values, its tensors laid side by side in the spec's order: positions [start, stop).
 
-    It begins, and unless it ends its tensor it ends, at a multiple of GRAIN values from a tensor's start: `ranges` gives
-    such ones.
+    It begins, and unless it ends its tensor it ends, at a multiple of GRAIN values from a tensor's start; `ranges`
+    gives such ones.
     """
 
     start: int
