@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aggregator.ledger import Ledger, strikes
 from aggregator.ledger.documents import Closing, Contribution, Roster, RosterEntry
-from aggregator.publication import At, publish
+from aggregator.publication import At, Combine, in_process, publish
 from aggregator.rounds import Cut, RoundView, Wait, decide, reason_of_cut
 from isthmus.contribution import Receipt
 from isthmus.errors import IsthmusError, RoundClosed
@@ -83,6 +83,7 @@ def advance(
     memory_budget_bytes: int,
     scratch: Path,
     at: At = lambda point: None,
+    combine: Combine = in_process,
 ) -> Outcome:
     """Cuts the open round if it is due, or was left half cut by a replica that died, and publishes its projector.
 
@@ -96,12 +97,14 @@ def advance(
         scratch: An existing folder for the projector and the optimizer's state until they are stored. What a process
             that died in `advance` left there is removed.
         at: Told each of `POINTS` as it is reached.
+        combine: Where the arithmetic is done.
 
     Raises:
         FederationUnknown: There is no such federation.
         StoreUnavailable: The store failed; call again.
         ScratchUnavailable: The scratch folder failed; call again once somebody has mended it.
-        ConfigInvalid: The memory budget is too small for the roster.
+        ClusterUnavailable: What `combine` computes on failed; call again.
+        ConfigInvalid: The memory budget is too small for the roster, or `combine` cannot do the federation's rule.
         InvariantBroken: Stored bytes contradict each other, or replicas disagree about what they compute.
     """
     record = ledger.federation(federation)
@@ -122,7 +125,7 @@ def advance(
         closing = ledger.mark_closing(federation, marker)
     at("closing")
     roster = cut(ledger, federation, closing, at=at)
-    manifest = publish(ledger, roster, memory_budget_bytes=memory_budget_bytes, scratch=scratch, at=at)
+    manifest = publish(ledger, roster, memory_budget_bytes=memory_budget_bytes, scratch=scratch, at=at, combine=combine)
     return Published(manifest, roster, _sweep(ledger, federation, number))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from aggregator.advance import Finished, Outcome, Published, Waiting, advance
 from aggregator.ledger import Ledger
 from aggregator.ledger.round_records import record_rounds
+from aggregator.publication import Combine, in_process
 from isthmus.errors import InvariantBroken, IsthmusError, StoreUnavailable
 from isthmus.logs import Event, log_event
 
@@ -29,6 +30,7 @@ class Advancing:
         scratch: See `advance`.
         on_publish: Called after each global projector.
         on_store: Called with whether the store answers, whenever that changes.
+        combine: See `advance`.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Advancing:
         scratch: Path,
         on_publish: Callable[[], None],
         on_store: Callable[[bool], None],
+        combine: Combine = in_process,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -49,6 +52,7 @@ class Advancing:
         self._scratch = scratch
         self._on_publish = on_publish
         self._on_store = on_store
+        self._combine = combine
         self._store_answers = True
         self._told: dict[str, str] = {}
         self._overdue: dict[str, int] = {}
@@ -116,6 +120,7 @@ class Advancing:
                 now=self._clock(),
                 memory_budget_bytes=self._memory_budget_bytes,
                 scratch=self._scratch,
+                combine=self._combine,
             )
         except IsthmusError as error:
             self._troubles[name] = str(error)

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aggregator.config import AggregatorConfig, Enrolment, host_and_port
 from aggregator.setup import read_pem, read_signing_key, scratch_folders
+from aggregator.sharding.cluster import combining_of
 from aggregator.stores import Store, open_store
 from aggregator.tls import ServerTls
 from aggregator.trust_domains import vouchers_in
@@ -39,8 +40,12 @@ def check(config: AggregatorConfig) -> Iterator[str]:
     yield f"settings: right; trust domain {config.trust_domain}, {'TLS' if config.tls else 'plaintext on loopback'}"
     scratch_folders(config).close()
     yield f"scratch: {config.scratch or 'the temporary folder of the system'} can be written"
-    probe(open_store(config.store))
+    store = open_store(config.store)
+    probe(store)
     yield f"store: {config.store} writes, creates only once, reads, lists and deletes"
+    if config.combine.by == "ray":
+        combining_of(config, store)
+        yield f"combine: the Ray cluster at {config.combine.address} reads the store and runs this replica's code"
 
 
 def _require_vouched_for(config: AggregatorConfig, enrolment: Enrolment, authorities: Authorities) -> None:

@@ -104,6 +104,20 @@ class Limits(_Table):
         return 2 * self.max_uploads + self.max_pulls + self.max_waiting_polls + 16
 
 
+class Combine(_Table):
+    """Where rounds are combined. The bytes are the same, so replicas of one store may differ in it."""
+
+    by: Literal["process", "ray"] = "process"
+    """"process": in this replica. "ray": ranges of the projector as tasks of a Ray cluster; needs the extra `ray` here
+    and at every machine of the cluster, and a store that all of them reach."""
+    address: Annotated[str, Field(pattern=r"^(auto|[^\s/]+:[0-9]{1,5})$")] = "auto"
+    """Of the cluster: host:port of its head; "auto": the one that this machine is in. It must be in it either way."""
+    least_bytes: int = Field(default=1 << 30, ge=0)
+    """Rounds whose deltas have fewer bytes together are combined in this replica: a cluster takes seconds to ask."""
+    idle_seconds: float = Field(default=300.0, ge=5.0, le=86_400.0)
+    """When so long no part of a round comes from the cluster, the round is given up here, and tried again."""
+
+
 class AggregatorConfig(_Table):
     """All settings of one replica. Replicas of one store may differ in everything but the store."""
 
@@ -142,6 +156,7 @@ class AggregatorConfig(_Table):
     """True: answer gRPC reflection, for tools such as grpcurl."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
+    combine: Combine = Combine()
 
 
 def load_config(file: Path, *, environment: Mapping[str, str], assignments: Sequence[str] = ()) -> AggregatorConfig:

@@ -5,8 +5,9 @@ Everything here is a function of stored bytes, so replicas that race write the s
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from aggregator.aggregate import Aggregated, RoundInputs, aggregate
 from aggregator.blocks import Payload, open_payload
@@ -22,7 +23,52 @@ At = Callable[[str], None]
 """Told of each point that a step reached."""
 
 
-def publish(ledger: Ledger, roster: Roster, *, memory_budget_bytes: int, scratch: Path, at: At) -> ProjectorManifest:
+@dataclass(frozen=True, slots=True)
+class Combining:
+    """One roster to be combined.
+
+    Attributes:
+        federation: Whose, as it was created.
+        number: Of the round.
+        inputs: What its arithmetic reads.
+        memory_budget_bytes: What the arithmetic may hold at once.
+        projector_out: See `aggregator.aggregate.aggregate`; it has a `name`, under which another process may write it.
+        state_out: Likewise.
+    """
+
+    federation: FederationRecord
+    number: int
+    inputs: RoundInputs
+    memory_budget_bytes: int
+    projector_out: BinaryIO
+    state_out: BinaryIO
+
+
+Combine = Callable[[Combining], Aggregated]
+"""Writes what `aggregator.aggregate.aggregate` writes, bit for bit, wherever it computes it; and raises what that
+raises, or an error after which the same roster may be combined again."""
+
+
+def in_process(combining: Combining) -> Aggregated:
+    """Combines here and now."""
+    return aggregate(
+        combining.inputs,
+        combining.federation.federation.strategy,
+        memory_budget_bytes=combining.memory_budget_bytes,
+        projector_out=combining.projector_out,
+        state_out=combining.state_out,
+    )
+
+
+def publish(
+    ledger: Ledger,
+    roster: Roster,
+    *,
+    memory_budget_bytes: int,
+    scratch: Path,
+    at: At,
+    combine: Combine = in_process,
+) -> ProjectorManifest:
     """Combines the roster, stores what comes out, then makes it visible; the manifest that stands.
 
     An abandoned roster is not combined: its projector is the one before it, under the next number.
@@ -37,7 +83,11 @@ def publish(ledger: Ledger, roster: Roster, *, memory_budget_bytes: int, scratch
     aggregated = None
     if not roster.abandoned:
         inputs = inputs_of(ledger, record, base, contributions=contributions)
-        aggregated = _combine(ledger, record, inputs, memory_budget_bytes=memory_budget_bytes, scratch=scratch, at=at)
+
+        def combined(projector: BinaryIO, state: BinaryIO) -> Aggregated:
+            return combine(Combining(record, roster.round, inputs, memory_budget_bytes, projector, state))
+
+        aggregated = _stored(ledger, name, combined, scratch=scratch, at=at)
     at("blobs")
     manifest = manifest_of(record, base, roster, aggregated=aggregated, contributions=contributions)
     standing = ledger.publish(name, manifest)
@@ -50,21 +100,14 @@ def publish(ledger: Ledger, roster: Roster, *, memory_budget_bytes: int, scratch
     return standing
 
 
-def _combine(
-    ledger: Ledger, record: FederationRecord, inputs: RoundInputs, *, memory_budget_bytes: int, scratch: Path, at: At
+def _stored(
+    ledger: Ledger, name: str, combined: Callable[[BinaryIO, BinaryIO], Aggregated], *, scratch: Path, at: At
 ) -> Aggregated:
     """The arithmetic, through files in the scratch folder into blobs."""
-    name = record.federation.name
     try:
         clear(scratch)
         with aside(scratch) as projector, aside(scratch) as state:
-            aggregated = aggregate(
-                inputs,
-                record.federation.strategy,
-                memory_budget_bytes=memory_budget_bytes,
-                projector_out=projector,
-                state_out=state,
-            )
+            aggregated = combined(projector, state)
             at("combined")
             ledger.put_blob(name, Path(projector.name), digest=aggregated.projector.digest)
             if aggregated.state is not None:

@@ -34,6 +34,7 @@ from aggregator.rpc.service import AggregatorService
 from aggregator.rpc.slots import Slots
 from aggregator.rpc.watch import RoundWatch
 from aggregator.setup import bind, read_pem, read_signing_key, scratch_folders
+from aggregator.sharding.cluster import combining_of
 from aggregator.stores import Store
 from aggregator.tls import ServerTls
 from aggregator.vouching import Authorities
@@ -88,7 +89,8 @@ class Aggregator:
         store: Where all state is.
 
     Raises:
-        ConfigInvalid: The port is taken, or a certificate or a key cannot be used; nothing is left running.
+        ConfigInvalid: The port is taken, a certificate or a key cannot be used, or the Ray cluster that the settings
+            name cannot combine; nothing is left running.
         StoreUnavailable: The store does not answer.
 
     Attributes:
@@ -120,6 +122,7 @@ class Aggregator:
             scratch=self._scratch.aggregation,
             on_publish=self._watch.wake,
             on_store=self._tell_health,
+            combine=combining_of(config, store),
         )
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
         self._door = Door(config.limits.max_uploads, judge=self._callers.certificate)

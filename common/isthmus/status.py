@@ -62,7 +62,13 @@ CODES: dict[type[errors.IsthmusError], grpc.StatusCode] = {
 """Every error that travels. A test fails when one of `isthmus.errors` is neither here nor in LOCAL."""
 
 LOCAL: frozenset[type[errors.IsthmusError]] = frozenset(
-    {errors.AggregatorUnreachable, errors.AggregatorUntrusted, errors.ConfigInvalid, errors.ScratchUnavailable}
+    {
+        errors.AggregatorUnreachable,
+        errors.AggregatorUntrusted,
+        errors.ClusterUnavailable,
+        errors.ConfigInvalid,
+        errors.ScratchUnavailable,
+    }
 )
 """Errors that are raised where they are caught and never sent."""
 

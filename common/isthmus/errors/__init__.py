@@ -52,6 +52,7 @@ IsthmusError
 |   +-- StoreFull
 |   +-- StoreUnavailable
 |   +-- ScratchUnavailable
+|   +-- ClusterUnavailable
 |   +-- AggregatorUnreachable
 +-- AggregatorUntrusted             the silo refuses what the aggregator sent; it sends nothing
 +-- ConfigInvalid                   a configuration file or a folder named in it is wrong
@@ -63,6 +64,7 @@ from isthmus.errors.calls import (
     AggregatorUntrusted,
     AlreadyThere,
     BadRequest,
+    ClusterUnavailable,
     ComeBack,
     ConfigInvalid,
     ContributionConflict,
@@ -125,6 +127,7 @@ __all__ = [
     "AlreadyThere",
     "BadRequest",
     "BaseStale",
+    "ClusterUnavailable",
     "ComeBack",
     "ConfigInvalid",
     "ContributionConflict",

@@ -181,6 +181,12 @@ class ScratchUnavailable(ComeBack):
     reason = "SCRATCH_UNAVAILABLE"
 
 
+class ClusterUnavailable(ComeBack):
+    """An aggregator's Ray cluster is gone, or does nothing; raised and told there, never sent."""
+
+    reason = "CLUSTER_UNAVAILABLE"
+
+
 class AggregatorUnreachable(ComeBack):
     """No aggregator answered at the address; raised at the silo, never sent."""
 
