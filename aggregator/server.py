@@ -109,6 +109,7 @@ class Aggregator:
             operators=config.operators,
             plaintext=config.tls is None,
         )
+        combine = combining_of(config, store)
         self._drain_seconds = config.drain_seconds
         self._scratch = scratch_folders(config)
         self._slots = Slots(config.limits, monotonic=time.monotonic)
@@ -122,7 +123,7 @@ class Aggregator:
             scratch=self._scratch.aggregation,
             on_publish=self._watch.wake,
             on_store=self._tell_health,
-            combine=combining_of(config, store),
+            combine=combine,
         )
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
         self._door = Door(config.limits.max_uploads, judge=self._callers.certificate)

@@ -19,6 +19,7 @@ from isthmus.federation import AdmissionPolicy, Federation, parse_federation
 from isthmus.invitation import secret_digest
 from isthmus.keys import TlsKey
 from isthmus.signatures import contribution_statement, public_key_of, signer
+from isthmus.spec import ProjectorSpec
 from isthmus.spiffe import parse_spiffe, silo_spiffe_id
 from tests import pki
 from tests.rosters import TINY, payload_bytes, values
@@ -60,11 +61,14 @@ plan = {{ learning_rate = {{ initial = 0.001 }} }}
 """
 
 
-def found(ledger: Ledger, toml: str | None = None, *, silos: tuple[str, ...] = ("a", "b", "c")) -> Federation:
+def found(
+    ledger: Ledger, toml: str | None = None, *, silos: tuple[str, ...] = ("a", "b", "c"), spec: ProjectorSpec = TINY
+) -> Federation:
     """Creates the federation of this TOML and enrols the silos."""
     text = toml or definition()
     federation = parse_federation(text)
-    ledger.create_federation(text, federation, TINY, projector=INITIAL, now=START)
+    projector = payload_bytes(values("initial", spec.num_elements), spec)
+    ledger.create_federation(text, federation, spec, projector=projector, now=START)
     for silo in silos:
         enrol(ledger, silo, federation=federation.name)
     return federation
@@ -135,16 +139,23 @@ def contribute(ledger: Ledger, silo: str, *, round_number: int = 1, federation: 
 
 
 def staged(
-    ledger: Ledger, silo: str, *, round_number: int = 1, federation: str = NAME, variant: str = ""
+    ledger: Ledger,
+    silo: str,
+    *,
+    round_number: int = 1,
+    federation: str = NAME,
+    variant: str = "",
+    segment_bytes: int = SEGMENT_BYTES,
 ) -> Contribution:
     """A contribution whose bytes are staged and that is not committed."""
     name = f"{federation}-{round_number}-{silo}{variant}"
-    payload = payload_bytes(values(name, TINY.num_elements, scale=0.1), TINY)
+    spec = ledger.federation(federation).spec
+    payload = payload_bytes(values(name, spec.num_elements, scale=0.1), spec)
     header = ContributionHeader(
         federation=federation,
         round=round_number,
         base_digest=ledger.manifest(federation, round_number - 1).digest,
-        spec_fingerprint=TINY.fingerprint,
+        spec_fingerprint=spec.fingerprint,
         payload_digest=hashlib.sha256(payload).digest(),
         payload_size_bytes=len(payload),
         num_examples=10 + len(name),
@@ -153,14 +164,14 @@ def staged(
     )
     header = replace(header, nonce=_seed("nonce", name)[:16])
     header = replace(header, signature=signature(header, silo=silo))
-    inspection = PayloadInspection(header, spec=TINY, policy=AdmissionPolicy())
+    inspection = PayloadInspection(header, spec=spec, policy=AdmissionPolicy())
     inspection.feed(payload)
     admitted = inspection.finish()
     identity = push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest)
     upload = Upload(federation, round_number, silo, identity)
     segments = tuple(
-        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])
-        for start in range(0, len(payload), SEGMENT_BYTES)
+        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + segment_bytes])
+        for start in range(0, len(payload), segment_bytes)
     )
     return Contribution(
         silo=silo,

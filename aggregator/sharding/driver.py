@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from aggregator.aggregate import AggregateWriter
 from aggregator.blocks import Range
@@ -76,7 +76,7 @@ def _carried_out(order: Order, watchdog: Watchdog) -> bytes:
         raise _lost(order.address, error) from error
 
 
-def _connected(address: str) -> Any:  # Ray's module; most environments have none to take types from
+def _connected(address: str) -> ModuleType:
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -88,7 +88,8 @@ def _connected(address: str) -> Any:  # Ray's module; most environments have non
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         raise _lost(address, error) from error
-    return ray
+    module: ModuleType = ray
+    return module
 
 
 def _lost(address: str, error: Exception) -> ClusterUnavailable:
@@ -100,7 +101,7 @@ def _lost(address: str, error: Exception) -> ClusterUnavailable:
     )
 
 
-def _combined(ray: Any, order: Order, asked: Round, watchdog: Watchdog) -> bytes:
+def _combined(ray: ModuleType, order: Order, asked: Round, watchdog: Watchdog) -> bytes:
     record = Ledger(open_store(asked.store)).federation(asked.federation)
     spec, strategy = record.spec, record.federation.strategy
     require_shardable(strategy)
@@ -114,12 +115,12 @@ def _combined(ray: Any, order: Order, asked: Round, watchdog: Watchdog) -> bytes
         return aggregated_to_json(writer.finish())
 
 
-def _parts(ray: Any, asked: Round, within: list[Range]) -> Iterator[bytes]:
+def _parts(ray: ModuleType, asked: Round, within: list[Range]) -> Iterator[bytes]:
     """The part of each range, in their order; a few are under way at any time."""
     task = ray.remote(num_cpus=1, num_returns=2, max_retries=_RETRIES)(worker.combine)
     ahead = _AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1)
     message = to_json(asked)
-    under_way: deque[Any] = deque()
+    under_way: deque[object] = deque()
     for one in within:
         if len(under_way) == ahead:
             yield _got(ray, under_way.popleft())
@@ -128,22 +129,20 @@ def _parts(ray: Any, asked: Round, within: list[Range]) -> Iterator[bytes]:
         yield _got(ray, under_way.popleft())
 
 
-def _got(ray: Any, answer: Any) -> bytes:
+def _got(ray: ModuleType, answer: object) -> bytes:
     wrong, given = ray.get(answer)
     if wrong:
         raise error_from_json(wrong)
     return bytes(given)
 
 
-def _probed(ray: Any, order: Order) -> bytes:
+def _probed(ray: ModuleType, order: Order) -> bytes:
     """How many processors and machines may compute, once each of these machines was seen to be able to."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     if not nodes:
-        raise ConfigInvalid(
-            f"No machine of the Ray cluster at {order.address} has a processor (`ray start --num-cpus`)."
-        )
+        raise ConfigInvalid(f"The Ray cluster at {order.address} has no processor; see `ray start --num-cpus`.")
     task = ray.remote(num_cpus=0, num_returns=2, max_retries=_RETRIES)(worker.probe)
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)

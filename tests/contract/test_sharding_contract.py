@@ -1,0 +1,84 @@
+"""Parts laid side by side are what one process writes: for every rule and server optimizer in the registries."""
+
+import io
+from dataclasses import replace
+
+import pytest
+
+from aggregator.aggregate import AggregateWriter, RoundInputs, aggregate
+from aggregator.blocks import GRAIN, ranges
+from aggregator.rules import RULES
+from aggregator.server_optimizers import SERVER_OPTIMIZERS
+from aggregator.sharding.parts import blocks_of, part_of
+from isthmus.codec import encode
+from isthmus.contribution import Encoding
+from isthmus.errors import ConfigInvalid
+from isthmus.federation import Choice, StrategyPolicy
+from tests.rosters import WIDE, deltas, payload, payload_bytes, values
+
+NUM_SILOS = 7
+BUDGET_BYTES = 1 << 20
+
+Files = tuple[bytes, bytes]
+
+
+def round_of(encoding: Encoding, state: bytes = b"") -> RoundInputs:
+    """A round of seven silos, some of them stale."""
+    flat = deltas(NUM_SILOS, WIDE)
+    return RoundInputs(
+        spec=WIDE,
+        encoding=encoding,
+        projector=payload(payload_bytes(values("base", WIDE.num_elements), WIDE)),
+        state=payload(state) if state else None,
+        deltas=tuple(payload(payload_bytes(one, WIDE, encoding)) for one in flat),
+        num_examples=tuple(range(1, NUM_SILOS + 1)),
+        staleness=(0, 1, 0, 2, 0, 0, 3),
+    )
+
+
+def in_one(inputs: RoundInputs, strategy: StrategyPolicy) -> Files:
+    """Projector and state as one process writes them."""
+    outs = io.BytesIO(), io.BytesIO()
+    aggregate(inputs, strategy, memory_budget_bytes=64 << 20, projector_out=outs[0], state_out=outs[1])
+    return outs[0].getvalue(), outs[1].getvalue()
+
+
+def in_parts(inputs: RoundInputs, strategy: StrategyPolicy, *, most_values: int) -> tuple[Files, list[bytes]]:
+    """The same out of parts, and the digests that the writer told."""
+    outs = io.BytesIO(), io.BytesIO()
+    writer = AggregateWriter(WIDE, strategy, projector_out=outs[0], state_out=outs[1])
+    for within in ranges(WIDE, most_values=most_values):
+        part = part_of(inputs, strategy, within=within, memory_budget_bytes=BUDGET_BYTES)
+        for block in blocks_of(part, spec=WIDE, strategy=strategy, within=within):
+            writer.put(block)
+    told = writer.finish()
+    return (outs[0].getvalue(), outs[1].getvalue()), [told.projector.digest, told.state.digest if told.state else b""]
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("optimizer", SERVER_OPTIMIZERS)
+@pytest.mark.parametrize("rule", RULES)
+def test_parts_are_the_whole(rule: str, optimizer: str, encoding: Encoding) -> None:
+    """Every coordinate-wise rule and every optimizer give the same files in parts of any size, also from a state on;
+    every other rule is refused by name.
+    """
+    strategy = StrategyPolicy(rule=Choice(name=rule), server_optimizer=Choice(name=optimizer))
+    inputs = round_of(encoding)
+    if not RULES[rule].coordinate_wise:
+        with pytest.raises(ConfigInvalid, match=rule):
+            in_parts(inputs, strategy, most_values=GRAIN)
+        return
+
+    first = in_one(inputs, strategy)
+    assert in_parts(inputs, strategy, most_values=GRAIN)[0] == first
+    further = replace(inputs, state=payload(first[1]) if first[1] else None)
+    for most_values in (GRAIN, 3 * GRAIN, 1024 * GRAIN):
+        assert in_parts(further, strategy, most_values=most_values)[0] == in_one(further, strategy)
+
+
+def test_parts_of_a_short_encoding_differ_from_those_of_another() -> None:
+    """The comparison above can fail: other deltas give other bytes."""
+    strategy = StrategyPolicy()
+
+    assert encode(deltas(1, WIDE)[0], Encoding.BF16) != encode(deltas(1, WIDE)[0], Encoding.FP16)
+    assert in_one(round_of(Encoding.BF16), strategy) != in_one(round_of(Encoding.FP16), strategy)
