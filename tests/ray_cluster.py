@@ -80,11 +80,12 @@ class RealCluster:
         """Processes of this cluster that compute a part now."""
         import psutil  # only this needs it
 
-        found = []
-        for process in psutil.process_iter(["pid", "cmdline", "environ"]):
+        sessions, found = {node.pid for node in self._nodes}, []
+        for process in psutil.process_iter(["cmdline"]):
             command = " ".join(process.info["cmdline"] or [])
-            if command.startswith("ray::combine") and self.address in str(process.info["environ"]):
-                found.append(process.pid)
+            with suppress(ProcessLookupError):
+                if command.startswith("ray::combine") and os.getsid(process.pid) in sessions:
+                    found.append(process.pid)
         return found
 
     def stop(self) -> None:

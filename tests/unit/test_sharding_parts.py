@@ -61,7 +61,7 @@ def test_budget_that_is_tiny_still_splits() -> None:
 
 
 def test_rule_of_whole_deltas_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rule that does not say it is coordinate-wise cannot be split; the error names it, those that can, the remedy."""
+    """A rule that does not say it is coordinate-wise cannot be split; the error names it and the remedy."""
     monkeypatch.setitem(RULES, "krum", RuleEntry(NoOptions, mean.build, mean.least_silos))
 
     with pytest.raises(ConfigInvalid, match=r"krum decides by whole deltas.*mean.*combine\.by to \"process\""):
