@@ -64,7 +64,7 @@ def found_large(folder: Path) -> Ledger:
     return ledger
 
 
-@pytest.mark.parametrize("strategy", itertools.product(SHARDABLE, SERVER_OPTIMIZERS), ids="-".join)
+@pytest.mark.parametrize("strategy", list(itertools.product(SHARDABLE, SERVER_OPTIMIZERS)), ids="-".join)
 def test_cluster_publishes_what_one_process_does(
     cluster: RealCluster, tmp_path: Path, scratch: Path, strategy: tuple[str, str]
 ) -> None:
