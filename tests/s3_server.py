@@ -25,6 +25,7 @@ TESTS = (
     "tests/contract/test_store_contract.py",
     "tests/integration/test_replicas.py",
     "tests/integration/test_moving_buckets.py",
+    "tests/integration/test_ray.py",
 )
 BUCKET, KEY, SECRET = "isthmus", "isthmus", "not-a-secret"
 START_SECONDS = 60.0

@@ -65,6 +65,27 @@ def test_aggregator_runs_without_torch_and_transformers() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_aggregator_runs_without_ray() -> None:
+    """Every module of the aggregator, the driver of a Ray cluster too, imports where Ray is not there; none loads it."""
+    modules = modules_under(ROOT / "aggregator", "aggregator")
+
+    result = import_without(modules, ["ray"])
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_driver_alone_names_ray() -> None:
+    """No other module of the three packages imports ray, not even late."""
+    named = set()
+    for file in (file for folder in ("aggregator", "common", "silo_agent") for file in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            named |= {file.relative_to(ROOT).as_posix() for name in names if name.partition(".")[0] == "ray"}
+
+    assert named == {"aggregator/sharding/driver.py"}
+
+
 def test_agent_names_nothing_of_the_aggregator() -> None:
     """No module of the silo agent imports the aggregator or what only its extra installs."""
     trees = (ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "silo_agent").rglob("*.py"))
