@@ -15,7 +15,7 @@ from aggregator.ledger.documents import Contribution, Upload
 from aggregator.ledger.records import CredentialRecord, SiloRecord
 from isthmus.certificates import key_digest, read_certificates
 from isthmus.contribution import ContributionHeader, Encoding, push_id
-from isthmus.federation import AdmissionPolicy, Federation, parse_federation
+from isthmus.federation import Federation, parse_federation
 from isthmus.invitation import secret_digest
 from isthmus.keys import TlsKey
 from isthmus.signatures import contribution_statement, public_key_of, signer
@@ -149,7 +149,8 @@ def staged(
 ) -> Contribution:
     """A contribution whose bytes are staged and that is not committed."""
     name = f"{federation}-{round_number}-{silo}{variant}"
-    spec = ledger.federation(federation).spec
+    record = ledger.federation(federation)
+    spec = record.spec
     payload = payload_bytes(values(name, spec.num_elements, scale=0.1), spec)
     header = ContributionHeader(
         federation=federation,
@@ -164,7 +165,7 @@ def staged(
     )
     header = replace(header, nonce=_seed("nonce", name)[:16])
     header = replace(header, signature=signature(header, silo=silo))
-    inspection = PayloadInspection(header, spec=spec, policy=AdmissionPolicy())
+    inspection = PayloadInspection(header, spec=spec, policy=record.federation.admission)
     inspection.feed(payload)
     admitted = inspection.finish()
     identity = push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest)

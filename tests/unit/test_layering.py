@@ -66,7 +66,7 @@ def test_aggregator_runs_without_torch_and_transformers() -> None:
 
 
 def test_aggregator_runs_without_ray() -> None:
-    """Every module of the aggregator, the driver of a Ray cluster too, imports where Ray is not there; none loads it."""
+    """Every module of the aggregator, a cluster's driver too, imports where Ray is not there."""
     modules = modules_under(ROOT / "aggregator", "aggregator")
 
     result = import_without(modules, ["ray"])
