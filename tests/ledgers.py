@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from aggregator.admission.payload import PayloadInspection
+from aggregator.admission.payload import Admitted, PayloadInspection
 from aggregator.advance import At, Outcome, advance
 from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.documents import Contribution, Upload
-from aggregator.ledger.records import CredentialRecord, SiloRecord
+from aggregator.ledger.records import CredentialRecord, FederationRecord, SiloRecord
 from isthmus.certificates import key_digest, read_certificates
 from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import Federation, parse_federation
@@ -165,9 +165,7 @@ def staged(
     )
     header = replace(header, nonce=_seed("nonce", name)[:16])
     header = replace(header, signature=signature(header, silo=silo))
-    inspection = PayloadInspection(header, spec=spec, policy=record.federation.admission)
-    inspection.feed(payload)
-    admitted = inspection.finish()
+    admitted = _admitted(header, payload, record)
     identity = push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest)
     upload = Upload(federation, round_number, silo, identity)
     segments = tuple(
@@ -183,6 +181,13 @@ def staged(
         admitted_at=after(1),
         credential=credential(silo),
     )
+
+
+def _admitted(header: ContributionHeader, payload: bytes, record: FederationRecord) -> Admitted:
+    """What admission says of a payload."""
+    inspection = PayloadInspection(header, spec=record.spec, policy=record.federation.admission)
+    inspection.feed(payload)
+    return inspection.finish()
 
 
 def step(

@@ -65,9 +65,9 @@ def blobs_of(ledger: Ledger, manifest: ProjectorManifest) -> list[bytes]:
     return [ledger.read_blob(NAME, digest, start=0, size=size) for digest, size in sizes.items() if digest]
 
 
-def expected(store: Store, scratch: Path, rule: str, optimizer: str) -> list[tuple[ProjectorManifest, list[bytes]]]:
+def expected(store: Store, scratch: Path, *strategy: str) -> list[tuple[ProjectorManifest, list[bytes]]]:
     """What two rounds publish that are combined in one process."""
-    ledger, rounds = found_sharded(store, rule, optimizer), []
+    ledger, rounds = found_sharded(store, *strategy), []
     for number in (1, 2):
         contribute_all(ledger, number)
         manifest = published(ledger, scratch)

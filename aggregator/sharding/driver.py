@@ -68,7 +68,7 @@ def _carried_out(order: Order, watchdog: Watchdog) -> bytes:
     ray = _connected(order.address)
     watchdog.alive()
     try:
-        return _combined(ray, order, order.round, watchdog) if order.round else _probed(ray, order)
+        return _combined(ray, order, order.round, watchdog=watchdog) if order.round else _probed(ray, order)
     except ray.exceptions.RayTaskError as error:
         cause = type(error.cause).__name__
         raise InvariantBroken(f"A task failed with a {cause}; the log of its Ray worker has the traceback.") from error
@@ -101,7 +101,7 @@ def _lost(address: str, error: Exception) -> ClusterUnavailable:
     )
 
 
-def _combined(ray: ModuleType, order: Order, asked: Round, watchdog: Watchdog) -> bytes:
+def _combined(ray: ModuleType, order: Order, asked: Round, *, watchdog: Watchdog) -> bytes:
     record = Ledger(open_store(asked.store)).federation(asked.federation)
     spec, strategy = record.spec, record.federation.strategy
     require_shardable(strategy)
