@@ -163,11 +163,9 @@ def staged(
         encoding=Encoding.FP32,
         metrics={"loss": float(len(name))},
     )
-    header = replace(header, nonce=_seed("nonce", name)[:16])
-    header = replace(header, signature=signature(header, silo=silo))
+    header = _signed(replace(header, nonce=_seed("nonce", name)[:16]), silo=silo)
     admitted = _admitted(header, payload, record)
-    identity = push_id(federation, round_number, silo=silo, payload_digest=header.payload_digest)
-    upload = Upload(federation, round_number, silo, identity)
+    upload = _upload(header, silo=silo)
     segments = tuple(
         ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + segment_bytes])
         for start in range(0, len(payload), segment_bytes)
@@ -181,6 +179,17 @@ def staged(
         admitted_at=after(1),
         credential=credential(silo),
     )
+
+
+def _upload(header: ContributionHeader, *, silo: str) -> Upload:
+    """The push that carries it."""
+    identity = push_id(header.federation, header.round, silo=silo, payload_digest=header.payload_digest)
+    return Upload(header.federation, header.round, silo, identity)
+
+
+def _signed(header: ContributionHeader, *, silo: str) -> ContributionHeader:
+    """The header under the silo's signature."""
+    return replace(header, signature=signature(header, silo=silo))
 
 
 def _admitted(header: ContributionHeader, payload: bytes, record: FederationRecord) -> Admitted:
