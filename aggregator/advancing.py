@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from aggregator.advance import Finished, Outcome, Published, Waiting, advance
 from aggregator.ledger import Ledger
 from aggregator.ledger.round_records import record_rounds
+from aggregator.metrics.meters import Meters
 from isthmus.errors import InvariantBroken, IsthmusError, StoreUnavailable
 from isthmus.logs import Event, log_event
 
@@ -29,6 +31,7 @@ class Advancing:
         scratch: See `advance`.
         on_publish: Called after each global projector.
         on_store: Called with whether the store answers, whenever that changes.
+        meters: Told how long each step of a cut took, and whether the store answers.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Advancing:
         scratch: Path,
         on_publish: Callable[[], None],
         on_store: Callable[[bool], None],
+        meters: Meters,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -49,6 +53,7 @@ class Advancing:
         self._scratch = scratch
         self._on_publish = on_publish
         self._on_store = on_store
+        self._meters = meters
         self._store_answers = True
         self._told: dict[str, str] = {}
         self._overdue: dict[str, int] = {}
@@ -110,12 +115,14 @@ class Advancing:
     def _advance(self, name: str) -> bool:
         try:
             unrecorded = self._record(name)
+            reached: dict[str, float] = {"": time.time()}
             outcome = advance(
                 self._ledger,
                 name,
                 now=self._clock(),
                 memory_budget_bytes=self._memory_budget_bytes,
                 scratch=self._scratch,
+                at=lambda point: reached.update({point: time.time()}),
             )
         except IsthmusError as error:
             self._troubles[name] = str(error)
@@ -128,6 +135,8 @@ class Advancing:
             self._troubles[name] = unrecorded
         else:
             self._troubles.pop(name, None)
+        if isinstance(outcome, Published):
+            self._meters.stepped(reached)
         return self._tell_outcome(name, outcome)
 
     def _record(self, name: str) -> str:
@@ -197,6 +206,7 @@ class Advancing:
 
     def _tell_store(self, error: StoreUnavailable | None) -> None:
         answers = error is None
+        self._meters.store_answers(answers)
         if answers != self._store_answers:
             self._store_answers = answers
             level = logging.INFO if answers else logging.WARNING

@@ -19,6 +19,10 @@ UPLOAD_WINDOW_BYTES = SEGMENT_BYTES + (6 << 20)
 to 2 MiB, as bytes and as a message. benchmarks/replica_memory.py measures it."""
 
 
+MAX_CREATIONS = 4
+"""How many federations may be created at once; each holds a file of its projector's size in the scratch folder."""
+
+
 def _store_beside_the_file(store: str, info: ValidationInfo) -> str:
     """A relative folder starts at the settings file's folder, as every path does; an address stays as it is."""
     if not store or urlsplit(store).scheme:
@@ -103,6 +107,26 @@ class Limits(_Table):
         """Threads: one for every call that may last, and 16 for those that are answered at once."""
         return 2 * self.max_uploads + self.max_pulls + self.max_waiting_polls + 16
 
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """What may be in progress at once, by what metrics call it."""
+        return {
+            "uploads": self.max_uploads,
+            "pulls": self.max_pulls,
+            "creations": MAX_CREATIONS,
+            "polls": self.max_waiting_polls,
+            "calls": self.max_calls,
+        }
+
+
+class MetricsConfig(_Table):
+    """Where Prometheus finds this replica. Absent: nowhere."""
+
+    listen: str = "127.0.0.1:9464"
+    """host:port, plain HTTP without any check of who asks: a port of this machine or of a network of one's own."""
+    interval_seconds: float = Field(default=5.0, ge=0.05, le=300.0)
+    """How often the federations' state is read from the store; a scrape tells what was read last."""
+
 
 class AggregatorConfig(_Table):
     """All settings of one replica. Replicas of one store may differ in everything but the store."""
@@ -142,6 +166,7 @@ class AggregatorConfig(_Table):
     """True: answer gRPC reflection, for tools such as grpcurl."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
+    metrics: MetricsConfig | None = None
 
 
 def load_config(file: Path, *, environment: Mapping[str, str], assignments: Sequence[str] = ()) -> AggregatorConfig:

@@ -16,6 +16,7 @@ from aggregator.advance import counted
 from aggregator.ledger import Ledger, replays, strikes
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.ledger.records import CredentialRecord
+from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Cuttable
 from aggregator.rpc.identity import while_allowed
 from aggregator.rpc.incoming import UploadSession
@@ -87,6 +88,7 @@ class Pushes:
         clock: The instant now, UTC.
         on_answer: Called after each contribution that counts and each hostile payload, so that a due cut need not wait
             for its turn.
+        meters: Told of what comes, is admitted or refused.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class Pushes:
         allowances: Allowances,
         clock: Callable[[], datetime],
         on_answer: Callable[[], None],
+        meters: Meters,
     ) -> None:
         self._ledger = ledger
+        self._meters = meters
         self._slots = slots
         self._allowances = allowances
         self._clock = clock
@@ -182,6 +186,7 @@ class Pushes:
         self._ledger.record_admission(standing)  # whether it counts or comes too late: the roster tells that
         receipt = counted(self._ledger, standing)
         self._on_answer()
+        self._meters.admitted(header.federation, l2_norm=receipt.l2_norm)
         log_event(
             _LOG,
             Event.DELTA_ADMITTED,
@@ -221,7 +226,8 @@ class Pushes:
         with self._slots.upload(identity, silo=(header.federation, push.silo), call=push.call) as paced:
             self._require_allowances(upload, size_bytes=header.payload_size_bytes)
             session = UploadSession(self._ledger, upload, inspection, size_bytes=header.payload_size_bytes)
-            admitted = session.receive(while_allowed(paced(push.chunks), push.require_enrolled))
+            chunks = self._meters.receiving(header.federation, paced(push.chunks))
+            admitted = session.receive(while_allowed(chunks, push.require_enrolled))
         return Contribution(
             silo=push.silo,
             header=header,
@@ -260,6 +266,7 @@ class Pushes:
         self._ledger.record_refusal(push.header.federation, open_round, push.silo, refusal=refusal, now=now)
         if strikes.is_hostile(refusal):
             self._strike(push, refusal, now=now)
+        self._meters.refused(push.header.federation, refusal)
         known = self._ledger.federation(push.header.federation).spec.names
         log_event(
             _LOG,

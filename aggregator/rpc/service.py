@@ -9,6 +9,7 @@ import grpc
 
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Upload
+from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Beside, Cuttable
 from aggregator.rpc.identity import Callers, while_allowed
 from aggregator.rpc.incoming import chunks_until_finish
@@ -53,6 +54,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         slots: How many polls and pulls may run at once.
         beside: Runs what reads the streams of pushes.
         clock: The instant now, UTC.
+        meters: Told of bytes that are sent.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         slots: Slots,
         beside: Beside,
         clock: Callable[[], datetime],
+        meters: Meters,
     ) -> None:
         self._ledger = ledger
+        self._meters = meters
         self._callers = callers
         self._seal = seal
         self._pushes = pushes
@@ -119,6 +123,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
             for offset, data in while_allowed(chunks, require_enrolled):
                 alive()
                 yield chunk_part(offset, data)
+                self._meters.sent(request.federation, len(data))
         if request.offset_bytes < manifest.size_bytes:  # else only the manifest was asked for
             log_event(_LOG, Event.PROJECTOR_PULLED, federation=request.federation, silo=silo, round=manifest.number + 1)
 

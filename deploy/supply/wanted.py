@@ -6,8 +6,8 @@ from typing import Any
 from packaging.requirements import Requirement
 
 OWN = "isthmus"
-WITHOUT_TORCH = ("aggregator",)
-"""Only the SDK needs torch; what runs the aggregator does not (docs/adr/0009)."""
+WITHOUT_TORCH = ("aggregator", "traces")
+"""Only the SDK needs torch; what runs the aggregator does not (docs/adr/0009), nor what both may add to it."""
 
 Wanted = dict[str, list[str]]
 
