@@ -11,6 +11,7 @@ from aggregator.advance import Finished, Outcome, Published, Waiting, advance
 from aggregator.ledger import Ledger
 from aggregator.ledger.round_records import record_rounds
 from aggregator.metrics.meters import Meters
+from aggregator.round_traces import round_span
 from isthmus.errors import InvariantBroken, IsthmusError, StoreUnavailable
 from isthmus.logs import Event, log_event
 
@@ -135,9 +136,11 @@ class Advancing:
             self._troubles[name] = unrecorded
         else:
             self._troubles.pop(name, None)
-        if isinstance(outcome, Published):
-            self._meters.stepped(reached)
-        return self._tell_outcome(name, outcome)
+        if not isinstance(outcome, Published):
+            return self._tell_outcome(name, outcome)
+        self._meters.stepped(reached)
+        with round_span(self._ledger, outcome, reached):
+            return self._tell_outcome(name, outcome)
 
     def _record(self, name: str) -> str:
         """Puts on record what is over; why that cannot be, "" where it can: what is damaged there stops no round."""

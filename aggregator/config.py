@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from isthmus.addresses import is_loopback
 from isthmus.chunks import SEGMENT_BYTES
-from isthmus.config import FilePath, load_settings
+from isthmus.config import FilePath, TracesTable, load_settings
 from isthmus.errors import ConfigInvalid
 
 ENVIRONMENT_PREFIX = "ISTHMUS_AGGREGATOR"
@@ -167,6 +167,7 @@ class AggregatorConfig(_Table):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
     metrics: MetricsConfig | None = None
+    traces: TracesTable = TracesTable()
 
 
 def load_config(file: Path, *, environment: Mapping[str, str], assignments: Sequence[str] = ()) -> AggregatorConfig:

@@ -114,7 +114,12 @@ def _call_of(silo: str) -> SimpleNamespace:
     """A call as gRPC shows it: with the certificate that the silo enrolled."""
     der = credential_record(invitation(silo)).certificate
     pem = x509.load_der_x509_certificate(der).public_bytes(Form.PEM)
-    return SimpleNamespace(auth_context=lambda: {"x509_pem_cert": [pem]}, is_active=lambda: True, cancel=lambda: True)
+    return SimpleNamespace(
+        auth_context=lambda: {"x509_pem_cert": [pem]},
+        invocation_metadata=lambda: (),
+        is_active=lambda: True,
+        cancel=lambda: True,
+    )
 
 
 def _clock() -> datetime:
