@@ -14,6 +14,7 @@ from aggregator.ledger import Ledger
 from aggregator.metrics.labels import MAX_FEDERATIONS, MAX_SILOS, PHASES
 from aggregator.metrics.standing import Standing, standing_of
 from isthmus.errors import IsthmusError
+from isthmus.logs import Event, log_event
 
 _LOG = logging.getLogger(__name__)
 
@@ -138,8 +139,10 @@ class StateReader:
         for name in names[:MAX_FEDERATIONS]:
             try:
                 self._known[name] = standing_of(self._ledger, name, now=self._clock(), before=self._known.get(name))
-            except IsthmusError:
-                _LOG.debug("a federation cannot be read; the loop that advances it tells why")
+            except IsthmusError as error:
+                log_event(_LOG, Event.STATE_UNREAD, logging.DEBUG, federation=name, reason=error.reason)
+            except Exception:  # a document that makes no sense must not hide other federations
+                _LOG.debug(Event.STATE_UNREAD.value, exc_info=True)
         self._known = {name: self._known[name] for name in names if name in self._known}
         self._states.standings = tuple(self._known.values())
         self._states.num_federations = len(names)
@@ -149,8 +152,8 @@ class StateReader:
         while not self._stopped.is_set():
             try:
                 self.turn()
-            except IsthmusError:
-                _LOG.debug("the store does not answer; the loop that advances federations tells why")
+            except IsthmusError as error:  # the loop that advances federations tells it, louder
+                log_event(_LOG, Event.STATE_UNREAD, logging.DEBUG, reason=error.reason)
             except Exception:  # a bug must not end the loop; what is told grows old, and an alert says so
-                _LOG.exception("states.failed")
+                _LOG.exception(Event.STATE_UNREAD.value)
             self._stopped.wait(self._interval_seconds)

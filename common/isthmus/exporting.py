@@ -4,27 +4,34 @@ OpenTelemetry's own variables do the rest: the exporter's certificates, headers 
 batches.
 """
 
+import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Thread
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
+from isthmus.logs import Event, log_event
 from isthmus.trace_ids import Place
+
+_LOG = logging.getLogger(__name__)
 
 _MOST = (1 << 63) - 1
 """What an integer of a span may be; above it the whole batch could not be encoded."""
 
 _NS = 1_000_000_000
+
+_END_SECONDS = 3.0
 
 
 class _Ids(IdGenerator):
@@ -51,6 +58,32 @@ class _Ids(IdGenerator):
         return self._next.get()[0] or secrets.randbits(128) or 1
 
 
+class _Telling(SpanExporter):
+    """An exporter that tells once when spans are lost, and once when they arrive again.
+
+    Args:
+        exporter: What sends them.
+    """
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._arrive = True
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Sends a batch; one that does not arrive is gone."""
+        result = self._exporter.export(spans)
+        arrive = result is SpanExportResult.SUCCESS
+        if arrive != self._arrive:
+            self._arrive = arrive
+            level = logging.INFO if arrive else logging.WARNING
+            log_event(_LOG, Event.TRACES_BACK if arrive else Event.TRACES_LOST, level, num_spans=len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        """Ends it."""
+        self._exporter.shutdown()
+
+
 class Exporting:
     """One process's spans; safe to use from many threads.
 
@@ -66,13 +99,18 @@ class Exporting:
             sampler=TraceIdRatioBased(share),  # of the id alone: no caller's flag switches a trace on or off
             resource=Resource.create({"service.name": service, "service.instance.id": secrets.token_hex(8)}),
             id_generator=self._ids,
+            shutdown_on_exit=False,
         )
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint or None)))
+        exporter = _Telling(OTLPSpanExporter(endpoint=endpoint or None))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it would tell every batch, in words of its own
         self._tracer = self._provider.get_tracer("isthmus")
 
     def end(self) -> None:
-        """Sends what is left."""
-        self._provider.shutdown()
+        """Sends what is left, if that can be done in seconds: a collector that is away must not keep a process."""
+        sending = Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        sending.start()
+        sending.join(_END_SECONDS)
 
     @contextmanager
     def span(
