@@ -3,7 +3,7 @@
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from socketserver import TCPServer
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 from typing import Any
 
 from prometheus_client import CollectorRegistry, MetricsHandler
@@ -15,21 +15,28 @@ Handler = Any  # the library makes the class at run time
 Request = Any  # of socketserver: a socket, and the address of whoever asks
 
 _AT_ONCE = 4
+_MOST = 20
+"""Connections that may be open, those that wait for a thread included; more are closed at once."""
+
 _IDLE_SECONDS = 5.0
 
 
 class _Server(TCPServer):
-    """Serves in a few threads; a connection that stands still is closed."""
+    """Serves in a few threads; a connection that stands still, or is one too many, is closed."""
 
     allow_reuse_address = True
 
     def __init__(self, address: tuple[str, int], handler: Handler) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="metrics")
+        self._places = BoundedSemaphore(_MOST)
         super().__init__(address, handler)
 
     def process_request(self, request: Request, client_address: Request) -> None:
         """Answers in one of the threads."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
         request.settimeout(_IDLE_SECONDS)
         self._pool.submit(self._answer, request, client_address)
 
@@ -40,6 +47,7 @@ class _Server(TCPServer):
             pass  # whoever asked is gone
         finally:
             self.shutdown_request(request)
+            self._places.release()
 
     def server_close(self) -> None:
         """Closes the port; answers under way may end."""

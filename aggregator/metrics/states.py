@@ -46,13 +46,13 @@ class States(Collector):
     def __init__(self, trouble: Callable[[str], str]) -> None:
         self._trouble = trouble
         self.standings: Sequence[Standing] = ()
-        self.num_federations = 0
+        self.names: Sequence[str] = ()
         self.read_at = 0.0
 
     def collect(self) -> Iterator[Metric]:
         """Every metric family; Prometheus's library calls it at each scrape."""
         standings = self.standings
-        yield GaugeMetricFamily("isthmus_federations", "Federations in the store.", value=self.num_federations)
+        yield GaugeMetricFamily("isthmus_federations", "Federations in the store.", value=len(self.names))
         yield GaugeMetricFamily("isthmus_state_read_timestamp_seconds", "When that was read.", value=self.read_at)
         for name, text, number in _NUMBERS:
             family = GaugeMetricFamily(name, text, labels=["federation"])
@@ -64,8 +64,8 @@ class States(Collector):
         yield from _by_phase_and_norm(standings)
         yield from _by_silo(standings)
         trouble = GaugeMetricFamily("isthmus_trouble", "1: this replica's last step failed.", labels=["federation"])
-        for one in standings:
-            trouble.add_metric([one.name], float(bool(self._trouble(one.name))))
+        for federation in self.names[:MAX_FEDERATIONS]:  # those that cannot be read, too
+            trouble.add_metric([federation], float(bool(self._trouble(federation))))
         yield trouble
 
 
@@ -145,7 +145,7 @@ class StateReader:
                 _LOG.debug(Event.STATE_UNREAD.value, exc_info=True)
         self._known = {name: self._known[name] for name in names if name in self._known}
         self._states.standings = tuple(self._known.values())
-        self._states.num_federations = len(names)
+        self._states.names = names
         self._states.read_at = time.time()
 
     def _run(self) -> None:

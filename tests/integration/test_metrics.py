@@ -2,14 +2,18 @@
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from aggregator.metrics import labels
-from isthmus.errors import DeltaNormExceeded, RefusedDelta
+from aggregator.metrics.exposition import Exposition
+from isthmus.errors import ConfigInvalid, DeltaNormExceeded, RefusedDelta
 from tests.rosters import TINY, payload_bytes, values
 from tests.serving import Silo, refusal
 from tests.watched import Watched, one_round, watched
@@ -142,9 +146,27 @@ def test_state_is_the_stores_and_counters_are_the_processs(tmp_path: Path) -> No
 
 
 def test_connections_that_say_nothing_stop_no_scrape(scene: Scene) -> None:
-    """More silent connections than there are threads hold the metrics back for seconds, not for good."""
-    silent = [socket.create_connection(("127.0.0.1", scene.watching.port)) for _ in range(4)]
+    """Silent connections, as many as there are threads, hold the metrics back for seconds; one too many is closed."""
+    address = ("127.0.0.1", scene.watching.port)
+    with ExitStack() as silent:
+        for _ in range(4):
+            silent.enter_context(socket.create_connection(address, timeout=20))
+        assert "isthmus_round" in scene.watching.text()
 
-    assert "isthmus_round" in scene.watching.text()
-    for one in silent:
-        one.close()
+        for _ in range(30):
+            last = silent.enter_context(socket.create_connection(address, timeout=20))
+        assert last.recv(1) == b""
+    scene.watching.wait_for(lambda it: suppressed(it.text))
+
+
+def test_port_that_is_taken_is_one_sentence(scene: Scene) -> None:
+    """A second replica at the same port does not start, and its sentence names the setting."""
+    with pytest.raises(ConfigInvalid, match=r"Set metrics\.listen to another address"):
+        Exposition(f"127.0.0.1:{scene.watching.port}", CollectorRegistry())
+
+
+def suppressed(scrape: Callable[[], str]) -> str:
+    """What a scrape says; nothing where it is turned away."""
+    with suppress(OSError, HTTPException):
+        return scrape()
+    return ""

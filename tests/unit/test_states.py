@@ -13,9 +13,9 @@ from isthmus.federation import FederationState
 from tests.ledgers import NAME, after, contribute, definition, found
 
 
-def no_trouble(_: str) -> str:
-    """This replica is well."""
-    return ""
+def no_trouble(name: str) -> str:
+    """This replica is well, but for what is broken."""
+    return "it is broken" if name == "broken" else ""
 
 
 def told(told_by: States) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -58,7 +58,7 @@ def test_two_readers_tell_the_same() -> None:
 
 
 def test_damaged_federation_hides_no_other() -> None:
-    """One whose definition is no document is left out, and the others are told."""
+    """One whose definition is no document is told as this replica's trouble, and the others are told whole."""
     store = MemoryStore()
     found(Ledger(store), definition(quorum=3))
     store.put(keys.catalog("broken"), b"")
@@ -68,6 +68,7 @@ def test_damaged_federation_hides_no_other() -> None:
 
     assert told(told_by)["isthmus_federations"] == [({}, 2)]
     assert told(told_by)["isthmus_round"] == [({"federation": NAME}, 1)]
+    assert told(told_by)["isthmus_trouble"] == [({"federation": "broken"}, 1), ({"federation": NAME}, 0)]
 
 
 def test_silos_are_capped_and_those_waited_for_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
