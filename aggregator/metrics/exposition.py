@@ -2,6 +2,7 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from socketserver import TCPServer
 from threading import BoundedSemaphore, Thread
 from typing import Any
@@ -42,9 +43,8 @@ class _Server(TCPServer):
 
     def _answer(self, request: Request, client_address: Request) -> None:
         try:
-            self.finish_request(request, client_address)
-        except OSError:
-            pass  # whoever asked is gone
+            with suppress(OSError):  # whoever asked is gone
+                self.finish_request(request, client_address)
         finally:
             self.shutdown_request(request)
             self._places.release()
