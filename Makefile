@@ -7,7 +7,7 @@ JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard hostile-inputs battery-table s3-test ray-test compose-test \
-        k8s-render k8s-test lock \
+        watch-test k8s-render k8s-test lock \
         security sbom clean
 
 help:               ## this list
@@ -108,6 +108,9 @@ $(VENV)/ready-for-ray: $(READY) requirements/ray.lock
 ray-test: export OMP_NUM_THREADS = 1
 ray-test: $(VENV)/ready-for-ray  ## rounds combined by a real Ray cluster of two nodes, whose workers are killed (installs the extra ray)
 	$(BIN)/python -m pytest -q tests/integration/test_ray.py $(ARGS)
+
+watch-test: $(READY)  ## alerts and dashboard under promtool, and a real Prometheus over the real aggregator (gets Debian's package)
+	$(BIN)/python -m tests.prometheus $(ARGS)
 
 compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
 	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code

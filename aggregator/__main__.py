@@ -12,6 +12,7 @@ from aggregator.check import check, is_healthy
 from aggregator.config import AggregatorConfig, host_and_port, load_config
 from aggregator.heap import bound_heap
 from aggregator.stores import open_store
+from isthmus import traces
 from isthmus.errors import IsthmusError
 from isthmus.logs import configure
 
@@ -38,6 +39,8 @@ def _serve(config: AggregatorConfig) -> int:
     from aggregator.server import Aggregator  # health probes run every few seconds and need none of it
 
     bound_heap()
+    traced = config.traces
+    traces.configure("isthmus-aggregator", endpoint=traced.endpoint, share=traced.share, environment=os.environ)
     aggregator = Aggregator(config, open_store(config.store))
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,6 +55,7 @@ def _serve(config: AggregatorConfig) -> int:
     while not ended.wait(_LOOK_SECONDS):  # the system may give a signal to another thread, which wakes nobody here
         pass
     aggregator.stop()
+    traces.end()
     return 0
 
 

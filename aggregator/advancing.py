@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 from aggregator.advance import Finished, Outcome, Published, Waiting, advance
 from aggregator.ledger import Ledger
 from aggregator.ledger.round_records import record_rounds
+from aggregator.metrics.meters import Meters
 from aggregator.publication import Combine, in_process
+from aggregator.round_traces import round_span
 from isthmus.errors import InvariantBroken, IsthmusError, StoreUnavailable
 from isthmus.logs import Event, log_event
 
@@ -31,6 +34,7 @@ class Advancing:
         on_publish: Called after each global projector.
         on_store: Called with whether the store answers, whenever that changes.
         combine: See `advance`.
+        meters: Told how long each step of a cut took, and whether the store answers.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Advancing:
         on_publish: Callable[[], None],
         on_store: Callable[[bool], None],
         combine: Combine = in_process,
+        meters: Meters,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -53,6 +58,7 @@ class Advancing:
         self._on_publish = on_publish
         self._on_store = on_store
         self._combine = combine
+        self._meters = meters
         self._store_answers = True
         self._told: dict[str, str] = {}
         self._overdue: dict[str, int] = {}
@@ -114,6 +120,7 @@ class Advancing:
     def _advance(self, name: str) -> bool:
         try:
             unrecorded = self._record(name)
+            reached: dict[str, float] = {"": time.time()}
             outcome = advance(
                 self._ledger,
                 name,
@@ -121,6 +128,7 @@ class Advancing:
                 memory_budget_bytes=self._memory_budget_bytes,
                 scratch=self._scratch,
                 combine=self._combine,
+                at=lambda point: reached.update({point: time.time()}),
             )
         except IsthmusError as error:
             self._troubles[name] = str(error)
@@ -133,7 +141,11 @@ class Advancing:
             self._troubles[name] = unrecorded
         else:
             self._troubles.pop(name, None)
-        return self._tell_outcome(name, outcome)
+        if not isinstance(outcome, Published):
+            return self._tell_outcome(name, outcome)
+        self._meters.stepped(reached)
+        with round_span(self._ledger, outcome, reached):
+            return self._tell_outcome(name, outcome)
 
     def _record(self, name: str) -> str:
         """Puts on record what is over; why that cannot be, "" where it can: what is damaged there stops no round."""
@@ -202,6 +214,7 @@ class Advancing:
 
     def _tell_store(self, error: StoreUnavailable | None) -> None:
         answers = error is None
+        self._meters.store_answers(answers)
         if answers != self._store_answers:
             self._store_answers = answers
             level = logging.INFO if answers else logging.WARNING

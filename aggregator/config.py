@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from isthmus.addresses import is_loopback
 from isthmus.chunks import SEGMENT_BYTES
-from isthmus.config import FilePath, load_settings
+from isthmus.config import FilePath, TracesTable, load_settings
 from isthmus.errors import ConfigInvalid
 
 ENVIRONMENT_PREFIX = "ISTHMUS_AGGREGATOR"
@@ -17,6 +17,10 @@ ENVIRONMENT_PREFIX = "ISTHMUS_AGGREGATOR"
 UPLOAD_WINDOW_BYTES = SEGMENT_BYTES + (6 << 20)
 """What one upload holds in memory at most: a segment of 4 MiB, gRPC's window of 2 MiB, and between them a chunk of up
 to 2 MiB, as bytes and as a message. benchmarks/replica_memory.py measures it."""
+
+
+MAX_CREATIONS = 4
+"""How many federations may be created at once; each holds a file of its projector's size in the scratch folder."""
 
 
 def _store_beside_the_file(store: str, info: ValidationInfo) -> str:
@@ -103,6 +107,26 @@ class Limits(_Table):
         """Threads: one for every call that may last, and 16 for those that are answered at once."""
         return 2 * self.max_uploads + self.max_pulls + self.max_waiting_polls + 16
 
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """What may be in progress at once, by what metrics call it."""
+        return {
+            "uploads": self.max_uploads,
+            "pulls": self.max_pulls,
+            "creations": MAX_CREATIONS,
+            "polls": self.max_waiting_polls,
+            "calls": self.max_calls,
+        }
+
+
+class MetricsConfig(_Table):
+    """Where Prometheus finds this replica. Absent: nowhere."""
+
+    listen: str = "127.0.0.1:9464"
+    """host:port, plain HTTP without any check of who asks: a port of this machine or of a network of one's own."""
+    interval_seconds: float = Field(default=5.0, ge=0.05, le=300.0)
+    """How often the federations' state is read from the store; a scrape tells what was read last."""
+
 
 class Combine(_Table):
     """Where rounds are combined. The bytes are the same, so replicas of one store may differ in it."""
@@ -157,6 +181,8 @@ class AggregatorConfig(_Table):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     limits: Limits = Limits()
     combine: Combine = Combine()
+    metrics: MetricsConfig | None = None
+    traces: TracesTable = TracesTable()
 
 
 def load_config(file: Path, *, environment: Mapping[str, str], assignments: Sequence[str] = ()) -> AggregatorConfig:

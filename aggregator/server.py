@@ -16,7 +16,9 @@ from aggregator.config import AggregatorConfig, Limits
 from aggregator.heap import Spare
 from aggregator.housekeeper import Housekeeper
 from aggregator.ledger import Ledger
+from aggregator.metrics.watching import Watching
 from aggregator.probes import LIVE, Probes
+from aggregator.publication import Combine
 from aggregator.rpc.admin import AdminService
 from aggregator.rpc.creation import Creation
 from aggregator.rpc.cuttable import Beside
@@ -100,7 +102,8 @@ class Aggregator:
     """
 
     def __init__(self, config: AggregatorConfig, store: Store) -> None:
-        ledger = Ledger(store)
+        self._watching = Watching(config.metrics)
+        ledger = Ledger(self._watching.timed(store))
         ledger.federations()  # a store that does not answer is told now, not to the first silo
         authorities = Authorities(config.client_authorities, clock=_now)
         self._callers = Callers(
@@ -115,16 +118,7 @@ class Aggregator:
         self._slots = Slots(config.limits, monotonic=time.monotonic)
         self._watch = RoundWatch(ledger, interval_seconds=config.poll_interval_seconds, monotonic=time.monotonic)
         self._health = health.HealthServicer()
-        self._advancing = Advancing(
-            ledger,
-            clock=_now,
-            interval_seconds=config.advance_interval_seconds,
-            memory_budget_bytes=config.limits.memory_budget_bytes,
-            scratch=self._scratch.aggregation,
-            on_publish=self._watch.wake,
-            on_store=self._tell_health,
-            combine=combine,
-        )
+        self._advancing = self._loop(ledger, config, combine=combine)
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
         self._door = Door(config.limits.max_uploads, judge=self._callers.certificate)
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
@@ -133,6 +127,8 @@ class Aggregator:
             undo.callback(self._scratch.close)
             self._server = self._wired(ledger, config)
             self.port, self.enrolment_port = _bound(self._server, config, authorities)
+            self._watching.start(ledger, clock=_now, advancing=self._advancing, slots=self._slots, limits=config.limits)
+            undo.callback(self._watching.stop)
             self._probes = Probes(config.health_listen, self._health) if config.health_listen else None
             undo.pop_all()
         self.health_port = self._probes.port if self._probes else 0
@@ -155,12 +151,26 @@ class Aggregator:
         if self._probes:
             self._probes.stop()
         self._scratch.close()
+        self._watching.stop()
         log_event(_LOG, Event.AGGREGATOR_STOPPED)
+
+    def _loop(self, ledger: Ledger, config: AggregatorConfig, *, combine: Combine) -> Advancing:
+        return Advancing(
+            ledger,
+            clock=_now,
+            interval_seconds=config.advance_interval_seconds,
+            memory_budget_bytes=config.limits.memory_budget_bytes,
+            scratch=self._scratch.aggregation,
+            on_publish=self._watch.wake,
+            on_store=self._tell_health,
+            meters=self._watching.meters,
+            combine=combine,
+        )
 
     def _wired(self, ledger: Ledger, config: AggregatorConfig) -> grpc.Server:
         server = grpc.server(
             self._pool,
-            interceptors=[StatusInterceptor(), self._door, RawChunks()],
+            interceptors=[StatusInterceptor(self._watching.meters), self._door, RawChunks()],
             options=OPTIONS,
             maximum_concurrent_rpcs=config.limits.max_calls + _MAX_QUEUED_CALLS,
         )
@@ -174,6 +184,7 @@ class Aggregator:
             slots=self._slots,
             beside=self._beside,
             clock=_now,
+            meters=self._watching.meters,
         )
         issuing = _issuing(config)
         operators = AdminService(
@@ -207,7 +218,14 @@ class Aggregator:
             rate=UploadRate(limits.max_uploads_per_hour, monotonic=time.monotonic),
             room=StoreRoom(ledger, limits.max_store_bytes_per_federation, monotonic=time.monotonic),
         )
-        return Pushes(ledger, slots=self._slots, allowances=allowances, clock=_now, on_answer=self._advancing.wake)
+        return Pushes(
+            ledger,
+            slots=self._slots,
+            allowances=allowances,
+            clock=_now,
+            on_answer=self._advancing.wake,
+            meters=self._watching.meters,
+        )
 
     def _start(self) -> None:
         self._tell_health(True)
@@ -216,7 +234,7 @@ class Aggregator:
         self._advancing.start()
         self._housekeeper.start()
         threading.Thread(target=self._cut_idle_uploads, name="idle", daemon=True).start()
-        log_event(_LOG, Event.AGGREGATOR_STARTED, port=self.port)
+        log_event(_LOG, Event.AGGREGATOR_STARTED, port=self.port, metrics_port=self._watching.port)
 
     def _cut_idle_uploads(self) -> None:
         while not self._stopped.wait(_SWEEP_SECONDS):

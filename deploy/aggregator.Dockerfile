@@ -6,7 +6,7 @@ ENV PIP_NO_CACHE_DIR=1
 # The versions that are tested, each file checked against its SHA-256. Without torch: only the SDK needs it
 # (docs/adr/0009-numpy-in-the-aggregator.md). Dependencies first: they change less often than the code.
 COPY requirements requirements
-RUN python -m venv /opt/isthmus && requirements/install /opt/isthmus/bin/python aggregator
+RUN python -m venv /opt/isthmus && requirements/install /opt/isthmus/bin/python aggregator traces
 
 # Our own wheel is built with the setuptools of a lock, apart from what is shipped.
 COPY pyproject.toml README.md LICENSE ./
@@ -27,7 +27,7 @@ COPY --from=build /opt/isthmus /opt/isthmus
 ENV PATH=/opt/isthmus/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /var/lib/isthmus
-EXPOSE 8443 8444
+EXPOSE 8443 8444 9464
 HEALTHCHECK --interval=10s --timeout=20s --start-period=60s --retries=3 \
     CMD ["python", "-m", "aggregator", "health", "--config", "/etc/isthmus/aggregator.toml"]
 ENTRYPOINT ["python", "-m", "aggregator"]

@@ -67,13 +67,19 @@ def _obey(arguments: argparse.Namespace) -> int:
 
 
 def _run(config: "SiloConfig") -> int:
+    from isthmus import traces
     from isthmus.logs import configure
     from silo_agent.run import run_agent
 
     # SIGTERM ends like Ctrl-C: nothing needs saving, as everything that matters is on disk already.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure(sys.stderr, level=config.log_level)
-    ending = run_agent(config)
+    traced = config.traces
+    traces.configure("isthmus-silo", endpoint=traced.endpoint, share=traced.share, environment=os.environ)
+    try:
+        ending = run_agent(config)
+    finally:
+        traces.end()
     print(f"silo_agent: {ending.value}.", flush=True)
     return 0
 

@@ -34,6 +34,7 @@ from isthmus.logs import Event, log_event
 from isthmus.manifest import ProjectorManifest
 from isthmus.round import Round
 from isthmus.tensors import contribution_of
+from isthmus.traces import silo_span
 from silo_agent.believed import Believed
 from silo_agent.outbox import Aside, Entry, Outbox
 from silo_agent.status_file import Phase, StatusFile
@@ -97,6 +98,7 @@ class Agent:
         metrics: Go with every delta beside those of the training.
         sleep: Waits this many seconds.
         believed: What the silo saw of the federation before; None: an aggregator is taken as it comes.
+        silo: What the federation calls this silo; for its spans alone.
         explain: Why nobody answers, in the words of an examination.
     """
 
@@ -107,6 +109,7 @@ class Agent:
     metrics: Mapping[str, float] = field(default_factory=dict)
     sleep: Callable[[float], None] = time.sleep
     believed: Believed | None = None
+    silo: str = ""
     explain: Callable[[AggregatorUnreachable], IsthmusError] = lambda error: error
     _seen: int = 0
     _waited_for: str = ""
@@ -148,7 +151,8 @@ class Agent:
             self._saw(current.number)
             self.status.enter(Phase.WAITING, **facts, words=current.waiting_for)
             return None
-        return self._take_part(current)
+        with silo_span("silo.round", current.federation, current.number, silo=self.silo):
+            return self._take_part(current)
 
     def _judge(self, current: Round) -> None:
         if self.believed is not None:
@@ -191,9 +195,10 @@ class Agent:
             trained = {"trained_round": current.number, "trained_loss": step.loss} if last else {}
             self.status.tell(at_once=last, step=step.number, num_steps=step.num_steps, loss=step.loss, **trained)
 
-        result = self.trainer.train(
-            base, current.plan, round_number=current.number, cursor=self.outbox.cursor, report=report
-        )
+        with silo_span("silo.train", current.federation, current.number, silo=self.silo):
+            result = self.trainer.train(
+                base, current.plan, round_number=current.number, cursor=self.outbox.cursor, report=report
+            )
         log_event(
             LOG,
             Event.ROUND_TRAINED,

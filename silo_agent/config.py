@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from isthmus.addresses import parse_address
-from isthmus.config import FilePath, load_settings
+from isthmus.config import FilePath, TracesTable, load_settings
 from isthmus.errors import ConfigInvalid
 from isthmus.federation import Choice, Name
 from silo_agent.policy import Policy
@@ -73,6 +73,7 @@ class SiloConfig(_Table):
     """A name in `silo_agent.trainer.TRAINERS`, and that trainer's own keys beside it."""
     compute: ComputeConfig = ComputeConfig()
     policy: Policy = Policy()
+    traces: TracesTable = TracesTable()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     _folder: Path = PrivateAttr(default=Path())
 

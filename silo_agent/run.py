@@ -122,7 +122,7 @@ def trainer_of(config: SiloConfig, samples: Samples) -> Trainer:
 
 def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> Ending:
     _enrol_if_invited(config)
-    load_credentials(config.credentials)
+    credentials = load_credentials(config.credentials)
     if config.compute.threads:
         torch.set_num_threads(config.compute.threads)
     samples = load_samples(config.data, cache=config.cache_folder)
@@ -141,6 +141,7 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
             Outbox(state.outbox_of(config.federation)),
             status,
             metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},
+            silo=credentials.silo,
             believed=Believed(state.believed_of(config.federation), config.policy),
             explain=partial(
                 explained,

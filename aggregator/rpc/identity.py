@@ -23,6 +23,7 @@ from isthmus.errors import (
 from isthmus.foreign import quoted, shown
 from isthmus.spec import NAME_PATTERN
 from isthmus.spiffe import SpiffeId
+from isthmus.trace_ids import TRACEPARENT
 
 RECHECK_SECONDS = 2.0
 """How long a stream may go on after its silo was revoked."""
@@ -97,6 +98,12 @@ class Callers:
         if not (who.is_operator and who.trust_domain == self._trust_domain) and str(who) not in self._operators:
             raise OperatorOnly(f"Only an operator may do this, and {quoted(str(who))} is none.")
         return who
+
+
+def traceparent_in(context: grpc.ServicerContext) -> str:
+    """What the call says its caller's span is; "" where it says nothing. `isthmus.trace_ids.below` judges it."""
+    values = [value for key, value in context.invocation_metadata() or () if key == TRACEPARENT]
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else ""
 
 
 def while_allowed(parts: Iterator[Part], require: Callable[[], object]) -> Iterator[Part]:

@@ -11,6 +11,8 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 
+from aggregator.metrics.labels import CALLER_GONE, reason_of
+from aggregator.metrics.meters import Meters
 from isthmus.errors import (
     BadRequest,
     ComeBack,
@@ -44,7 +46,14 @@ _UNDECODABLE = _Undecodable()
 
 
 class StatusInterceptor(grpc.ServerInterceptor):
-    """Translates what servicers and the door raise; stands before the door, which makes every request a stream."""
+    """Translates what servicers and the door raise; stands before the door, which makes every request a stream.
+
+    Args:
+        meters: Told how every call ends.
+    """
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
 
     def intercept_service(
         self,
@@ -54,19 +63,23 @@ class StatusInterceptor(grpc.ServerInterceptor):
         """The same handler, translating; None (UNIMPLEMENTED) and handlers of other services stay as they are."""
         handler = continuation(handler_call_details)
         method = handler_call_details.method
-        return _translating(handler, method=method) if handler and method.startswith(f"/{DOMAIN}.") else handler
+        if handler is None or not method.startswith(f"/{DOMAIN}."):
+            return handler
+        return _translating(handler, method=method, meters=self._meters)
 
 
-def _translating(handler: "grpc.RpcMethodHandler[Any, Any]", *, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
+def _translating(
+    handler: "grpc.RpcMethodHandler[Any, Any]", *, method: str, meters: Meters
+) -> "grpc.RpcMethodHandler[Any, Any]":
     """A handler that does the same and ends in a status of ours."""
     codec: dict[str, Any] = {  # keywords of four constructors
         "request_deserializer": _never_raising(handler.request_deserializer or bytes),
         "response_serializer": handler.response_serializer,
     }
     if handler.stream_unary:
-        return grpc.stream_unary_rpc_method_handler(_call(handler.stream_unary, method), **codec)
+        return grpc.stream_unary_rpc_method_handler(_call(handler.stream_unary, method, meters), **codec)
     if handler.stream_stream:
-        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), **codec)
+        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, meters), **codec)
     raise InvariantBroken(f"{method} has a handler that did not pass the door.")
 
 
@@ -80,24 +93,32 @@ def _never_raising(deserialize: Callable[[bytes], Message]) -> Callable[[bytes],
     return decode
 
 
-def _call(behaviour: Behaviour, method: str) -> Behaviour:
+def _call(behaviour: Behaviour, method: str, meters: Meters) -> Behaviour:
     def answer(requests: Iterator[Message], context: grpc.ServicerContext) -> Message:
-        try:
-            return behaviour(map(_decoded, requests), context)
-        except Exception as error:
-            _end(error, context, method)
+        with meters.call(method) as ended:
+            try:
+                return behaviour(map(_decoded, requests), context)
+            except Exception as error:
+                ended(_reason_of(error))
+                _end(error, context, method)
 
     return answer
 
 
-def _stream(behaviour: Behaviour, method: str) -> Behaviour:
+def _stream(behaviour: Behaviour, method: str, meters: Meters) -> Behaviour:
     def answer(requests: Iterator[Message], context: grpc.ServicerContext) -> Iterator[Message]:
-        try:
-            yield from behaviour(map(_decoded, requests), context)
-        except Exception as error:
-            _end(error, context, method)
+        with meters.call(method) as ended:
+            try:
+                yield from behaviour(map(_decoded, requests), context)
+            except Exception as error:
+                ended(_reason_of(error))
+                _end(error, context, method)
 
     return answer
+
+
+def _reason_of(error: Exception) -> str:
+    return CALLER_GONE if isinstance(error, grpc.RpcError) else reason_of(error)
 
 
 def _decoded(message: Message) -> Message:

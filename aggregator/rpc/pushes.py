@@ -16,6 +16,7 @@ from aggregator.advance import counted
 from aggregator.ledger import Ledger, replays, strikes
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.ledger.records import CredentialRecord
+from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Cuttable
 from aggregator.rpc.identity import while_allowed
 from aggregator.rpc.incoming import UploadSession
@@ -35,6 +36,8 @@ from isthmus.errors import (
 )
 from isthmus.federation import FederationState
 from isthmus.logs import Event, log_event
+from isthmus.trace_ids import of_contribution, of_round
+from isthmus.traces import silo_span, span
 from isthmus.v1 import projector_pb2
 from isthmus.wire import header_from_proto
 
@@ -52,6 +55,7 @@ class PushCall:
         chunks: The rest of the stream, see `chunks_until_finish`.
         call: Is cut off when it is too slow.
         require_enrolled: Raises when the silo was revoked meanwhile.
+        traceparent: What the caller says its span is; "": nothing.
     """
 
     silo: str
@@ -60,6 +64,7 @@ class PushCall:
     chunks: Iterator[projector_pb2.Chunk]
     call: Cuttable
     require_enrolled: Callable[[], object]
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class Pushes:
         clock: The instant now, UTC.
         on_answer: Called after each contribution that counts and each hostile payload, so that a due cut need not wait
             for its turn.
+        meters: Told of what comes, is admitted or refused.
     """
 
     def __init__(
@@ -97,8 +103,10 @@ class Pushes:
         allowances: Allowances,
         clock: Callable[[], datetime],
         on_answer: Callable[[], None],
+        meters: Meters,
     ) -> None:
         self._ledger = ledger
+        self._meters = meters
         self._slots = slots
         self._allowances = allowances
         self._clock = clock
@@ -110,10 +118,13 @@ class Pushes:
         Raises:
             IsthmusError: As the comment of PushDelta in aggregator.proto lists.
         """
-        federation = push.header.federation
-        open_round = self._ledger.latest_number(federation) + 1
+        header = push.header
+        open_round = self._ledger.latest_number(header.federation) + 1
         try:
-            return self._receive(push, open_round=open_round)
+            with silo_span(
+                "delta.receive", header.federation, header.round, silo=push.silo, traceparent=push.traceparent
+            ):
+                return self._receive(push, open_round=open_round)
         except (RefusedDelta, RoundMoved, ContributionConflict, DeltaReplayed) as refusal:
             self._record(push, refusal, open_round=open_round)
             raise
@@ -178,10 +189,9 @@ class Pushes:
         contribution = self._upload(push, header, open_round=open_round)
         push.require_enrolled()
         self._require_running(header.federation, open_round=open_round)  # an upload takes time; the operator may act
-        standing = self._commit(contribution)
-        self._ledger.record_admission(standing)  # whether it counts or comes too late: the roster tells that
-        receipt = counted(self._ledger, standing)
+        receipt = self._count(contribution)
         self._on_answer()
+        self._meters.admitted(header.federation, l2_norm=receipt.l2_norm)
         log_event(
             _LOG,
             Event.DELTA_ADMITTED,
@@ -195,8 +205,42 @@ class Pushes:
         )
         return receipt
 
+    def _count(self, contribution: Contribution) -> Receipt:
+        """Commits what is staged, in the span that the cut's links to; its receipt."""
+        header, silo = contribution.header, contribution.silo
+        place = of_contribution(header.federation, header.round, silo=silo, payload_digest=header.payload_digest)
+        with span("contribution", place, size_bytes=header.payload_size_bytes) as told:
+            standing = self._commit(contribution)
+            self._ledger.record_admission(standing)  # whether it counts or comes too late: the roster tells that
+            receipt = counted(self._ledger, standing)
+            told.tell(counted_in=receipt.counted_in, l2_norm=receipt.l2_norm)
+            told.link(of_round(header.federation, receipt.counted_in))
+        return receipt
+
     def _upload(self, push: PushCall, header: ContributionHeader, *, open_round: int) -> Contribution:
-        """Judges the header, takes the payload in, judges it: a contribution that is staged but not yet committed."""
+        """Judges the header, takes the payload in, judges it: a contribution that is staged and not yet committed."""
+        with silo_span("delta.admission", header.federation, header.round, silo=push.silo):
+            inspection = self._judge(push, header, open_round=open_round)
+        identity = push_id(header.federation, header.round, silo=push.silo, payload_digest=header.payload_digest)
+        upload = Upload(header.federation, header.round, push.silo, identity)
+        with self._slots.upload(identity, silo=(header.federation, push.silo), call=push.call) as paced:
+            self._require_allowances(upload, size_bytes=header.payload_size_bytes)
+            session = UploadSession(self._ledger, upload, inspection, size_bytes=header.payload_size_bytes)
+            chunks = self._meters.receiving(header.federation, paced(push.chunks))
+            with silo_span("delta.staging", header.federation, header.round, silo=push.silo):
+                admitted = session.receive(while_allowed(chunks, push.require_enrolled))
+        return Contribution(
+            silo=push.silo,
+            header=header,
+            segments=tuple(session.segments),
+            data_start_bytes=admitted.layout.data_start,
+            l2_norm=admitted.l2_norm,
+            admitted_at=self._clock(),
+            credential=push.credential.credential,
+        )
+
+    def _judge(self, push: PushCall, header: ContributionHeader, *, open_round: int) -> PayloadInspection:
+        """Judges the header and its signature; what will judge the payload."""
         record = self._ledger.federation(header.federation)
         taken = record.federation.first_trained(open_round) <= header.round <= open_round
         base = self._ledger.manifest(header.federation, (header.round if taken else open_round) - 1)
@@ -210,26 +254,11 @@ class Pushes:
         judge_signature(header, silo=push.silo, signing_key=push.credential.signing_key)
         if not record.federation.admission.allow_repeats:
             replays.require_new(self._ledger, header, push.silo)
-        inspection = PayloadInspection(
+        return PayloadInspection(
             header,
             spec=record.spec,
             policy=record.federation.admission,
             read_base=self._ledger.blob(header.federation, base.digest),
-        )
-        identity = push_id(header.federation, header.round, silo=push.silo, payload_digest=header.payload_digest)
-        upload = Upload(header.federation, header.round, push.silo, identity)
-        with self._slots.upload(identity, silo=(header.federation, push.silo), call=push.call) as paced:
-            self._require_allowances(upload, size_bytes=header.payload_size_bytes)
-            session = UploadSession(self._ledger, upload, inspection, size_bytes=header.payload_size_bytes)
-            admitted = session.receive(while_allowed(paced(push.chunks), push.require_enrolled))
-        return Contribution(
-            silo=push.silo,
-            header=header,
-            segments=tuple(session.segments),
-            data_start_bytes=admitted.layout.data_start,
-            l2_norm=admitted.l2_norm,
-            admitted_at=self._clock(),
-            credential=push.credential.credential,
         )
 
     def _require_allowances(self, upload: Upload, *, size_bytes: int) -> None:
@@ -260,6 +289,7 @@ class Pushes:
         self._ledger.record_refusal(push.header.federation, open_round, push.silo, refusal=refusal, now=now)
         if strikes.is_hostile(refusal):
             self._strike(push, refusal, now=now)
+        self._meters.refused(push.header.federation, refusal)
         known = self._ledger.federation(push.header.federation).spec.names
         log_event(
             _LOG,

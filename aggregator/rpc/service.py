@@ -9,8 +9,9 @@ import grpc
 
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Upload
+from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Beside, Cuttable
-from aggregator.rpc.identity import Callers, while_allowed
+from aggregator.rpc.identity import Callers, traceparent_in, while_allowed
 from aggregator.rpc.incoming import chunks_until_finish
 from aggregator.rpc.present import Present, present_of
 from aggregator.rpc.pulls import chunks_of, manifest_of, require_offset
@@ -24,6 +25,7 @@ from isthmus.federation import plan_of_round
 from isthmus.logs import Event, log_event
 from isthmus.parts import chunk_part
 from isthmus.raw_streams import PullPart
+from isthmus.traces import silo_span
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc, projector_pb2
 from isthmus.wire import (
     encoding_to_proto,
@@ -53,6 +55,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         slots: How many polls and pulls may run at once.
         beside: Runs what reads the streams of pushes.
         clock: The instant now, UTC.
+        meters: Told of bytes that are sent.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         slots: Slots,
         beside: Beside,
         clock: Callable[[], datetime],
+        meters: Meters,
     ) -> None:
         self._ledger = ledger
+        self._meters = meters
         self._callers = callers
         self._seal = seal
         self._pushes = pushes
@@ -111,16 +116,21 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
             case _:
                 raise RequestInvalid("The request names no projector; set its number or its digest.", check="projector")
         require_offset(manifest, request.offset_bytes)
-        with self._slots.pull(context) as alive:
-            yield aggregator_pb2.PullProjectorResponse(
-                header=self._seal.manifest(manifest, federation=request.federation)
-            )
-            chunks = chunks_of(self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes)
-            for offset, data in while_allowed(chunks, require_enrolled):
-                alive()
-                yield chunk_part(offset, data)
-        if request.offset_bytes < manifest.size_bytes:  # else only the manifest was asked for
-            log_event(_LOG, Event.PROJECTOR_PULLED, federation=request.federation, silo=silo, round=manifest.number + 1)
+        traceparent = traceparent_in(context)
+        with silo_span("projector.pull", request.federation, manifest.number + 1, silo=silo, traceparent=traceparent):
+            with self._slots.pull(context) as alive:
+                yield aggregator_pb2.PullProjectorResponse(
+                    header=self._seal.manifest(manifest, federation=request.federation)
+                )
+                chunks = chunks_of(self._ledger, request.federation, manifest, offset_bytes=request.offset_bytes)
+                for offset, data in while_allowed(chunks, require_enrolled):
+                    alive()
+                    yield chunk_part(offset, data)
+                    self._meters.sent(request.federation, len(data))
+            if request.offset_bytes < manifest.size_bytes:  # else only the manifest was asked for
+                log_event(
+                    _LOG, Event.PROJECTOR_PULLED, federation=request.federation, silo=silo, round=manifest.number + 1
+                )
 
     def PushDelta(
         self, request_iterator: Iterator[aggregator_pb2.PushDeltaRequest], context: grpc.ServicerContext
@@ -141,6 +151,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
                 chunks=chunks_until_finish(request_iterator),
                 call=call,
                 require_enrolled=require_enrolled,
+                traceparent=traceparent_in(context),
             )
             return self._pushes.receive(push)
 

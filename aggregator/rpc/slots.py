@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from aggregator.config import Limits
+from aggregator.config import MAX_CREATIONS, Limits
 from aggregator.rpc.cuttable import Cuttable
 from aggregator.rpc.openings import Cancellable
 from aggregator.rpc.pace import Pace
@@ -20,9 +20,6 @@ Chunks = Iterator[projector_pb2.Chunk]
 
 TAKEOVER_SECONDS = 5.0
 """How long a new stream of a push waits for the older one to stage its tail."""
-
-MAX_CREATIONS = 4
-"""How many federations may be created at once; each holds a file of its projector's size in the scratch folder."""
 
 BUSY_SECONDS = 2.0
 """When a caller that found no room should come back."""
@@ -130,6 +127,13 @@ class Slots:
         """Uploads, pulls and creations in progress."""
         with self._changed:
             return len(self._held)
+
+    @property
+    def held_by_kind(self) -> dict[str, int]:
+        """What is in progress, by what metrics call it."""
+        with self._changed:
+            kinds = [held.kind.name.lower() + "s" for held in self._held]
+            return {**{kind: kinds.count(kind) for kind in ("uploads", "pulls", "creations")}, "polls": self._num_polls}
 
     def cut_idle(self) -> None:
         """Cuts off whatever has moved no byte for too long, and uploads that are too slow; those stage their tails."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import grpc
 
-from isthmus import errors
+from isthmus import errors, traces
 from isthmus.addresses import Address, Endpoint, is_loopback, parse_address
 from isthmus.chunks import MESSAGE_CAP_BYTES
 from isthmus.credentials import Credentials, CredentialsFile
@@ -75,8 +75,8 @@ class Connection:
 
     @property
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """What every call carries: nothing over TLS, where the handshake says who calls."""
-        return self._credentials.metadata if self.address.plaintext else ()
+        """What every call carries: over TLS, where the handshake says who calls, the span under way alone, if any."""
+        return (*(self._credentials.metadata if self.address.plaintext else ()), *traces.outgoing())
 
     def close(self) -> None:
         """Ends every call and closes the connection."""

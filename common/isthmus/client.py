@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,7 @@ from isthmus.round import PushStatus, Round
 from isthmus.signing import signed, silos_own
 from isthmus.spec import ProjectorSpec
 from isthmus.tensors import Payload, Progress, chunks_of, contribution_of, decode, require_finite_projector
+from isthmus.traces import silo_span
 from isthmus.uploads import Data, Outgoing
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
 from isthmus.wire import header_to_proto, manifest_from_proto, receipt_from_proto
@@ -87,7 +89,7 @@ class SiloClient:
         self.federation = federation
         self._patience = Patience(total_seconds=patience_seconds)
         self._deadline_seconds = deadline_seconds
-        self._progress: Progress = progress or _silent
+        self._progress: Progress = progress or (lambda phase, done, size: None)
         self._file = CredentialsFile(credentials)
         self._connection = Connection(address, self._file)
         self._stub = aggregator_pb2_grpc.AggregatorServiceStub(self._connection.channel)
@@ -236,21 +238,22 @@ class SiloClient:
         round_number, digest = header.round, header.payload_digest
         waiter = Waiter(self._patience)
         durable = 0
-        while True:
-            header = self.sign(header)
-            try:
-                status = self._connection.call(lambda: self._status_of(round_number, digest))
-                if status.receipt is not None:
-                    return self._believed(status.receipt, header)
-                if require_within(status.committed_bytes, header) > durable:
-                    durable = status.committed_bytes
-                    waiter.progressed()
-                return self._believed(self._push_once(header, chunks(status.committed_bytes)), header)
-            except (SignatureInvalid, SiloNotEnrolled):
-                if self.sign(header) is header:
-                    raise  # else the silo enrolled anew since it was signed
-            except IsthmusError as error:
-                waiter.after(error)
+        with silo_span("silo.push", self.federation, header.round, silo=self._file.current().silo):
+            while True:
+                header = self.sign(header)
+                try:
+                    status = self._connection.call(lambda: self._status_of(round_number, digest))
+                    if status.receipt is not None:
+                        return self._believed(status.receipt, header)
+                    if require_within(status.committed_bytes, header) > durable:
+                        durable = status.committed_bytes
+                        waiter.progressed()
+                    return self._believed(self._push_once(header, chunks(status.committed_bytes)), header)
+                except (SignatureInvalid, SiloNotEnrolled):
+                    if self.sign(header) is header:
+                        raise  # else the silo enrolled anew since it was signed
+                except IsthmusError as error:
+                    waiter.after(error)
 
     def push_status(self, round_number: int, payload_digest: bytes) -> PushStatus:
         """How many bytes of a push are durable at the aggregator, and its receipt once it is counted.
@@ -329,22 +332,18 @@ class SiloClient:
                 report=lambda done, size: self._progress("pull", done, size),
                 judge=self._require_signed,
             )
-            download.run(
-                lambda offset: self._connection.stream(
-                    lambda: self._pull_projector(
-                        aggregator_pb2.PullProjectorRequest(
-                            federation=self.federation, number=round.number - 1, offset_bytes=offset
-                        ),
-                        timeout=STREAM_SECONDS,
-                        metadata=self._connection.metadata,
+            request = partial(aggregator_pb2.PullProjectorRequest, federation=self.federation, number=round.number - 1)
+            with silo_span("silo.pull", self.federation, round.number, silo=self._file.current().silo):
+                download.run(
+                    lambda offset: self._connection.stream(
+                        lambda: self._pull_projector(
+                            request(offset_bytes=offset),
+                            timeout=STREAM_SECONDS,
+                            metadata=self._connection.metadata,
+                        )
                     )
                 )
-            )
             projector = understood(lambda: decode(sink.data, round.spec), what="the projector")
             require_finite_projector(projector, number=round.number - 1)
             self._base = (round.base_digest, sink.data)
         return decode(self._base[1], round.spec)
-
-
-def _silent(phase: str, done: int, size: int) -> None:
-    """Reports nothing."""

@@ -8,12 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from isthmus.errors import ConfigInvalid
 from isthmus.federation import explain
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class TracesTable(BaseModel):
+    """[traces] of a process: where its spans go. Absent: where OpenTelemetry's own variables say, or nowhere."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """OTLP over gRPC: "http://host:4317", or https; "": what OTEL_EXPORTER_OTLP_ENDPOINT names, if anything."""
+    share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Of all traces; which ones follows from their ids, so processes with one share keep the same."""
 
 
 def load_settings(

@@ -1,7 +1,7 @@
 """Structured logs: one JSON object per line, one line per state transition, fixed event names.
 
-An event's name is the stable part and its fields are facts (federation, round, silo, sizes, seconds). Never tensor
-values, file contents, tokens, or paths of private data.
+An event's name is the stable part and its fields are facts (federation, round, silo, sizes, seconds). A line that was
+written within a span carries its ids. Never tensor values, file contents, tokens, or paths of private data.
 """
 
 import enum
@@ -9,6 +9,8 @@ import json
 import logging
 from datetime import UTC, datetime
 from typing import TextIO
+
+from isthmus import traces
 
 
 class Event(enum.StrEnum):
@@ -37,6 +39,7 @@ class Event(enum.StrEnum):
     UPLOAD_BROKEN = "upload.broken"
     PROJECTOR_PULLED = "projector.pulled"
     PROJECTOR_PUBLISHED = "projector.published"
+    STATE_UNREAD = "state.unread"
     ADVANCE_FAILED = "advance.failed"
     SWEEP_FAILED = "sweep.failed"
     DELTAS_REMOVED = "deltas.removed"
@@ -48,6 +51,8 @@ class Event(enum.StrEnum):
     AGENT_ENROLLED = "agent.enrolled"
     AGENT_WAITING = "agent.waiting"
     AGENT_STOPPED = "agent.stopped"
+    TRACES_LOST = "traces.lost"
+    TRACES_BACK = "traces.back"
     DATA_READ = "data.read"
     ROUND_TRAINED = "round.trained"
     DELTA_COUNTED = "delta.counted"
@@ -75,6 +80,7 @@ class _JsonLines(logging.Formatter):
             "level": record.levelname,
             "event": record.getMessage(),
             "logger": record.name,
+            **traces.ids(),
             **getattr(record, "facts", {}),
         }
         if record.exc_info:

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from deploy.supply.locks import CUDA, FOLDER, Pin, load_lock
 
-IMAGES = {"aggregator": ("aggregator",), "silo": ("silo", CUDA)}
+IMAGES = {"aggregator": ("aggregator", "traces"), "silo": ("silo", "traces", CUDA)}
 """Each image, and the locks that it installs from; the silo's takes the CUDA build of torch where the index has it."""
 
 LONGEST_LICENCE = 200
@@ -32,11 +32,16 @@ def main() -> int:
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     stated = tomllib.loads((FOLDER / "licences.toml").read_text(encoding="utf-8"))
     for image, locks in IMAGES.items():
-        pins = [pin for lock in locks for pin in load_lock(lock) if is_shipped(pin)]
+        pins = shipped(locks)
         made = bill(image, pins, version=project["version"], licence=lambda name: licence_of(name, stated))
         (folder / f"{image}.cdx.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
         sys.stdout.write(f"reports/sbom/{image}.cdx.json: {len(pins)} components\n")
     return 0
+
+
+def shipped(locks: Iterable[str]) -> list[Pin]:
+    """What an image has of these locks, each package once."""
+    return list({pin.name: pin for lock in locks for pin in load_lock(lock) if is_shipped(pin)}.values())
 
 
 def is_shipped(pin: Pin) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 from packaging.requirements import Requirement
 
 OWN = "isthmus"
-WITHOUT_TORCH = ("aggregator", "ray")
-"""Only the SDK needs torch; what runs the aggregator, or computes for it, does not (docs/adr/0009)."""
+WITHOUT_TORCH = ("aggregator", "ray", "traces")
+"""Only the SDK needs torch; neither what runs the aggregator nor what adds to it (docs/adr/0009)."""
 
 Wanted = dict[str, list[str]]
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import obstore
 import pytest
 
+from aggregator.metrics.meters import Meters
+from aggregator.metrics.timed_store import TimedStore
 from aggregator.stores import Entry, Store, exists, open_store
 from aggregator.stores.objects import BucketStore
 from isthmus.errors import InvariantBroken
@@ -44,10 +46,16 @@ def open_s3(_: Path) -> Store:
     return open_store(f"{where.rstrip('/')}/{uuid.uuid4().hex}?{options}")
 
 
+def open_timed(_: Path) -> Store:
+    """A store as a replica has it whose metrics are on."""
+    return TimedStore(open_store("memory:"), Meters())
+
+
 STORES: dict[str, Callable[[Path], Store]] = {
     "local": open_local,
     "memory": open_memory,
     "bucket in memory": open_bucket_in_memory,
+    "timed": open_timed,
 } | ({"s3": open_s3} if S3_URL else {})
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding as Form
 
 from aggregator.config import Limits
 from aggregator.ledger import Ledger
+from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Beside
 from aggregator.rpc.identity import Callers
 from aggregator.rpc.pushes import Allowances, Pushes
@@ -42,7 +43,7 @@ class Replica:
     """
 
     def __init__(self, store: Store) -> None:
-        ledger, limits = Ledger(store), Limits()
+        ledger, limits, meters = Ledger(store), Limits(), Meters()
         slots = Slots(limits, monotonic=time.monotonic)
         quota = Quota(max_staged_bytes=limits.max_staged_bytes_per_silo, max_attempts=limits.max_attempts_per_silo)
         allowances = Allowances(
@@ -54,11 +55,19 @@ class Replica:
             ledger,
             callers=_callers(),
             seal=pki.seal(),
-            pushes=Pushes(ledger, slots=slots, allowances=allowances, clock=_clock, on_answer=lambda: None),
+            pushes=Pushes(
+                ledger,
+                slots=slots,
+                allowances=allowances,
+                clock=_clock,
+                on_answer=lambda: None,
+                meters=meters,
+            ),
             watch=RoundWatch(ledger, interval_seconds=1.0, monotonic=time.monotonic),
             slots=slots,
             beside=_beside(),
             clock=_clock,
+            meters=meters,
         )
 
     def push(self, silo: str, messages: Iterator[aggregator_pb2.PushDeltaRequest]) -> Receipt:
@@ -105,7 +114,12 @@ def _call_of(silo: str) -> SimpleNamespace:
     """A call as gRPC shows it: with the certificate that the silo enrolled."""
     der = credential_record(invitation(silo)).certificate
     pem = x509.load_der_x509_certificate(der).public_bytes(Form.PEM)
-    return SimpleNamespace(auth_context=lambda: {"x509_pem_cert": [pem]}, is_active=lambda: True, cancel=lambda: True)
+    return SimpleNamespace(
+        auth_context=lambda: {"x509_pem_cert": [pem]},
+        invocation_metadata=lambda: (),
+        is_active=lambda: True,
+        cancel=lambda: True,
+    )
 
 
 def _clock() -> datetime:

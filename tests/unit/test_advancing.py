@@ -10,6 +10,7 @@ import pytest
 from aggregator.advancing import Advancing
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Closing
+from aggregator.metrics.meters import Meters
 from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import StoreUnavailable
@@ -90,6 +91,7 @@ def loop(
         scratch=scratch,
         on_publish=lambda: None,
         on_store=told.append,
+        meters=Meters(),
     )
 
 

@@ -8,6 +8,7 @@ from aggregator.advancing import Advancing
 from aggregator.ledger import Ledger, acts, audit, keys
 from aggregator.ledger.acts import Act
 from aggregator.ledger.audit import Trail
+from aggregator.metrics.meters import Meters
 from aggregator.moving.copying import copy_federation
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import InvariantBroken, NameInvalid
@@ -68,6 +69,7 @@ def test_damaged_records_stop_no_round(tmp_path: Path) -> None:
         scratch=tmp_path,
         on_publish=lambda: None,
         on_store=lambda answers: None,
+        meters=Meters(),
     )
     advancing.turn()
 

@@ -62,7 +62,7 @@ def test_event_names_are_frozen():
         federation.state_set housekeeping.failed projector.published projector.pulled round.abandoned
         round.overdue round.trained round.waiting silo.enrolled silo.invited silo.quarantined
         silo.released silo.renewed silo.revoked
-        store.back store.lost sweep.failed upload.broken uploads.removed
+        state.unread store.back store.lost sweep.failed traces.back traces.lost upload.broken uploads.removed
     """
 
     assert expected.split() == sorted(Event)

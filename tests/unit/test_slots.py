@@ -5,8 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from aggregator.config import Limits
-from aggregator.rpc.slots import MAX_CREATIONS, Slots
+from aggregator.config import MAX_CREATIONS, Limits
+from aggregator.rpc.slots import Slots
 from isthmus.errors import FinishMissing, Overloaded, UploadTooSlow
 from isthmus.v1 import projector_pb2
 
