@@ -5,7 +5,9 @@ import secrets
 import subprocess  # nosec B404  # judged at each call
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, cast
 
 from aggregator.aggregate import Aggregated
 from aggregator.config import AggregatorConfig
@@ -102,13 +104,12 @@ def _asked(order: Order) -> bytes:
     command = [sys.executable, "-m", "aggregator.sharding.driver"]
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(  # nosec B603  # no shell; the arguments are our own
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
         ) as driver:
-            assert driver.stdin is not None
-            assert driver.stdout is not None
-            driver.stdin.write(to_json(order) + b"\n")
-            driver.stdin.flush()  # and stays open: its end would end the driver
-            answer = driver.stdout.read()
+            orders, answers = cast("IO[bytes]", driver.stdin), cast("IO[bytes]", driver.stdout)
+            with suppress(BrokenPipeError):  # one that ended before it read its order answers nothing
+                orders.write(to_json(order) + b"\n")  # and stays open: its end would end the driver
+            answer = answers.read()
         said.seek(0)
         last = said.read().decode(errors="replace").strip().splitlines()[-1:]
     if not answer:

@@ -100,6 +100,26 @@ def test_what_is_wrong_with_a_cluster_is_said(
         published(ledger, scratch, combine=cluster_of(tmp_path / "store", idle_seconds=5.0).combine)
 
 
+def test_driver_that_never_starts_is_the_clusters_fault(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that ends before it reads its order is told as a lost cluster, in its own last words."""
+    ledger = found_sharded(LocalStore(tmp_path / "store"), "mean", "sgd")
+    contribute_all(ledger, 1)
+    monkeypatch.setattr("aggregator.sharding.cluster.sys.executable", _bare_python(tmp_path))
+
+    with pytest.raises(ClusterUnavailable, match="ended with 3: no module of that name"):
+        published(ledger, scratch, combine=cluster_of(tmp_path / "store").combine)
+
+
+def _bare_python(folder: Path) -> str:
+    """A Python that can start nothing."""
+    file = folder / "python"
+    file.write_text("#!/bin/sh\nexec 0<&-\necho no module of that name >&2\nexit 3\n")
+    file.chmod(0o755)
+    return str(file)
+
+
 def test_small_rounds_ask_no_cluster(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A round below `least_bytes` is combined in the replica."""
     ledger = found_sharded(LocalStore(tmp_path / "store"), "mean", "sgd")
