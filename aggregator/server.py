@@ -23,6 +23,7 @@ from aggregator.rpc.door import Door
 from aggregator.rpc.enrolment import EnrolmentService, Issuing
 from aggregator.rpc.identity import Callers
 from aggregator.rpc.interceptor import StatusInterceptor
+from aggregator.rpc.present import Presents
 from aggregator.rpc.pushes import Allowances, Pushes
 from aggregator.rpc.quota import Quota
 from aggregator.rpc.rates import UploadRate
@@ -161,6 +162,7 @@ class Aggregator:
             seal=seal,
             pushes=self._pushes(ledger, limits),
             watch=self._watch,
+            presents=Presents(ledger, seconds=config.poll_interval_seconds, monotonic=time.monotonic),
             slots=self._slots,
             beside=self._beside,
             clock=_now,

@@ -13,6 +13,7 @@ from aggregator.config import Limits
 from aggregator.ledger import Ledger
 from aggregator.rpc.cuttable import Beside
 from aggregator.rpc.identity import Callers
+from aggregator.rpc.present import Presents
 from aggregator.rpc.pushes import Allowances, Pushes
 from aggregator.rpc.quota import Quota
 from aggregator.rpc.rates import UploadRate
@@ -56,6 +57,7 @@ class Replica:
             seal=pki.seal(),
             pushes=Pushes(ledger, slots=slots, allowances=allowances, clock=_clock, on_answer=lambda: None),
             watch=RoundWatch(ledger, interval_seconds=1.0, monotonic=time.monotonic),
+            presents=Presents(ledger, seconds=1.0, monotonic=time.monotonic),
             slots=slots,
             beside=_beside(),
             clock=_clock,
