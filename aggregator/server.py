@@ -121,7 +121,7 @@ class Aggregator:
             on_store=self._tell_health,
         )
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
-        self._door = Door(config.limits.max_uploads, judge=self._callers.certificate)
+        self._door = Door(config.limits.max_openings, judge=self._callers.certificate)
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
         self._beside = Beside(config.limits.max_calls)
         with ExitStack() as undo:
