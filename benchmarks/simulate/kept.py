@@ -1,4 +1,4 @@
-"""What a run left in the aggregator's folder store: when each round's documents came, and how many objects there are."""
+"""What a run left in its folder store: when each round's documents came, how many objects there are, how large."""
 
 import os
 from dataclasses import dataclass
@@ -23,6 +23,23 @@ class Course:
     closing: float
     roster: float
     published: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes of what grows with the number of silos: of the last round's roster and manifest, and of a status."""
+
+    roster: int
+    manifest: int
+    status: int
+
+
+def sizes(store: Path, federation: str, *, status_bytes: int) -> Sizes:
+    """What they are at the end."""
+    folder = store / "federations" / federation
+    last = max(int(file.stem) for file in (folder / "projectors").glob("*.json"))
+    roster, manifest = folder / "rounds" / str(last) / "roster.json", folder / "projectors" / f"{last}.json"
+    return Sizes(roster.stat().st_size, manifest.stat().st_size, status_bytes)
 
 
 def courses(store: Path, federation: str, *, rounds: int) -> list[Course]:
