@@ -48,9 +48,7 @@ def settle(stage: Stage) -> Path:
     return settings
 
 
-def start(
-    stage: Stage, settings: Path, *, command: Sequence[str], log_level: str, chosen: Sequence[str] = ()
-) -> str:
+def start(stage: Stage, settings: Path, *, command: Sequence[str], log_level: str, chosen: Sequence[str] = ()) -> str:
     """Starts a replica with `command`, and KEY=VALUE for it alone; its address as clients name it."""
     assignments = [*stage.work.settings, f"log_level={log_level}", *chosen]
     options = [part for assignment in assignments for part in ("--set", assignment)]

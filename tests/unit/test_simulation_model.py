@@ -7,7 +7,13 @@ from benchmarks.simulate.model import Model, fit
 
 @pytest.mark.parametrize(
     "true",
-    [Model(2.0, 0.0, 0.0), Model(0.0, 0.02, 0.0), Model(1.0, 0.02, 0.0), Model(0.0, 0.02, 3e-5), Model(1.0, 0.02, 3e-5)],
+    [
+        Model(2.0, 0.0, 0.0),
+        Model(0.0, 0.02, 0.0),
+        Model(1.0, 0.02, 0.0),
+        Model(0.0, 0.02, 3e-5),
+        Model(1.0, 0.02, 3e-5),
+    ],
 )
 def test_model_finds_the_terms_that_gave_the_points(true: Model) -> None:
     """From 100 to 500 silos, a law with up to three terms is found as it is, and said of 10,000."""
