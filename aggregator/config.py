@@ -100,8 +100,10 @@ class Limits(_Table):
 
     @property
     def max_openings(self) -> int:
-        """Calls whose first message has not come yet: as many as may wait for a round, for those learn of it all at
-        once and come back all at once, and honest ones must not get in each other's way."""
+        """Calls whose first message has not come yet: as many as may wait for a round.
+
+        Those learn of it all at once and come back all at once, and honest ones must not get in each other's way.
+        """
         return max(self.max_uploads, self.max_waiting_polls)
 
     @property

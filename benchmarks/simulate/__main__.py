@@ -3,8 +3,9 @@
     python -m benchmarks.simulate --silos 1000 --rounds 3 --log
 
 Runs a tenth, a quarter and a half of the silos as well, so that each cost shows how it grows, and so that the largest
-run checks what the smaller ones foretold. What came out is in reports/simulate: results.json, report.md, scale.png.
-`--only` measures that one number of silos. Exit codes: 0 every silo came to the federation's end; 1 one did not.
+run checks what the smaller ones foretold. What came out is in reports/simulate: results.json, report.md, scale.png;
+with `--log` in docs/LOG.md too, and what matters in docs/scale.md. `--only` measures that one number of silos.
+Exit codes: 0 every silo came to the federation's end; 1 one did not.
 """
 
 import argparse
@@ -14,11 +15,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.logbook import enter
+from benchmarks.logbook import LOG, enter
 from benchmarks.rounds.stage import ROOT, Failed, end_in_order
 from benchmarks.simulate.measured import Row, row
-from benchmarks.simulate.report import write
+from benchmarks.simulate.report import summary, write
 from benchmarks.simulate.run import Plan, run
+
+SCALE = LOG.with_name("scale.md")
+SECTION = "Measured and modelled"
 
 SHARES = (10, 4, 2, 1)
 """By what the number of silos is divided."""
@@ -46,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{text}\n\n{options.out}")
     if options.log:
         enter(heading(options), text)
+        if not (options.only or options.mtls or options.replicas > 1):
+            enter(SECTION, summary(rows), log=SCALE)
     return 1 if any(one.failures for one in rows) else 0
 
 

@@ -42,6 +42,18 @@ PHASES = (
 )
 """What makes up a round."""
 
+LIMITING = (
+    "enrolment of all, CPU s",
+    *PHASES,
+    "cut and publication, s",
+    "keys listed in a round",
+    "writes in a round",
+    "replica's peak, MiB",
+    "operator's status, s",
+    "status, bytes",
+)
+"""What may become too much first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:

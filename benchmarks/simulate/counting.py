@@ -9,7 +9,7 @@ from aggregator.stores.contract import Content, Entry, Store
 class CountingStore:
     """A store that counts the calls of each verb, and as `listed` the keys that its listings gave.
 
-    Counts are no more than a little short where threads count at once: it is a measurement, and a lock would be one more.
+    Where threads count at once a few calls may be missed: a lock would be one more thing to wait for.
     """
 
     def __init__(self, store: Store) -> None:

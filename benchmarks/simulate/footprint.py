@@ -1,4 +1,4 @@
-"""What one process takes: CPU time, memory, file descriptors, threads; looked at now and then, from /proc. Linux alone."""
+"""What one process takes: CPU time, memory, file descriptors, threads; looked at now and then. Linux alone."""
 
 import os
 import threading

@@ -4,8 +4,9 @@ import itertools
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.simulate.footprint import Footprint
 from benchmarks.simulate.replica import counts_between
@@ -26,7 +27,7 @@ class Row:
         cut_seconds: From the last contribution to the roster.
         publish_seconds: From there to the projector.
         pulls, pushes: Median and 99th percentile of one silo's pull and push, its repeats and waits included.
-        enrol_cpu, pull_cpu, push_cpu, notice_cpu: The replicas' CPU seconds; `push_cpu` is that of cut and publication too.
+        enrol_cpu, pull_cpu, push_cpu, notice_cpu: The replicas' CPU seconds; `push_cpu` holds cut and publication.
         calls: That silos send in a round, and in a second of it.
         verbs: What the replicas ask of the store in a round; `listed` are keys.
         enrol_verbs: What they ask of it for all enrolments.
@@ -94,57 +95,67 @@ class _Round:
 
 def row(ran: Ran) -> Row:
     """The numbers of a run."""
-    plan, spans = ran.plan, ran.seen.spans
-    rounds = _rounds(ran)
+    return Row(**_of_the_plan(ran), **_of_enrolment(ran), **_of_rounds(ran), **_of_the_whole(ran))
+
+
+# What each gives are fields of `Row`, checked by its construction: the values differ in type.
+def _of_the_plan(ran: Ran) -> dict[str, Any]:
+    plan = ran.plan
+    return {"silos": plan.silos, "replicas": plan.replicas, "rounds": plan.rounds, "mtls": plan.mtls}
+
+
+def _of_enrolment(ran: Ran) -> dict[str, Any]:
     begin, enrolled = ran.gates[0], ran.gates[1]
+    return {
+        "enrol_seconds": enrolled - begin,
+        "invitations": _quantiles(ran, INVITE),
+        "enrolments": _quantiles(ran, ENROL),
+        "enrol_cpu": _cpu(ran, begin, enrolled),
+        "enrol_verbs": _verbs(ran.replicas, begin, enrolled),
+    }
 
-    def cpu(start: float, end: float) -> float:
-        return sum(cpu_at(one.looks, end) - cpu_at(one.looks, start) for one in ran.replicas)
 
-    def mean(values: Iterable[float]) -> float:
-        return statistics.fmean(values)
+def _of_rounds(ran: Ran) -> dict[str, Any]:
+    rounds = _rounds(ran)
 
-    def quantiles(phase: str) -> tuple[float, float]:
-        return median_and_p99([one.seconds for one in spans if one.phase == phase])
+    def mean(of: Callable[[_Round], float]) -> float:
+        return statistics.fmean(of(one) for one in rounds)
 
     verbs = [_verbs(ran.replicas, one.pull, one.known) for one in rounds]
-    calls = sum(ran.seen.asked[phase] for phase in (NOTICE, PULL, PUSH)) / plan.rounds
-    return Row(
-        plan.silos,
-        plan.replicas,
-        plan.rounds,
-        plan.mtls,
-        enrol_seconds=enrolled - begin,
-        invitations=quantiles(INVITE),
-        enrolments=quantiles(ENROL),
-        pull_seconds=mean(one.push - one.pull for one in rounds),
-        push_seconds=mean(one.last - one.push for one in rounds),
-        cut_seconds=mean(one.roster - one.last for one in rounds),
-        publish_seconds=mean(one.published - one.roster for one in rounds),
-        notice_seconds=mean(one.known - one.published for one in rounds),
-        pulls=quantiles(PULL),
-        pushes=quantiles(PUSH),
-        enrol_cpu=cpu(begin, enrolled),
-        pull_cpu=mean(cpu(one.pull, one.push) for one in rounds),
-        push_cpu=mean(cpu(one.push, one.published) for one in rounds),
-        notice_cpu=mean(cpu(one.published, one.known) for one in rounds),
-        calls=(calls, calls / mean(one.known - one.pull for one in rounds)),
-        verbs={name: mean(one.get(name, 0) for one in verbs) for name in sorted({*itertools.chain(*verbs)})},
-        enrol_verbs=_verbs(ran.replicas, begin, enrolled),
-        objects=(
-            (ran.objects[2] - ran.objects[1]) / plan.rounds,
-            (ran.objects[1] - ran.objects[0]) / plan.silos,
-        ),
-        peak_mib=max(look.peak_mib for one in ran.replicas for look in one.looks),
-        descriptors=max(look.descriptors for one in ran.replicas for look in one.looks),
-        threads=max(look.threads for one in ran.replicas for look in one.looks),
-        status_seconds=ran.status_seconds,
-        status_bytes=ran.sizes.status,
-        roster_bytes=ran.sizes.roster,
-        manifest_bytes=ran.sizes.manifest,
-        turned_away=dict(ran.seen.turned_away),
-        failures=dict(ran.seen.failures),
-    )
+    calls = sum(ran.seen.asked[phase] for phase in (NOTICE, PULL, PUSH)) / len(rounds)
+    return {
+        "pull_seconds": mean(lambda one: one.push - one.pull),
+        "push_seconds": mean(lambda one: one.last - one.push),
+        "cut_seconds": mean(lambda one: one.roster - one.last),
+        "publish_seconds": mean(lambda one: one.published - one.roster),
+        "notice_seconds": mean(lambda one: one.known - one.published),
+        "pulls": _quantiles(ran, PULL),
+        "pushes": _quantiles(ran, PUSH),
+        "pull_cpu": mean(lambda one: _cpu(ran, one.pull, one.push)),
+        "push_cpu": mean(lambda one: _cpu(ran, one.push, one.published)),
+        "notice_cpu": mean(lambda one: _cpu(ran, one.published, one.known)),
+        "calls": (calls, calls / mean(lambda one: one.known - one.pull)),
+        "verbs": {
+            name: statistics.fmean(one.get(name, 0) for one in verbs) for name in sorted({*itertools.chain(*verbs)})
+        },
+    }
+
+
+def _of_the_whole(ran: Ran) -> dict[str, Any]:
+    before, enrolled, end = ran.objects
+    looks = [look for one in ran.replicas for look in one.looks]
+    return {
+        "objects": ((end - enrolled) / ran.plan.rounds, (enrolled - before) / ran.plan.silos),
+        "peak_mib": max(look.peak_mib for look in looks),
+        "descriptors": max(look.descriptors for look in looks),
+        "threads": max(look.threads for look in looks),
+        "status_seconds": ran.status_seconds,
+        "status_bytes": ran.sizes.status,
+        "roster_bytes": ran.sizes.roster,
+        "manifest_bytes": ran.sizes.manifest,
+        "turned_away": dict(ran.seen.turned_away),
+        "failures": dict(ran.seen.failures),
+    }
 
 
 def _rounds(ran: Ran) -> list[_Round]:
@@ -162,6 +173,14 @@ def _rounds(ran: Ran) -> list[_Round]:
         )
         for number, one in enumerate(ran.courses)
     ]
+
+
+def _cpu(ran: Ran, begin: float, end: float) -> float:
+    return sum(cpu_at(one.looks, end) - cpu_at(one.looks, begin) for one in ran.replicas)
+
+
+def _quantiles(ran: Ran, phase: str) -> tuple[float, float]:
+    return median_and_p99([one.seconds for one in ran.seen.spans if one.phase == phase])
 
 
 def _verbs(replicas: Sequence[Replica], begin: float, end: float) -> dict[str, int]:

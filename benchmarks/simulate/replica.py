@@ -7,14 +7,18 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import SplitResult
 
 from aggregator import __main__ as aggregator
-from aggregator.stores import Store
+from aggregator.stores import STORES, Store
 from benchmarks.simulate.counting import CountingStore
 
 INTERVAL_SECONDS = 0.05
+
+Opened = Callable[[SplitResult], Store]
+"""What opens a store."""
 
 Counts = list[tuple[float, dict[str, int]]]
 
@@ -22,14 +26,7 @@ Counts = list[tuple[float, dict[str, int]]]
 def main(arguments: Sequence[str]) -> int:
     """Runs the aggregator."""
     file, *own = arguments
-    plain = aggregator.open_store
-
-    def counted(url: str) -> Store:
-        store = CountingStore(plain(url))
-        threading.Thread(target=_tell, args=(store, Path(file)), daemon=True).start()
-        return store
-
-    aggregator.open_store = counted
+    STORES.update({scheme: _counted(opened, Path(file)) for scheme, opened in STORES.items()})
     return aggregator.main(own)
 
 
@@ -44,6 +41,17 @@ def counts_between(counts: Counts, begin: float, end: float) -> dict[str, int]:
     """What was asked between two instants, to the interval."""
     before, after = _until(counts, begin), _until(counts, end)
     return {name: number - before.get(name, 0) for name, number in after.items()}
+
+
+def _counted(opened: Opened, file: Path) -> Opened:
+    """What opens a store that counts, and tells the file."""
+
+    def counted(url: SplitResult) -> Store:
+        store = CountingStore(opened(url))
+        threading.Thread(target=_tell, args=(store, file), daemon=True).start()
+        return store
+
+    return counted
 
 
 def _until(counts: Counts, at: float) -> dict[str, int]:

@@ -6,12 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from benchmarks.logbook import machine
-from benchmarks.simulate.costs import FAR, PHASES, WAITING_POLLS, Cost, bottleneck, costs, round_cpu
+from benchmarks.simulate.costs import FAR, LIMITING, PHASES, WAITING_POLLS, Cost, bottleneck, costs, round_cpu
 from benchmarks.simulate.measured import Row
 from benchmarks.simulate.plot import plot
 from benchmarks.simulate.run import WIDTHS
+
+_WIDTH = 118
 
 
 def write(rows: Sequence[Row], *, command: str, folder: Path) -> str:
@@ -31,11 +34,15 @@ def report(rows: Sequence[Row], *, command: str) -> str:
     first = rows[0]
     replicas = "one replica" if first.replicas == 1 else f"{first.replicas} replicas"
     parts = [
-        f"`{command}`: {replicas} over one folder store, mutual TLS {'on' if first.mtls else 'off'}; a projector of",
-        f"{'-'.join(map(str, WIDTHS))}; {first.rounds} rounds, each with all silos. A silo is the SDK's client with its",
-        "own keys, certificate and connection, in a thread of one of a few processes; its training is a seeded step,",
-        "and phases are apart: nobody pulls before all know of the round, nobody pushes before all have pulled. Silos",
-        f"and replicas share the machine. {machine()}.",
+        fill(
+            f"`{command}`: {replicas} over one folder store, mutual TLS {'on' if first.mtls else 'off'}; a projector "
+            f"of {'-'.join(map(str, WIDTHS))}; {first.rounds} rounds, each with all silos. A silo is the SDK's "
+            "client with its own keys, certificate and connection, in a thread of one of a few processes; its training "
+            "is a seeded step. Phases are apart: nobody pulls before all know of the round, nobody pushes before all "
+            "have pulled. "
+            f"Silos and replicas share the machine. {machine()}.",
+            width=_WIDTH,
+        ),
         "",
         measured_table(rows),
         "",
@@ -43,8 +50,21 @@ def report(rows: Sequence[Row], *, command: str) -> str:
     ]
     if len(rows) > 1:
         found = costs(rows)
-        parts += ["", model_table(found, largest=max(row.silos for row in rows)), "", *conclusion(found)]
+        parts += [
+            "",
+            model_table(found, largest=max(row.silos for row in rows)),
+            "",
+            fill(conclusion(found), width=_WIDTH),
+        ]
     return "\n".join(parts)
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """What a reader needs of it: the costs that limit, and the bottleneck."""
+    found = costs(rows)
+    limiting = {name: found[name] for name in LIMITING}
+    table = model_table(limiting, largest=max(row.silos for row in rows))
+    return f"{table}\n\n{fill(conclusion(found), width=_WIDTH)}\n\n{machine()}."
 
 
 def measured_table(rows: Sequence[Row]) -> str:
@@ -88,19 +108,20 @@ def model_table(found: dict[str, Cost], *, largest: int) -> str:
     return "\n".join([head, *(_model_row(cost) for cost in found.values())])
 
 
-def conclusion(found: dict[str, Cost]) -> list[str]:
+def conclusion(found: dict[str, Cost]) -> str:
     """What limits a round of very many silos, in words."""
     cpu, phase = round_cpu(found), bottleneck(found)
     _, linear, quadratic = found[phase].model.shares(FAR)
     polls = math.ceil(FAR / WAITING_POLLS)
     shares = ", ".join(f"{name.partition(',')[0]} {found[name].model.at(FAR):.0f} s" for name in PHASES)
-    return [
-        f"A round of {FAR:,} silos would take {cpu:,.0f} s of the replicas' CPU ({shares}), spread over at least {polls}",
-        f"replicas, for one lets {WAITING_POLLS:,} polls wait at most. A replica is one Python process and uses little more",
-        f"than one core, so with {polls} a round takes {cpu / polls:,.0f} s or more. The bottleneck is the replicas' CPU in",
-        f'the phase "{phase.removesuffix(", CPU s")}": {linear:.0%} of it is the same for each silo, {quadratic:.0%}',
-        "grows with the square.",
-    ]
+    return (
+        f"A round of {FAR:,} silos would take {cpu:,.0f} s of the replicas' CPU ({shares}), spread over {polls} "
+        f"replicas or more, for one lets {WAITING_POLLS:,} polls wait at most. A replica is one Python process and "
+        f"uses little more than one core, so with {polls} a round takes {cpu / polls:,.0f} s or more. "
+        f'The bottleneck is the replicas\' CPU in the phase "{phase.removesuffix(", CPU s")}": '
+        f"{linear:.0%} of it is the same for each silo, "
+        f"{quadratic:.0%} grows with the square."
+    )
 
 
 def turned_away(rows: Sequence[Row]) -> str:
