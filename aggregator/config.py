@@ -103,9 +103,17 @@ class Limits(_Table):
         return self
 
     @property
+    def max_openings(self) -> int:
+        """Calls whose first message has not come yet: as many as may wait for a round.
+
+        Those learn of it all at once and come back all at once, and honest ones must not get in each other's way.
+        """
+        return max(self.max_uploads, self.max_waiting_polls)
+
+    @property
     def max_calls(self) -> int:
         """Threads: one for every call that may last, and 16 for those that are answered at once."""
-        return 2 * self.max_uploads + self.max_pulls + self.max_waiting_polls + 16
+        return self.max_openings + self.max_uploads + self.max_pulls + self.max_waiting_polls + 16
 
     @property
     def by_kind(self) -> dict[str, int]:

@@ -26,6 +26,7 @@ from aggregator.rpc.door import Door
 from aggregator.rpc.enrolment import EnrolmentService, Issuing
 from aggregator.rpc.identity import Callers
 from aggregator.rpc.interceptor import StatusInterceptor
+from aggregator.rpc.present import Presents
 from aggregator.rpc.pushes import Allowances, Pushes
 from aggregator.rpc.quota import Quota
 from aggregator.rpc.rates import UploadRate
@@ -120,7 +121,7 @@ class Aggregator:
         self._health = health.HealthServicer()
         self._advancing = self._loop(ledger, config, combine=combine)
         self._housekeeper = Housekeeper(ledger, clock=_now, interval_seconds=config.housekeeping_interval_seconds)
-        self._door = Door(config.limits.max_uploads, judge=self._callers.certificate)
+        self._door = Door(config.limits.max_openings, judge=self._callers.certificate)
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
         self._beside = Beside(config.limits.max_calls)
         with ExitStack() as undo:
@@ -181,6 +182,7 @@ class Aggregator:
             seal=seal,
             pushes=self._pushes(ledger, limits),
             watch=self._watch,
+            presents=Presents(ledger, seconds=config.poll_interval_seconds, monotonic=time.monotonic),
             slots=self._slots,
             beside=self._beside,
             clock=_now,

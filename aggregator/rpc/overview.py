@@ -63,6 +63,7 @@ def _silo_messages(ledger: Ledger, present: Present, past: Counter[str], *, seal
     newest = dict(present.listed)  # sorted by round within a silo, so the last one stands
     past.update(silo for silo, _ in present.listed)
     recorded = ledger.recorded_silos(name, present.round)
+    waited_for = frozenset(present.view.waited_for if present.state is FederationState.RUNNING else ())
     return [
         _silo_message(
             ledger,
@@ -72,6 +73,7 @@ def _silo_messages(ledger: Ledger, present: Present, past: Counter[str], *, seal
             trained=newest.get(silo.silo),
             num_contributions=past[silo.silo],
             last_refusal=ledger.last_refusal(name, present.round, silo.silo) if silo.silo in recorded else "",
+            waited_for=silo.silo in waited_for,
             quarantined=silo.silo in quarantined,
         )
         for silo in ledger.silos(name)
@@ -87,11 +89,11 @@ def _silo_message(
     trained: int | None,
     num_contributions: int,
     last_refusal: str,
+    waited_for: bool,
     quarantined: bool,
 ) -> admin_pb2.SiloStatus:
     contribution = ledger.contribution(present.record.federation.name, trained, silo.silo) if trained else None
     receipt = replace(contribution.receipt, counted_in=present.round) if contribution else None
-    waited_for = present.state is FederationState.RUNNING and silo.silo in present.view.waited_for
     since = max(present.view.starts_at, silo.invited_at)
     return admin_pb2.SiloStatus(
         silo=silo.silo,

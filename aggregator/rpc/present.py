@@ -1,6 +1,8 @@
 """A federation's present, read from the ledger in one go: what silos and operators are told of the open round."""
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from aggregator.advance import pending, round_of, state_of, view_of
@@ -92,3 +94,62 @@ def _waiting_for(
     if isinstance(decision, Wait):
         return decision.reason
     return f"Round {view.number} is about to be cut because {decision.reason}."
+
+
+@dataclass(slots=True)
+class _Look:
+    """The last look at one federation; its lock keeps callers from looking at the same time."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    facts: tuple[object, ...] = ()
+    present: Present | None = None
+    seen_at: float = 0.0
+
+
+class Presents:
+    """One present for all who ask within a while: a crowd that learns of a round must not list it once each.
+
+    Round, state, deadline and closing are read for every caller. What may be as old as that while is who contributed,
+    and with it what is waited for, in words.
+
+    Args:
+        ledger: What is looked at.
+        seconds: How old a look may be.
+        monotonic: A clock in seconds that never goes back.
+    """
+
+    def __init__(self, ledger: Ledger, *, seconds: float, monotonic: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._looks: dict[str, _Look] = {}
+
+    def of(self, federation: str, *, now: datetime) -> Present:
+        """The federation's present.
+
+        Raises:
+            FederationUnknown: There is none of that name.
+        """
+        number = round_of(self._ledger, federation)
+        facts = (
+            number,
+            state_of(self._ledger, federation),
+            self._ledger.resumed_at(federation),
+            self._ledger.closing(federation, number),
+        )
+        look = self._look(federation)
+        with look.lock:
+            if look.present is None or look.facts != facts or self._monotonic() - look.seen_at >= self._seconds:
+                look.present, look.facts = present_of(self._ledger, federation, now=now), facts
+                look.seen_at = self._monotonic()
+            return look.present
+
+    def _look(self, federation: str) -> _Look:
+        """The look at a federation; those at others go when they are too old to be of use."""
+        with self._lock:
+            since = self._monotonic() - self._seconds
+            for name in [name for name, look in self._looks.items() if look.present and look.seen_at < since]:
+                if name != federation:
+                    del self._looks[name]
+            return self._looks.setdefault(federation, _Look())

@@ -13,7 +13,7 @@ from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Beside, Cuttable
 from aggregator.rpc.identity import Callers, traceparent_in, while_allowed
 from aggregator.rpc.incoming import chunks_until_finish
-from aggregator.rpc.present import Present, present_of
+from aggregator.rpc.present import Present, Presents
 from aggregator.rpc.pulls import chunks_of, manifest_of, require_offset
 from aggregator.rpc.pushes import PushCall, Pushes
 from aggregator.rpc.seal import Seal
@@ -52,6 +52,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         seal: Signs receipts and manifests.
         pushes: Receives deltas.
         watch: Holds long polls back.
+        presents: Tells where a federation stands.
         slots: How many polls and pulls may run at once.
         beside: Runs what reads the streams of pushes.
         clock: The instant now, UTC.
@@ -66,6 +67,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         seal: Seal,
         pushes: Pushes,
         watch: RoundWatch,
+        presents: Presents,
         slots: Slots,
         beside: Beside,
         clock: Callable[[], datetime],
@@ -77,6 +79,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self._seal = seal
         self._pushes = pushes
         self._watch = watch
+        self._presents = presents
         self._slots = slots
         self._beside = beside
         self._clock = clock
@@ -98,7 +101,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
                     )
         silo = self._callers.silo(self._ledger, request.federation, context).silo
         now = self._clock()
-        present = present_of(self._ledger, request.federation, now=now)
+        present = self._presents.of(request.federation, now=now)
         receipt = self._receipt(present, silo)
         return _round_message(present, self._seal.receipt(receipt) if receipt else None, now=now)
 

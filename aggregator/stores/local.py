@@ -125,7 +125,7 @@ class LocalStore:
         folder = self._path(prefix) if prefix else self._root
         with self._told(prefix):
             self._require_root()
-            return iter(sorted(self._walk(folder)))
+            return iter(sorted(_walk(str(folder), f"{prefix}/" if prefix else "")))
 
     def delete(self, key: str) -> None:
         """Removes `key` if it exists, and the folders that this leaves empty."""
@@ -142,20 +142,6 @@ class LocalStore:
     def _path(self, key: str) -> Path:
         require_key(key)
         return self._root / key
-
-    def _walk(self, folder: Path) -> Iterator[Entry]:
-        try:
-            with os.scandir(folder) as entries:
-                found = [entry for entry in entries if entry.name != ASIDE]
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(Path(entry.path))
-            else:
-                with suppress(FileNotFoundError):  # deleted since the folder was read
-                    size_bytes = entry.stat(follow_symlinks=False).st_size
-                    yield Entry(Path(entry.path).relative_to(self._root).as_posix(), size_bytes)
 
     @contextmanager
     def _written(self, content: Content) -> Iterator[str]:
@@ -252,6 +238,22 @@ class LocalStore:
                 f"The store's folder {self._root} failed at {key} ({error.strerror}). {advice}",
                 retry_after_seconds=_RETRY_SECONDS,
             ) from error
+
+
+def _walk(folder: str, prefix: str) -> Iterator[Entry]:
+    """Every file below the folder, as a key that begins with the prefix. Plain text: a `Path` for each costs more."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.name != ASIDE]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in found:
+        key = f"{prefix}{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, f"{key}/")
+        else:
+            with suppress(FileNotFoundError):  # deleted since the folder was read
+                yield Entry(key, entry.stat(follow_symlinks=False).st_size)
 
 
 def _synced(folder: Path) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -37,10 +38,21 @@ def run(stage: Stage) -> list[Mark]:
 
 def serve(stage: Stage, *, log_level: str = "WARNING") -> str:
     """Starts the aggregator; its address as clients name it."""
+    return start(stage, settle(stage), command=python("aggregator"), log_level=log_level)
+
+
+def settle(stage: Stage) -> Path:
+    """Makes a certificate authority and the settings; their file, for any number of replicas."""
     settings = stage.folder / "aggregator.toml"
     settings.write_text(_settings(stage), encoding="ascii")
-    chosen = [part for setting in (*stage.work.settings, f"log_level={log_level}") for part in ("--set", setting)]
-    log = stage.start(SERVER, [*python("aggregator"), "serve", "--config", settings, *chosen])
+    return settings
+
+
+def start(stage: Stage, settings: Path, *, command: Sequence[str], log_level: str, chosen: Sequence[str] = ()) -> str:
+    """Starts a replica with `command`, and KEY=VALUE for it alone; its address as clients name it."""
+    assignments = [*stage.work.settings, f"log_level={log_level}", *chosen]
+    options = [part for assignment in assignments for part in ("--set", assignment)]
+    log = stage.start(SERVER, [*command, "serve", "--config", settings, *options])
     stage.wait(lambda: bool(_READY.search(log.read_text())), what="the ready line", seconds=60.0)
     stage.note_idle()
     ready = _READY.search(log.read_text())

@@ -158,7 +158,7 @@ class OperatorClient:
             NameInvalid: It is no silo's name.
             IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
         """
-        self.overview(federation)  # repeated until a replica answers
+        self._lineage_from(federation, 0)  # repeated until a replica answers; an overview reads every silo's documents
         request = admin_pb2.InviteSiloRequest(
             federation=federation, silo=silo, replace=replace, valid_seconds=valid_seconds
         )
@@ -202,16 +202,10 @@ class OperatorClient:
             AggregatorUntrusted: The aggregator did not sign one of them.
             IsthmusError: What the aggregator answered, or AggregatorUnreachable.
         """
-        manifests: list[ProjectorManifest] = []
-        first_number = 0
-        while first_number or not manifests:
-            request = admin_pb2.ListProjectorsRequest(federation=federation, first_number=first_number)
-            reply = self._unary(self._stub.ListProjectors, request)
-            manifests += map(manifest_from_proto, reply.projectors)
-            first_number = reply.next_number
-        keys = self._file.current().aggregator_keys
-        for manifest in manifests:
-            require_signed_manifest(manifest, federation=federation, keys=keys)
+        manifests, following = self._lineage_from(federation, 0)
+        while following:
+            more, following = self._lineage_from(federation, following)
+            manifests += more
         return manifests
 
     def export(
@@ -246,6 +240,16 @@ class OperatorClient:
                 )
             )
         )
+
+    def _lineage_from(self, federation: str, number: int) -> tuple[list[ProjectorManifest], int]:
+        """The manifests that one answer holds, signed by the aggregator, and where to go on; 0: that was all."""
+        request = admin_pb2.ListProjectorsRequest(federation=federation, first_number=number)
+        reply = self._unary(self._stub.ListProjectors, request)
+        manifests = [manifest_from_proto(one) for one in reply.projectors]
+        keys = self._file.current().aggregator_keys
+        for manifest in manifests:
+            require_signed_manifest(manifest, federation=federation, keys=keys)
+        return manifests, reply.next_number
 
     def _unary(self, method: Callable[..., Reply], request: object) -> Reply:
         return self._connection.persist(

@@ -14,6 +14,7 @@ from aggregator.ledger import Ledger
 from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Beside
 from aggregator.rpc.identity import Callers
+from aggregator.rpc.present import Presents
 from aggregator.rpc.pushes import Allowances, Pushes
 from aggregator.rpc.quota import Quota
 from aggregator.rpc.rates import UploadRate
@@ -64,6 +65,7 @@ class Replica:
                 meters=meters,
             ),
             watch=RoundWatch(ledger, interval_seconds=1.0, monotonic=time.monotonic),
+            presents=Presents(ledger, seconds=1.0, monotonic=time.monotonic),
             slots=slots,
             beside=_beside(),
             clock=_clock,

@@ -110,8 +110,8 @@ def test_lineage_with_a_manifest_of_another_key_is_refused(number: int) -> None:
 
 
 def test_status_under_a_manifest_of_another_key_is_refused() -> None:
-    """A status whose manifest the aggregator did not sign is not believed, and nobody is invited there."""
-    admin = LyingAdmin(seals={1: FORGER})
+    """A manifest that the aggregator did not sign is not believed in a status, and nobody is invited under one."""
+    admin = LyingAdmin(seals={0: FORGER, 1: FORGER})
     with asking(admin) as client:
         asks = (lambda: client.overview("harbour"), lambda: client.invite("harbour", "east"))
         assert ["manifest_signature"] * 2 == [refused(ask) for ask in asks]

@@ -1,6 +1,7 @@
 """What the loop that advances federations tells: each change once, loudly where somebody must act."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from aggregator.advancing import Advancing
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Closing
 from aggregator.metrics.meters import Meters
-from aggregator.stores import Store
+from aggregator.stores import Entry, Store
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import StoreUnavailable
 from isthmus.federation import FederationState
@@ -63,6 +64,20 @@ class Forgetful:
         if key == self._key:
             raise ZeroDivisionError
         return self._store.get(key, start=start, size=size)
+
+
+class Slow:
+    """A store whose listings take a while; all else is the store's own."""
+
+    def __init__(self, store: Store, seconds: float) -> None:
+        self._store = store
+        self._seconds = seconds
+        self.get, self.put, self.put_if_absent, self.delete = store.get, store.put, store.put_if_absent, store.delete
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Takes its time."""
+        time.sleep(self._seconds)
+        return self._store.list(prefix)
 
 
 @pytest.fixture
@@ -242,3 +257,25 @@ def test_cut_that_began_before_the_operators_finish_is_ended(tmp_path: Path) -> 
     advancing.turn()
 
     assert 1 == ledger.latest_number(NAME)
+
+
+def test_loop_that_is_woken_all_the_time_rests_half_of_it(tmp_path: Path) -> None:
+    """Pushes of a crowd, each of which wakes the loop, do not keep it looking: it rests for as long as a look took."""
+    store = MemoryStore()
+    found(Ledger(store))
+    looks: list[float] = []
+
+    def now() -> datetime:
+        looks.append(time.monotonic())
+        return after(1)
+
+    advancing = loop(Ledger(Slow(store, 0.02)), tmp_path, clock=now)
+    begin = time.monotonic()
+    advancing.start()
+    while time.monotonic() < begin + 1.0:
+        advancing.wake()
+        time.sleep(0.001)
+    advancing.stop(timeout=5.0)
+
+    one_look = 5 * 0.02  # five listings, and as long a rest
+    assert 2 <= len(looks) <= 1.0 / (2 * one_look) + 2

@@ -23,7 +23,15 @@ def test_defaults_serve_loopback_alone(tmp_path):
     config = load(tmp_path, TLS)
 
     assert ("127.0.0.1:8443", None, False) == (config.listen, config.enrolment, config.allow_plaintext)
-    assert 128 == config.limits.max_calls
+    assert 176 == config.limits.max_calls
+
+
+@pytest.mark.parametrize(("polls", "openings", "calls"), [(0, 16, 64), (64, 64, 176), (1000, 1000, 2048)])
+def test_more_waiting_polls_make_more_room_at_the_door(tmp_path, polls, openings, calls):
+    """Polls that wait are answered all at once and come back: so many may be opening, each with a thread."""
+    limits = load(tmp_path, TLS + f"[limits]\nmax_waiting_polls = {polls}\n").limits
+
+    assert (openings, calls) == (limits.max_openings, limits.max_calls)
 
 
 def test_plaintext_is_refused_until_it_is_allowed(tmp_path):
