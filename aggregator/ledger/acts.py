@@ -56,14 +56,20 @@ class ActRecord:
         return cls(act, sequence, previous, hashlib.sha256(document).hexdigest())
 
 
-def append(store: Store, federation: str, act: Act) -> None:
-    """Adds an act behind the last one. Racing appends of several replicas all end up in the chain, in some order."""
-    chain.append(
+def append(store: Store, federation: str, act: Act, *, after: Place | None = None) -> Place:
+    """Adds an act behind the last one. Racing appends of several replicas all end up in the chain, in some order.
+
+    Gives the place behind it; see `chain.append` for what a later append has of that as `after`.
+    """
+    place = chain.append(
         store,
         keys.acts(federation),
         key=lambda sequence: keys.act(federation, sequence),
         document=lambda place: act_document(federation, act, place=place),
+        after=after,
     )
+    assert place is not None, "acts have no limit"  # nosec B101  # for the type alone
+    return place
 
 
 def act_document(federation: str, act: Act, *, place: Place) -> bytes:

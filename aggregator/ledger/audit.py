@@ -74,13 +74,14 @@ def append_refusal(
         now: When.
         known: Of the words in it that the silo sent, those that may be kept; see `isthmus.foreign`.
     """
-    return chain.append(
+    place = chain.append(
         store,
         keys.audit(trail.federation, trail.round, trail.silo),
         key=lambda sequence: keys.refusal(trail.federation, trail.round, trail.silo, sequence=sequence),
         document=lambda place: refusal_document(trail, refusal, now=now, place=place, known=known),
         most=MAX_REFUSALS,
     )
+    return place is not None
 
 
 def refusal_document(

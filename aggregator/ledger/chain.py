@@ -1,7 +1,8 @@
 """A chain of records: numbered from 0, each with the SHA-256 of the bytes before it. Talks to a store only.
 
 Nothing that stands is parsed or counted when one is added: the next number follows the last that is there, and the link
-is to the bytes that are there. So a record that was damaged or taken out bars no other; `isthmus verify` names it.
+is to the bytes that are there, or were when they were read. So a record that was damaged or taken out bars no other;
+`isthmus verify` names it.
 """
 
 import hashlib
@@ -29,9 +30,15 @@ class Place:
 
 
 def append(
-    store: Store, prefix: str, *, key: Callable[[int], str], document: Callable[[Place], bytes], most: int | None = None
-) -> bool:
-    """Adds a record behind the last; False, and nothing added, where its number would be `most` or above.
+    store: Store,
+    prefix: str,
+    *,
+    key: Callable[[int], str],
+    document: Callable[[Place], bytes],
+    most: int | None = None,
+    after: Place | None = None,
+) -> Place | None:
+    """Adds a record behind the last; None, and nothing added, where its number would be `most` or above.
 
     Racing appends all end up in the chain, in some order.
 
@@ -41,6 +48,10 @@ def append(
         key: The key of the record of this number.
         document: The record that goes to this place.
         most: How many records there may be; None: any number.
+        after: What an earlier append gave. What came since is then read record by record instead of listing them all.
+
+    Returns:
+        The place behind the record.
 
     Raises:
         InvariantBroken: What stands at the next place is no record of the chain by its name: somebody put a number
@@ -48,15 +59,15 @@ def append(
     """
     taken = None
     while True:
-        place = _next(store, prefix)
+        place = _next(store, prefix) if after is None else _following(store, key, after)
         if place == taken:
             raise InvariantBroken(f"The chain under {prefix} has no place behind its record {place.sequence - 1}.")
         if most is not None and place.sequence >= most:
-            return False
+            return None
         content = document(place)
         # A bucket whose answer was lost may deny having created what stands, so what stands is asked.
         if store.put_if_absent(key(place.sequence), content) or _find(store, key(place.sequence)) == content:
-            return True
+            return Place(place.sequence + 1, hashlib.sha256(content).hexdigest())
         taken = place
 
 
@@ -80,6 +91,13 @@ def _next(store: Store, prefix: str) -> Place:
         content = _find(store, key)
         if content is not None:  # else somebody took it out since it was listed
             return Place(number + 1, hashlib.sha256(content).hexdigest())
+
+
+def _following(store: Store, key: Callable[[int], str], place: Place) -> Place:
+    """The first place from this one on where there is no record."""
+    while (content := _find(store, key(place.sequence))) is not None:
+        place = Place(place.sequence + 1, hashlib.sha256(content).hexdigest())
+    return place
 
 
 def _find(store: Store, key: str) -> bytes | None:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from aggregator.blocks import Reader
-from aggregator.ledger import audit, blobs, enrolment, federations, keys, removal, staging
+from aggregator.ledger import acts, audit, blobs, enrolment, federations, keys, removal, staging
+from aggregator.ledger.acts import Act
+from aggregator.ledger.chain import Place
 from aggregator.ledger.documents import (
     Closing,
     Contribution,
@@ -47,6 +49,7 @@ class Ledger:
         self._records: dict[str, FederationRecord] = {}
         self._manifests: dict[tuple[str, int], ProjectorManifest] = {}
         self._latest: dict[str, int] = {}
+        self._behind_acts: dict[str, Place] = {}
 
     @property
     def store(self) -> Store:
@@ -301,6 +304,11 @@ class Ledger:
         key = keys.projector(federation, manifest.number)
         self._store.put_if_absent(key, manifest_to_json(manifest))
         return manifest_from_json(self._store.get(key))
+
+    def record_act(self, federation: str, act: Act) -> None:
+        """Puts on record what somebody asked for; reads what came since the last one, however many there are."""
+        place = acts.append(self._store, federation, act, after=self._behind_acts.get(federation))
+        remember(self._behind_acts, federation, place)
 
     def record_refusal(
         self, federation: str, round_number: int, silo: str, *, refusal: IsthmusError, now: datetime

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import grpc
 
-from aggregator.ledger import Ledger, acts, strikes
+from aggregator.ledger import Ledger, strikes
 from aggregator.ledger.acts import Act
 from aggregator.ledger.enrolment import require_name
 from aggregator.ledger.records import SiloRecord
@@ -202,7 +202,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         if silo:
             require_name(silo)
         act = Act(at=self._clock(), actor=str(actor), event=event.value, silo=silo, details=details)
-        acts.append(self._ledger.store, federation, act)
+        self._ledger.record_act(federation, act)
 
     def ListProjectors(
         self, request: admin_pb2.ListProjectorsRequest, context: grpc.ServicerContext

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from aggregator.aggregate import check_strategy
-from aggregator.ledger import Ledger, acts, keys
+from aggregator.ledger import Ledger, keys
 from aggregator.ledger.acts import Act
 from aggregator.ledger.records import FederationRecord
 from aggregator.rpc.incoming import chunks_until_finish
@@ -101,9 +101,8 @@ class Creation:
 
     def _put_on_record(self, name: str, actor: SpiffeId, *, now: datetime) -> None:
         """Records that it was asked for, unless there is one: a repeat of a creation that died here records it anew."""
-        store = self._ledger.store
-        if not exists(store, keys.federation_file(name)):
-            acts.append(store, name, Act(at=now, actor=str(actor), event=Event.FEDERATION_CREATED.value))
+        if not exists(self._ledger.store, keys.federation_file(name)):
+            self._ledger.record_act(name, Act(at=now, actor=str(actor), event=Event.FEDERATION_CREATED.value))
 
     def _require_size(self, size_bytes: int) -> None:
         if not 1 <= size_bytes <= self._max_projector_bytes:

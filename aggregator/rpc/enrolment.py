@@ -7,7 +7,7 @@ from datetime import datetime
 
 import grpc
 
-from aggregator.ledger import Ledger, acts, enrolment
+from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.acts import Act
 from aggregator.ledger.records import CredentialRecord
 from aggregator.rpc.identity import Callers
@@ -134,7 +134,7 @@ class EnrolmentService(enrolment_pb2_grpc.EnrolmentServiceServicer):
             silo=credential.silo,
             details=details,
         )
-        acts.append(self._ledger.store, federation, act)
+        self._ledger.record_act(federation, act)
 
     def _issue(self, signing_request_der: bytes, who: SpiffeId, *, now: datetime) -> list[Certificate]:
         """A certificate for the key of a request."""

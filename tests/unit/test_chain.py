@@ -11,6 +11,7 @@ from aggregator.ledger.audit import Trail
 from aggregator.metrics.meters import Meters
 from aggregator.moving.copying import copy_federation
 from aggregator.stores.memory import MemoryStore
+from benchmarks.simulate.counting import CountingStore
 from isthmus.errors import InvariantBroken, NameInvalid
 from tests.ledgers import NAME, after, contribute
 from tests.verifying import OPERATOR, objects, of_store, store_with, verdict_of
@@ -38,6 +39,19 @@ def test_chain_goes_on_behind_a_damaged_record(kind: str, damage: str) -> None:
 
     assert len(written) + 1 - (damage == "missing") == len(of_store(store, kind))
     assert hurt in [link.key for link in verdict_of(store).broken]
+
+
+def test_ledger_goes_on_behind_what_others_put_on_record() -> None:
+    """Acts of two replicas that each remember their last one become one chain without a gap; no more is listed."""
+    store = CountingStore(MemoryStore())
+    replicas = [Ledger(store), Ledger(store)]
+    for number in range(30):
+        replicas[number % 3 % 2].record_act(NAME, Act(after(number), OPERATOR, "silo.invited", f"s-{number}"))
+    listed = store.counts["list"]
+    found = list(acts.acts(store, NAME))
+
+    assert ([f"s-{number}" for number in range(30)], 2) == ([one.act.silo for one in found], listed)
+    assert ["", *[one.digest for one in found[:-1]]] == [one.previous for one in found]
 
 
 def test_number_that_leaves_no_room_ends_an_append() -> None:
