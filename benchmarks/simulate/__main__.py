@@ -4,8 +4,8 @@
 
 Runs a tenth, a quarter and a half of the silos as well, so that each cost shows how it grows, and so that the largest
 run checks what the smaller ones foretold. What came out is in reports/simulate: results.json, report.md, scale.png;
-with `--log` in docs/LOG.md too, and what matters in docs/scale.md. `--only` measures that one number of silos.
-Exit codes: 0 every silo came to the federation's end; 1 one did not.
+with `--log` in docs/LOG.md too, and what matters in docs/scale.md. `--only` measures that one number of silos;
+`--again` tells anew what was measured. Exit codes: 0 every silo came to the federation's end; 1 one did not.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.logbook import LOG, enter
+from benchmarks.logbook import LOG, enter, machine
 from benchmarks.rounds.stage import ROOT, Failed, end_in_order
 from benchmarks.simulate.measured import Row, row
-from benchmarks.simulate.report import summary, write
+from benchmarks.simulate.report import Results, load, summary, write
 from benchmarks.simulate.run import Plan, run
 
 SCALE = LOG.with_name("scale.md")
@@ -36,6 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     command = " ".join(["python -m benchmarks.simulate", *given])
+    try:
+        results = load(options.out) if options.again else measured(options, command=command)
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    text = write(results, folder=options.out)
+    print(f"\n{text}\n\n{options.out}")
+    if options.log:
+        enter(heading(results.rows), text)
+        first = results.rows[0]
+        if len(results.rows) > 1 and first.replicas == 1 and not first.mtls:
+            enter(SECTION, summary(results), log=SCALE)
+    return 1 if any(one.failures for one in results.rows) else 0
+
+
+def measured(options: argparse.Namespace, *, command: str) -> Results:
+    """Runs every number of silos.
+
+    Raises:
+        Failed: One of them did not come to its end; says which.
+    """
     end_in_order()
     require_descriptors(options.silos)
     rows: list[Row] = []
@@ -43,16 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             rows.append(row(run(plan(options, silos))))
         except Failed as error:
-            print(f"{silos} silos: {error}", file=sys.stderr)
-            return 1
-        text = write(rows, command=command, folder=options.out)
+            raise Failed(f"{silos} silos: {error}") from error
+        write(Results(command, machine(), rows), folder=options.out)
         print(f"{silos} silos: {rows[-1].round_cpu:.1f} s of CPU a round, {rows[-1].peak_mib:.0f} MiB", flush=True)
-    print(f"\n{text}\n\n{options.out}")
-    if options.log:
-        enter(heading(options), text)
-        if not (options.only or options.mtls or options.replicas > 1):
-            enter(SECTION, summary(rows), log=SCALE)
-    return 1 if any(one.failures for one in rows) else 0
+    return Results(command, machine(), rows)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--processes", type=int, default=2, help="that the silos are threads of")
     made.add_argument("--mtls", action="store_true", help="mutual TLS; else plaintext on loopback")
     made.add_argument("--only", action="store_true", help="that number of silos alone, without smaller ones")
+    made.add_argument("--again", action="store_true", help="run nothing: tell anew what lies in --out")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the aggregator")
     made.add_argument(
         "--place", default="", help="a folder on a real disk for the store; .cache/benchmarks of this tree"
@@ -91,10 +107,11 @@ def plan(options: argparse.Namespace, silos: int) -> Plan:
     )
 
 
-def heading(options: argparse.Namespace) -> str:
+def heading(rows: Sequence[Row]) -> str:
     """Of the log's entry."""
-    kind = f"{options.replicas} replica{'s' * (options.replicas > 1)}, mutual TLS {'on' if options.mtls else 'off'}"
-    return f"{options.silos:,} simulated silos, {kind}{', that number alone' * options.only}"
+    last = rows[-1]
+    kind = f"{last.replicas} replica{'s' * (last.replicas > 1)}, mutual TLS {'on' if last.mtls else 'off'}"
+    return f"{last.silos:,} simulated silos, {kind}"
 
 
 def require_descriptors(silos: int) -> None:

@@ -63,12 +63,14 @@ class Cost:
         name: Of `COSTS`.
         points: What was measured.
         model: Fitted to all of them.
+        straight: The same without a square.
         foretold: What the model of all but the largest says of the largest; None: there are too few.
     """
 
     name: str
     points: Points
     model: Model
+    straight: Model
     foretold: float | None
 
     @property
@@ -93,11 +95,14 @@ def bottleneck(found: dict[str, Cost], silos: int = FAR) -> str:
     return max(PHASES, key=lambda name: found[name].model.at(silos))
 
 
-def round_cpu(found: dict[str, Cost], silos: int = FAR) -> float:
-    """CPU seconds of a round at so many silos."""
-    return sum(found[name].model.at(silos) for name in PHASES)
+def round_cpu(found: dict[str, Cost], silos: int = FAR) -> tuple[float, float]:
+    """CPU seconds of a round at so many silos: straight, and with the squares that fit."""
+    return (
+        sum(found[name].straight.at(silos) for name in PHASES),
+        sum(found[name].model.at(silos) for name in PHASES),
+    )
 
 
 def _cost(name: str, points: Points) -> Cost:
     foretold = fit(points[:-1]).at(points[-1][0]) if len(points) > 2 and points[-1][1] else None
-    return Cost(name, points, fit(points), foretold)
+    return Cost(name, points, fit(points), fit(points, powers=2), foretold)

@@ -1,7 +1,8 @@
 """What a cost is as a function of the number of silos: a + bN + cN^2, fitted to what was measured. Pure.
 
 Least squares of relative errors, so that small numbers of silos count as much as large ones, and no coefficient below
-zero: no silo gives time back. The terms are those that fit best; of equally good ones, the fewest.
+zero: no silo gives time back. The terms are those that fit best; of about equally good ones, the fewest. Whether a
+small square is there or only noise, four points cannot tell: what is said of far more silos has a straight line beside.
 """
 
 import itertools
@@ -38,8 +39,8 @@ class Model:
         return [self.at(silos) / value - 1.0 if value else 0.0 for silos, value in points]
 
 
-def fit(points: Points) -> Model:
-    """The model of these points (silos, value), at least two of them.
+def fit(points: Points, *, powers: int = 3) -> Model:
+    """The model of these points (silos, value), at least two of them; of a straight line where `powers` is 2.
 
     Raises:
         ValueError: There are fewer.
@@ -48,8 +49,8 @@ def fit(points: Points) -> Model:
         raise ValueError("a model needs two numbers of silos at least")
     usable = [(silos, value) for silos, value in points if value > 0]
     best, least = Model(0.0, 0.0, 0.0), float("inf")
-    for size in range(1, min(3, len(usable)) + 1):
-        found = [_fitted(usable, terms) for terms in itertools.combinations(range(3), size)]
+    for size in range(1, min(powers, len(usable)) + 1):
+        found = [_fitted(usable, terms) for terms in itertools.combinations(range(powers), size)]
         candidates = [(_error(model, usable), model) for model in found if model is not None]
         if candidates:
             error, model = min(candidates, key=lambda one: one[0])

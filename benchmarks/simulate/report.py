@@ -5,10 +5,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-from benchmarks.logbook import machine
 from benchmarks.simulate.costs import FAR, LIMITING, PHASES, WAITING_POLLS, Cost, bottleneck, costs, round_cpu
 from benchmarks.simulate.measured import Row
 from benchmarks.simulate.plot import plot
@@ -17,20 +17,36 @@ from benchmarks.simulate.run import WIDTHS
 _WIDTH = 118
 
 
-def write(rows: Sequence[Row], *, command: str, folder: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What was measured, with which command, and where in words."""
+
+    command: str
+    machine: str
+    rows: Sequence[Row]
+
+
+def load(folder: Path) -> Results:
+    """What `write` wrote there."""
+    found = json.loads((folder / "results.json").read_text(encoding="ascii"))
+    return Results(**found | {"rows": [Row(**one) for one in found["rows"]]})
+
+
+def write(results: Results, *, folder: Path) -> str:
     """Writes all of them; the report's text."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"command": command, "machine": machine(), "rows": [dataclasses.asdict(row) for row in rows]}
-    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="ascii")
-    text = report(rows, command=command)
+    document = json.dumps(dataclasses.asdict(results), indent=1)
+    (folder / "results.json").write_text(document + "\n", encoding="ascii")
+    text = report(results)
     (folder / "report.md").write_text(text + "\n", encoding="ascii")
-    if len(rows) > 1:
-        plot(rows, costs(rows), file=folder / "scale.png")
+    if len(results.rows) > 1:
+        plot(results.rows, costs(results.rows), file=folder / "scale.png")
     return text
 
 
-def report(rows: Sequence[Row], *, command: str) -> str:
+def report(results: Results) -> str:
     """The tables, and what they say."""
+    rows, command = results.rows, results.command
     first = rows[0]
     replicas = "one replica" if first.replicas == 1 else f"{first.replicas} replicas"
     parts = [
@@ -40,7 +56,7 @@ def report(rows: Sequence[Row], *, command: str) -> str:
             "client with its own keys, certificate and connection, in a thread of one of a few processes; its training "
             "is a seeded step. Phases are apart: nobody pulls before all know of the round, nobody pushes before all "
             "have pulled. "
-            f"Silos and replicas share the machine. {machine()}.",
+            f"Silos and replicas share the machine. {results.machine}.",
             width=_WIDTH,
         ),
         "",
@@ -59,12 +75,12 @@ def report(rows: Sequence[Row], *, command: str) -> str:
     return "\n".join(parts)
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(results: Results) -> str:
     """What a reader needs of it: the costs that limit, and the bottleneck."""
-    found = costs(rows)
+    found, rows = costs(results.rows), results.rows
     limiting = {name: found[name] for name in LIMITING}
     table = model_table(limiting, largest=max(row.silos for row in rows))
-    return f"{table}\n\n{fill(conclusion(found), width=_WIDTH)}\n\n{machine()}."
+    return f"{table}\n\n{fill(conclusion(found), width=_WIDTH)}\n\n{results.machine}."
 
 
 def measured_table(rows: Sequence[Row]) -> str:
@@ -100,7 +116,7 @@ def measured_table(rows: Sequence[Row]) -> str:
 
 
 def model_table(found: dict[str, Cost], *, largest: int) -> str:
-    """Each cost's terms, how far they are off, and what they say."""
+    """Each cost's terms, how far they are off, and what they say; of very many also what a straight line says."""
     head = (
         f"| cost | model, N silos | largest residual | {largest:,} foretold by the smaller | measured | error "
         f"| {FAR:,} |\n|---|---|---|---|---|---|---|"
@@ -110,17 +126,15 @@ def model_table(found: dict[str, Cost], *, largest: int) -> str:
 
 def conclusion(found: dict[str, Cost]) -> str:
     """What limits a round of very many silos, in words."""
-    cpu, phase = round_cpu(found), bottleneck(found)
-    _, linear, quadratic = found[phase].model.shares(FAR)
+    (least, most), phase = round_cpu(found), bottleneck(found)
     polls = math.ceil(FAR / WAITING_POLLS)
-    shares = ", ".join(f"{name.partition(',')[0]} {found[name].model.at(FAR):.0f} s" for name in PHASES)
+    shares = ", ".join(f"{name.partition(',')[0]} {_far(found[name])} s" for name in PHASES)
     return (
-        f"A round of {FAR:,} silos would take {cpu:,.0f} s of the replicas' CPU ({shares}), spread over {polls} "
-        f"replicas or more, for one lets {WAITING_POLLS:,} polls wait at most. A replica is one Python process and "
-        f"uses little more than one core, so with {polls} a round takes {cpu / polls:,.0f} s or more. "
-        f'The bottleneck is the replicas\' CPU in the phase "{phase.removesuffix(", CPU s")}": '
-        f"{linear:.0%} of it is the same for each silo, "
-        f"{quadratic:.0%} grows with the square."
+        f"A round of {FAR:,} silos would take {least:,.0f} to {most:,.0f} s of the replicas' CPU, the first if all "
+        f"costs go on straight, the second with every square that fits ({shares}). One replica lets "
+        f"{WAITING_POLLS:,} polls wait at most, so that is spread over {polls} or more. A replica is one Python process and uses little more "
+        f"than one core: with {polls} a round takes {least / polls:,.0f} to {most / polls:,.0f} s at least. "
+        f'The bottleneck is the replicas\' CPU in the phase "{phase.removesuffix(", CPU s")}".'
     )
 
 
@@ -143,10 +157,13 @@ def _model_row(cost: Cost) -> str:
     text = " + ".join(f"{value:.3g}{power}" for value, power in terms if value) or "0"
     foretold = "" if cost.foretold is None else _figure(cost.foretold)
     error = "" if cost.error is None else f"{cost.error:+.0%}"
-    return (
-        f"| {cost.name} | {text} | {cost.worst:+.0%} | {foretold} | {_figure(measured)} | {error} "
-        f"| {_figure(model.at(FAR))} |"
-    )
+    return f"| {cost.name} | {text} | {cost.worst:+.0%} | {foretold} | {_figure(measured)} | {error} | {_far(cost)} |"
+
+
+def _far(cost: Cost) -> str:
+    """What is said of very many: straight, and with the square where one fits."""
+    straight, model = cost.straight.at(FAR), cost.model.at(FAR)
+    return _figure(straight) if model <= 1.01 * straight else f"{_figure(straight)} to {_figure(model)}"
 
 
 def _figure(value: float) -> str:
