@@ -132,9 +132,9 @@ def conclusion(found: dict[str, Cost]) -> str:
     return (
         f"A round of {FAR:,} silos would take {least:,.0f} to {most:,.0f} s of the replicas' CPU, the first if all "
         f"costs go on straight, the second with every square that fits ({shares}). One replica lets "
-        f"{WAITING_POLLS:,} polls wait at most, so that is spread over {polls} or more. A replica is one Python process and uses little more "
-        f"than one core: with {polls} a round takes {least / polls:,.0f} to {most / polls:,.0f} s at least. "
-        f'The bottleneck is the replicas\' CPU in the phase "{phase.removesuffix(", CPU s")}".'
+        f"{WAITING_POLLS:,} polls wait at most, so it is spread over {polls} or more. A replica is one Python process "
+        f"and uses little more than one core: with {polls} a round takes {least / polls:,.0f} to {most / polls:,.0f} s "
+        f'at least. The bottleneck is the replicas\' CPU in the phase "{phase.removesuffix(", CPU s")}".'
     )
 
 
