@@ -1,6 +1,6 @@
 """A replica as `python -m aggregator serve` runs it, whose store and clock can be told to fail."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import aggregator.__main__
 import aggregator.advancing
 import aggregator.server
-from aggregator.advance import advance
+from aggregator.advance import Outcome, advance
 from aggregator.stores import Store, open_store
 from tests.chaos.orders import Orders
 from tests.chaos.points import Points, PointStore
@@ -29,6 +29,16 @@ def run_replica(task: Mapping[str, Any]) -> int:
         return PointStore(open_store(url), points)
 
     aggregator.__main__.open_store = opened
-    aggregator.advancing.advance = partial(advance, at=lambda point: points.reach(f"at-{point}"))
+    aggregator.advancing.advance = partial(_advance, points)
     aggregator.server._now = lambda: datetime.now(UTC) + offset
     return aggregator.__main__.main(["serve", "--config", task["config"], "--port", str(task["port"])])
+
+
+def _advance(points: Points, *arguments: Any, at: Callable[[str], None], **options: Any) -> Outcome:
+    """`advance`, whose points are told to the storm before the service is."""
+
+    def reached(point: str) -> None:
+        points.reach(f"at-{point}")
+        at(point)
+
+    return advance(*arguments, at=reached, **options)
