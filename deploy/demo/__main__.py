@@ -21,6 +21,7 @@ from deploy.demo.federate import Models
 from deploy.demo.fetch import fetch
 from deploy.demo.packages import ENCODER, PACKAGES
 from deploy.demo.pictures import concepts
+from deploy.demo.processes import ENDINGS
 from deploy.demo.recipe import RECIPE, Recipe
 from deploy.demo.report import write_report
 from deploy.demo.run import Ingredients, run
@@ -52,7 +53,7 @@ def main(
 ) -> int:
     """Runs the demo and returns the exit code; tests bring ingredients and a recipe that fit into seconds."""
     options = _parser().parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDINGS:
         signal.signal(number, signal.default_int_handler)  # every end takes the children along, as Ctrl-C does
     try:
         _demo(dataclasses.replace(recipe, seed=options.seed), options.out.absolute(), ingredients)

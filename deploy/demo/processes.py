@@ -5,18 +5,23 @@ A child that dies early is a failure of the whole demo, told with the last words
 
 import json
 import os
+import signal
 import subprocess  # nosec B404  # judged at each call
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
 import psutil
 
 from isthmus.errors import IsthmusError
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end the demo."""
 
 END_SECONDS = 10.0
 """How long a child may take to end by itself before it is killed."""
@@ -56,18 +61,12 @@ class Children:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._watch.join()
-        with self._lock:  # a thread of the demo may be starting one more
-            children = list(self._running.values())
-        for child in children:
-            child.terminate()
-        deadline = time.monotonic() + END_SECONDS
-        for child in children:
-            _wait(child, max(deadline - time.monotonic(), 0.1))
-            for stream in (child.stdin, child.stdout):
-                if stream:
-                    stream.close()
+        with _signals_held():
+            self._ended.set()
+            self._watch.join()
+            with self._lock:  # a thread of the demo may be starting one more
+                children = list(self._running.values())
+            _end(children)
 
     @property
     def peak_rss_bytes(self) -> dict[str, int]:
@@ -83,7 +82,8 @@ class Children:
             arguments: The module and its arguments.
             talks: Whether the demo writes to its standard input and reads its standard output as text.
         """
-        with self._lock, (self._logs / f"{name}.log").open("w", encoding="utf-8") as log:
+        # A signal's exception between a child's start and its entry here would leave it running for ever.
+        with self._lock, (self._logs / f"{name}.log").open("w", encoding="utf-8") as log, _signals_held():
             if self._ended.is_set():
                 raise ChildFailed(f"{name} was not started: the demo is ending.")
             child = subprocess.Popen(  # nosec B603  # no shell; the arguments are our own
@@ -170,6 +170,41 @@ def environment(root: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """What ends the demo waits until this context has ended; only the main thread is ever told of signals.
+
+    A mask would not do: the kernel hands a signal to any thread that takes it, and children inherit the mask.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+
+    def hold(number: int, _: FrameType | None) -> None:
+        held.append(number)
+
+    before = {number: signal.signal(number, hold) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in held:
+            signal.raise_signal(late)
+
+
+def _end(children: Sequence[subprocess.Popen[str]]) -> None:
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + END_SECONDS
+    for child in children:
+        _wait(child, max(deadline - time.monotonic(), 0.1))
+        for stream in (child.stdin, child.stdout):
+            if stream:
+                stream.close()
 
 
 def _wait(child: subprocess.Popen[str], seconds: float) -> None:

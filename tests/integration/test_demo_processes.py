@@ -1,5 +1,7 @@
 """The demo's child processes: watched while they live, ended with their context, mourned with their last words."""
 
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -40,6 +42,24 @@ def test_children_end_when_the_demo_fails(tmp_path: Path) -> None:
     pids: list[int] = []
     with pytest.raises(ValueError, match="something else"):
         fail()
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_signal_while_a_child_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that arrives when a child runs but is not yet known ends the demo and that child."""
+    pids: list[int] = []
+    start = subprocess.Popen
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        child = start(*arguments, **options)  # type: ignore[call-overload]
+        pids.append(child.pid)
+        signal.raise_signal(signal.SIGINT)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt), Children(tmp_path / "logs", root=tmp_path) as children:
+        children.start("sleeper", child_that(tmp_path, "import time; time.sleep(600)"))
+
     assert not psutil.pid_exists(pids[0])
 
 
