@@ -24,10 +24,11 @@ from isthmus.errors import (
     QuotaExceeded,
     RoundClosed,
 )
-from isthmus.federation import FederationState
+from isthmus.federation import FederationState, PrivacyPolicy
 from silo_agent.agent import Agent, Ending
 from silo_agent.outbox import Aside, Outbox
-from tests.fake_hub import FakeHub, FakeTrainer, silo_parts, status_in
+from silo_agent.privacy_budget import Spent, epsilon_of
+from tests.fake_hub import FakeHub, FakeTrainer, budget_in, silo_parts, status_in
 from tests.plans import plan_with
 
 
@@ -46,7 +47,9 @@ class Silo:
         """Runs a new agent to its end."""
         metrics = {"samples": 8.0}
         status = status_in(self.folder)
-        return Agent(self.hub, self.trainer, self.outbox, status, metrics=metrics, sleep=self.slept.append).run()
+        budget = budget_in(self.folder)
+        agent = Agent(self.hub, self.trainer, self.outbox, status, budget, metrics=metrics, sleep=self.slept.append)
+        return agent.run()
 
     @property
     def status(self) -> dict[str, object]:
@@ -239,7 +242,7 @@ def test_paused_federation_is_asked_again(silo: Silo) -> None:
         words.append(silo.status["words"])
         silo.hub.state = FederationState.RUNNING
 
-    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), sleep=resume)
+    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), budget_in(silo.folder), sleep=resume)
 
     assert agent.run() is Ending.FINISHED
     assert words == ["The federation f is paused by its operator."]
@@ -285,7 +288,15 @@ def test_why_nobody_answers_is_examined_and_logged_once(silo: Silo, caplog: pyte
         check = "certificate" if minute < 3 else "port"
         return AggregatorUnreachable(f"at 12:{minute:02}", retry_after_seconds=2.0, check=check, measured="x")
 
-    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), sleep=silo.slept.append, explain=explain)
+    agent = Agent(
+        silo.hub,
+        silo.trainer,
+        silo.outbox,
+        status_in(silo.folder),
+        budget_in(silo.folder),
+        sleep=silo.slept.append,
+        explain=explain,
+    )
 
     assert agent.run() is Ending.FINISHED
     said = [record.facts["words"] for record in caplog.records if record.message == "agent.waiting"]
@@ -300,6 +311,7 @@ def test_untrusted_aggregator_ends_the_agent(silo: Silo) -> None:
         silo.trainer,
         silo.outbox,
         status_in(silo.folder),
+        budget_in(silo.folder),
         sleep=silo.slept.append,
         explain=lambda error: AggregatorUntrusted("a stranger"),
     )
@@ -307,3 +319,49 @@ def test_untrusted_aggregator_ends_the_agent(silo: Silo) -> None:
     with pytest.raises(AggregatorUntrusted, match="a stranger"):
         agent.run()
     assert ([], {}) == (silo.slept, silo.hub.receipts)
+
+
+PRIVACY = PrivacyPolicy(clip_norm=1.0, noise_multiplier=1.0, epsilon=9.0, delta=1e-3)
+
+
+def test_no_round_is_trained_past_the_budget(silo: Silo) -> None:
+    """Each round's header says what is spent so far; the round that would exceed the plan's epsilon is not trained."""
+    silo.hub, silo.trainer, silo.outbox = silo_parts(silo.folder, num_rounds=20)
+    silo.hub.plan = plan_with(privacy=PRIVACY)
+
+    assert silo.run() is Ending.SPENT
+
+    spent = [receipt["metrics"]["privacy_epsilon"] for receipt in silo.hub.receipts.values()]
+    assert 1 < len(spent) == len(silo.trainer.trained) < 20
+    assert spent == sorted(spent)
+    assert spent[-1] <= 9.0 < 2 * spent[-1]
+
+
+def test_budget_outlives_the_agent(silo: Silo) -> None:
+    """An agent that starts again goes on with what was spent before, and trains no more than one that never stopped."""
+    silo.hub.plan = plan_with(privacy=PRIVACY)
+    assert silo.run() is Ending.FINISHED
+    before = silo.hub.receipts[3]["metrics"]["privacy_epsilon"]
+
+    silo.hub._num_rounds = 4
+    silo.run()
+
+    assert silo.hub.receipts[4]["metrics"]["privacy_epsilon"] > before
+
+
+def test_a_delta_is_on_record_before_it_exists(silo: Silo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the agent dies with a delta trained and not yet kept, the round counts twice: never less than was spent."""
+    silo.hub, silo.trainer, silo.outbox = silo_parts(silo.folder, num_rounds=1)
+    silo.hub.plan = plan_with(privacy=PRIVACY)
+    with monkeypatch.context() as patched:
+        patched.setattr(Outbox, "put", _dies)
+        with pytest.raises(KeyboardInterrupt):
+            silo.run()
+    once = epsilon_of([Spent(1, 0.5, 1.0, 2)], delta=1e-3)
+
+    assert silo.run() is Ending.FINISHED
+    assert silo.hub.receipts[1]["metrics"]["privacy_epsilon"] > once
+
+
+def _dies(*_arguments: object, **_options: object) -> None:
+    raise KeyboardInterrupt
