@@ -45,7 +45,7 @@ def epsilon_of(spent: Sequence[Spent], *, delta: float) -> float:
 
     Source:
         Mironov, Renyi Differential Privacy, CSF 2017; Mironov et al., arXiv 1908.10530 (the sampled Gaussian
-        mechanism); Canonne et al., arXiv 2004.00010, Proposition 12 (its conversion); as Google's dp-accounting does it.
+        mechanism); Canonne et al., arXiv 2004.00010, Proposition 12 (its conversion); as dp-accounting does it.
     """
     try:
         from dp_accounting import dp_event
