@@ -24,10 +24,9 @@ from isthmus.errors import (
     QuotaExceeded,
     RoundClosed,
 )
-from isthmus.federation import FederationState, PrivacyPolicy
+from isthmus.federation import FederationState
 from silo_agent.agent import Agent, Ending
 from silo_agent.outbox import Aside, Outbox
-from silo_agent.privacy_budget import Spent, epsilon_of
 from tests.fake_hub import FakeHub, FakeTrainer, budget_in, silo_parts, status_in
 from tests.plans import plan_with
 
@@ -319,49 +318,3 @@ def test_untrusted_aggregator_ends_the_agent(silo: Silo) -> None:
     with pytest.raises(AggregatorUntrusted, match="a stranger"):
         agent.run()
     assert ([], {}) == (silo.slept, silo.hub.receipts)
-
-
-PRIVACY = PrivacyPolicy(clip_norm=1.0, noise_multiplier=1.0, epsilon=9.0, delta=1e-3)
-
-
-def test_no_round_is_trained_past_the_budget(silo: Silo) -> None:
-    """Each round's header says what is spent so far; the round that would exceed the plan's epsilon is not trained."""
-    silo.hub, silo.trainer, silo.outbox = silo_parts(silo.folder, num_rounds=20)
-    silo.hub.plan = plan_with(privacy=PRIVACY)
-
-    assert silo.run() is Ending.SPENT
-
-    spent = [receipt["metrics"]["privacy_epsilon"] for receipt in silo.hub.receipts.values()]
-    assert 1 < len(spent) == len(silo.trainer.trained) < 20
-    assert spent == sorted(spent)
-    assert spent[-1] <= 9.0 < 2 * spent[-1]
-
-
-def test_budget_outlives_the_agent(silo: Silo) -> None:
-    """An agent that starts again goes on with what was spent before, and trains no more than one that never stopped."""
-    silo.hub.plan = plan_with(privacy=PRIVACY)
-    assert silo.run() is Ending.FINISHED
-    before = silo.hub.receipts[3]["metrics"]["privacy_epsilon"]
-
-    silo.hub._num_rounds = 4
-    silo.run()
-
-    assert silo.hub.receipts[4]["metrics"]["privacy_epsilon"] > before
-
-
-def test_a_delta_is_on_record_before_it_exists(silo: Silo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the agent dies with a delta trained and not yet kept, the round counts twice: never less than was spent."""
-    silo.hub, silo.trainer, silo.outbox = silo_parts(silo.folder, num_rounds=1)
-    silo.hub.plan = plan_with(privacy=PRIVACY)
-    with monkeypatch.context() as patched:
-        patched.setattr(Outbox, "put", _dies)
-        with pytest.raises(KeyboardInterrupt):
-            silo.run()
-    once = epsilon_of([Spent(1, 0.5, 1.0, 2)], delta=1e-3)
-
-    assert silo.run() is Ending.FINISHED
-    assert silo.hub.receipts[1]["metrics"]["privacy_epsilon"] > once
-
-
-def _dies(*_arguments: object, **_options: object) -> None:
-    raise KeyboardInterrupt
