@@ -185,8 +185,10 @@ def attacked(ingredients: Ingredients, arms: Sequence[str], *, folder: Path, see
 
 def planned_for(arm: Arm, plan: TrainingPlan) -> TrainingPlan:
     """The demo's plan with the arm's epochs and privacy."""
+    if not arm.noise:
+        return plan.model_copy(update={"local_epochs": arm.epochs})
     privacy = PrivacyPolicy(clip_norm=CLIP_NORM, noise_multiplier=arm.noise, epsilon=100.0, delta=DELTA)
-    return plan.model_copy(update={"local_epochs": arm.epochs, "privacy": privacy if arm.noise else None})
+    return plan.model_copy(update={"local_epochs": arm.epochs, "privacy": privacy})
 
 
 def scores(
