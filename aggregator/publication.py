@@ -16,6 +16,7 @@ from aggregator.ledger.documents import Contribution, Roster
 from aggregator.ledger.records import FederationRecord
 from aggregator.rules import RULES
 from aggregator.stores.aside import aside, clear
+from isthmus.contribution import EPSILON_METRIC
 from isthmus.errors import InvariantBroken, ScratchUnavailable
 from isthmus.manifest import ProjectorManifest
 
@@ -179,6 +180,8 @@ def manifest_of(
 def mean_metrics(contributions: list[Contribution]) -> dict[str, float]:
     """Means weighted by num_examples of the metrics that every contribution reports, summed in the order given.
 
+    Of what is spent of privacy it is the most that any silo spent: a mean would promise too much.
+
     A mean that is out of a float's range is left out: a silo's report must not keep a round from being published.
     """
     reported = [set(one.header.metrics) for one in contributions]
@@ -190,4 +193,6 @@ def mean_metrics(contributions: list[Contribution]) -> dict[str, float]:
         mean = sum(share * one.header.metrics[name] for share, one in zip(shares, contributions, strict=True))
         if math.isfinite(mean):
             means[name] = mean
+    if EPSILON_METRIC in means:
+        means[EPSILON_METRIC] = max(one.header.metrics[EPSILON_METRIC] for one in contributions)
     return means

@@ -5,7 +5,7 @@ ENV PIP_NO_CACHE_DIR=1
 
 # The versions that are tested, each file checked against its SHA-256. Dependencies first: they change less often than the code.
 COPY requirements requirements
-RUN python -m venv /opt/isthmus && requirements/install /opt/isthmus/bin/python silo traces
+RUN python -m venv /opt/isthmus && requirements/install /opt/isthmus/bin/python silo traces privacy
 
 # Our own wheel is built with the setuptools of a lock, apart from what is shipped.
 COPY pyproject.toml README.md LICENSE ./

@@ -37,6 +37,7 @@ from isthmus.tensors import contribution_of
 from isthmus.traces import silo_span
 from silo_agent.believed import Believed
 from silo_agent.outbox import Aside, Entry, Outbox
+from silo_agent.privacy_budget import Budget
 from silo_agent.status_file import Phase, StatusFile
 from silo_agent.trainer import LocalResult, Step, Trainer
 
@@ -84,6 +85,7 @@ class Ending(enum.StrEnum):
 
     FINISHED = "the federation is finished"
     EXHAUSTED = "the plan is one-pass and every sample was used"
+    SPENT = "one more round would exceed the plan's privacy budget"
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class Agent:
         trainer: Trains.
         outbox: Keeps deltas until they are counted.
         status: Told what goes on.
+        budget: What the silo has spent of its privacy, for plans that ask for it.
         metrics: Go with every delta beside those of the training.
         sleep: Waits this many seconds.
         believed: What the silo saw of the federation before; None: an aggregator is taken as it comes.
@@ -106,6 +109,7 @@ class Agent:
     trainer: Trainer
     outbox: Outbox
     status: StatusFile
+    budget: Budget
     metrics: Mapping[str, float] = field(default_factory=dict)
     sleep: Callable[[float], None] = time.sleep
     believed: Believed | None = None
@@ -162,6 +166,9 @@ class Agent:
     def _take_part(self, current: Round) -> Ending | None:
         self.status.enter(Phase.PULLING, round=current.number, num_rounds=current.num_rounds)
         self.trainer.require(current.spec, current.plan)
+        if words := self.budget.refusal(current):
+            log_event(LOG, Event.PRIVACY_SPENT, logging.WARNING, words=words)
+            return Ending.SPENT
         base = self.hub.pull(current)
         if self.believed is not None:
             self.believed.accept(current, base)
@@ -176,12 +183,13 @@ class Agent:
         result = self._train(current, base)
         if result.num_examples == 0:
             return Ending.EXHAUSTED
+        spent = self.budget.record(current)  # first: a delta that exists is on record
         header, payload = contribution_of(
             current,
             local=result.tensors,
             base=base,
             num_examples=min(result.num_examples, current.max_num_examples),
-            metrics={**self.metrics, **result.metrics},
+            metrics={**self.metrics, **result.metrics, **spent},
         )
         self._deliver(self.outbox.put(header, payload, cursor=result.cursor))
         return None

@@ -11,6 +11,7 @@ from isthmus.errors import ConfigInvalid, IsthmusError
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
 from silo_agent.outbox import Aside, Outbox
+from silo_agent.privacy_budget import Budget
 from silo_agent.run import StateFolder, trainer_of
 from silo_agent.trainer import Trainer
 
@@ -34,7 +35,7 @@ def check(config: SiloConfig) -> Iterator[Finding]:
         answered = answered or (finding.name == "federation" and finding.ok)
         yield finding
     if answered and trainer is not None:
-        yield _found("projector", lambda: _fits(config, trainer))[0]
+        yield _found("projector", lambda: _fits(config, trainer, samples))[0]
 
 
 def _found(name: str, look: Callable[[], tuple[str, Thing]]) -> tuple[Finding, Thing | None]:
@@ -74,8 +75,8 @@ def _trainer(config: SiloConfig, samples: Samples) -> tuple[str, Trainer]:
     return f"The trainer {config.trainer.name} is set up.", trainer_of(config, samples)
 
 
-def _fits(config: SiloConfig, trainer: Trainer) -> tuple[str, None]:
-    """Whether the federation's projector fits the silo's model."""
+def _fits(config: SiloConfig, trainer: Trainer, samples: Samples) -> tuple[str, None]:
+    """Whether the federation's projector fits the silo's model, and its plan the silo's privacy."""
     with SiloClient(
         config.aggregator,
         federation=config.federation,
@@ -84,4 +85,7 @@ def _fits(config: SiloConfig, trainer: Trainer) -> tuple[str, None]:
     ) as hub:
         current = hub.round()
     trainer.require(current.spec, current.plan)
+    spent = Budget(StateFolder(config.state).privacy_of(config.federation), num_samples=len(samples.items))
+    if words := spent.refusal(current):
+        return words, None
     return f"The federation's projector fits: {current.spec.num_elements} values.", None

@@ -9,6 +9,7 @@ from torch import nn
 from isthmus.errors import ConfigInvalid, DeltaNotFinite
 from isthmus.federation import TrainingPlan
 from silo_agent.cursor import Schedule, schedule
+from silo_agent.private_steps import Noise, gaussian, private_batches, secret_draws, set_private_gradient
 from silo_agent.trainer import LocalResult, Report, Step, Surroundings
 
 Optimizers = Callable[[list[nn.Parameter], TrainingPlan], torch.optim.Optimizer]
@@ -29,6 +30,7 @@ def fit(
     *,
     plan: TrainingPlan,
     report: Report,
+    noise: Noise | None = None,
 ) -> list[float]:
     """Trains the projector in place, one optimizer step per batch.
 
@@ -38,6 +40,7 @@ def fit(
         loss_of: The loss per caption token of a batch, a scalar through which the projector's gradient flows.
         plan: Optimizer, learning rates, clipping, FedProx.
         report: Told after every step.
+        noise: Of a plan with privacy; None: secret.
 
     Returns:
         The loss of each step, before the step.
@@ -59,28 +62,60 @@ def fit(
     parameters = [parameter for parameter in projector.parameters() if parameter.requires_grad]
     anchors = [parameter.detach().clone() for parameter in parameters] if plan.fedprox_mu else []
     optimizer = OPTIMIZERS[plan.optimizer](parameters, plan)
+    step_gradient = _gradients(parameters, loss_of, plan=plan, noise=noise)
     losses: list[float] = []
     for number, batch in enumerate(batches, start=1):
         for group in optimizer.param_groups:
             group["lr"] = rate_of_step(plan, number, len(batches))
         optimizer.zero_grad()
-        loss = loss_of(batch)
-        _require_finite(loss.item(), number)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = step_gradient(batch, number)
         for parameter, anchor in zip(parameters, anchors, strict=bool(anchors)):
             parameter.grad = _plus_proximal(parameter, anchor, plan.fedprox_mu)
         if plan.gradient_clip_norm:
             nn.utils.clip_grad_norm_(parameters, plan.gradient_clip_norm)
         optimizer.step()
-        losses.append(loss.item())
+        losses.append(loss)
         report(Step(number, len(batches), losses[-1]))
     return losses
+
+
+def _gradients(
+    parameters: Sequence[nn.Parameter],
+    loss_of: Callable[[Sequence[int]], torch.Tensor],
+    *,
+    plan: TrainingPlan,
+    noise: Noise | None,
+) -> Callable[[Sequence[int], int], float]:
+    """What gives a batch's gradient to the parameters and returns its loss; told the step's number, too."""
+
+    def plain(batch: Sequence[int], number: int) -> float:
+        loss = loss_of(batch)
+        _require_finite(loss.item(), number)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    if plan.privacy is None:
+        return plain
+    privacy, drawn = plan.privacy, noise or gaussian(secret_draws())
+
+    def private(batch: Sequence[int], _number: int) -> float:
+        expected = float(plan.batch_size)
+        return set_private_gradient(parameters, batch, loss_of, privacy=privacy, expected=expected, noise=drawn)
+
+    return private
 
 
 def schedule_of(
     captions: Sequence[Sequence[int]], plan: TrainingPlan, *, around: Surroundings, round_number: int, cursor: str
 ) -> Schedule:
-    """What a round trains on, for samples whose captions have these tokens; see `silo_agent.cursor.schedule`."""
+    """What a round trains on, for samples whose captions have these tokens; see `silo_agent.cursor.schedule`.
+
+    With privacy the batches are drawn in secret, and all samples count as trained on: which were drawn is private.
+    """
+    if plan.privacy is not None:
+        num_samples = len(captions)
+        batches = private_batches(plan, num_samples=num_samples, draws=secret_draws())
+        return Schedule(tuple(batches), num_samples)
     keys, lengths = [sample.key for sample in around.samples.items], [len(ids) for ids in captions]
     return schedule(keys, lengths, plan, silo=around.silo, round_number=round_number, cursor=cursor)
 
@@ -96,7 +131,9 @@ def fit_schedule(
     """Trains the projector in place on what the schedule says, as `fit`; a schedule without batches changes nothing."""
     losses = fit(projector, todo.batches, loss_of, plan=plan, report=report)
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in projector.state_dict().items()}
-    return LocalResult(tensors, todo.num_examples, loss_metrics(losses), todo.cursor)
+    # Losses are numbers about single samples, too: under privacy they stay here.
+    metrics = loss_metrics(losses) if plan.privacy is None else {}
+    return LocalResult(tensors, todo.num_examples, metrics, todo.cursor)
 
 
 def rate_of_step(plan: TrainingPlan, number: int, num_steps: int) -> float:

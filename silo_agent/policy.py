@@ -16,6 +16,8 @@ class Policy(BaseModel):
 
     min_quorum: int = Field(default=0, ge=0)
     """Take part in no round that may be cut with fewer contributions: a mean of two tells each what the other sent."""
+    max_epsilon: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """Take part in no round without record-level privacy, or whose plan may spend more than this; absent: in any."""
     max_change: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     """How far, as an L2 norm, the global projector may have moved per round since the last one seen; absent: any."""
 
@@ -34,6 +36,25 @@ def require_quorum(current: Round, *, policy: Policy) -> None:
             measured=current.quorum,
             limit=policy.min_quorum,
         )
+
+
+def require_privacy(current: Round, *, policy: Policy) -> None:
+    """Checks that the plan protects this silo's samples as far as the silo wants.
+
+    Raises:
+        AggregatorUntrusted: It has no privacy, or a larger budget than the policy allows.
+    """
+    privacy = current.plan.privacy
+    if policy.max_epsilon is None or (privacy and privacy.epsilon <= policy.max_epsilon):
+        return
+    asked = f"a privacy budget of epsilon {privacy.epsilon:g}" if privacy else "no privacy"
+    raise AggregatorUntrusted(
+        f"The plan of round {current.number} of {current.federation} has {asked}; this silo's policy.max_epsilon is "
+        f"{policy.max_epsilon:g}. Ask the operator for a federation with plan.privacy, or change it here.",
+        check="epsilon",
+        measured=privacy.epsilon if privacy else "none",
+        limit=policy.max_epsilon,
+    )
 
 
 def require_change(l2_norm: float, *, current: Round, num_rounds: int, policy: Policy) -> None:

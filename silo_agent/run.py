@@ -24,10 +24,13 @@ from silo_agent.believed import Believed
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
 from silo_agent.outbox import Outbox
+from silo_agent.privacy_budget import Budget
 from silo_agent.status_file import Phase, StatusFile, peak_rss_bytes
 from silo_agent.trainer import Surroundings, Trainer, build_trainer
 
 LOG = logging.getLogger(__name__)
+
+_PHASES = {Ending.FINISHED: Phase.FINISHED, Ending.EXHAUSTED: Phase.EXHAUSTED, Ending.SPENT: Phase.EXHAUSTED}
 
 PATIENCE_SECONDS = 15.0
 """How long the client goes on by itself before the agent says that it waits, and then goes on."""
@@ -46,6 +49,10 @@ class StateFolder:
     def believed_of(self, federation: str) -> Path:
         """What is believed of one federation."""
         return self.folder / federation / "believed"
+
+    def privacy_of(self, federation: str) -> Path:
+        """What of the silo's privacy is spent in one federation."""
+        return self.folder / federation / "privacy.json"
 
     @contextmanager
     def held(self) -> Iterator[bool]:
@@ -99,7 +106,7 @@ def run_agent(config: SiloConfig) -> Ending:
             why = {"reason": error.reason, "details": error.details} if isinstance(error, IsthmusError) else {}
             log_event(LOG, Event.AGENT_STOPPED, logging.ERROR, words=words, **why, peak_rss_bytes=peak_rss_bytes())
             raise
-        status.enter(Phase.FINISHED if ending is Ending.FINISHED else Phase.EXHAUSTED, words=ending.value)
+        status.enter(_PHASES[ending], words=ending.value)
         log_event(LOG, Event.AGENT_STOPPED, words=ending.value, peak_rss_bytes=peak_rss_bytes())
         return ending
 
@@ -140,6 +147,7 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
             trainer_of(config, samples),
             Outbox(state.outbox_of(config.federation)),
             status,
+            Budget(state.privacy_of(config.federation), num_samples=len(samples.items)),
             metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},
             silo=credentials.silo,
             believed=Believed(state.believed_of(config.federation), config.policy),

@@ -57,7 +57,8 @@ class Trainer(Protocol):
     1. `require` raises SpecMismatch when a projector of the spec does not fit the silo's model, and ConfigInvalid when
        the plan has settings that the trainer does not know.
     2. `train` starts from the projector given, which it leaves unchanged, and honours every field of the plan.
-    3. Equal arguments give equal results on the same machine: the seed is the plan's, mixed with silo and round.
+    3. Equal arguments give equal results on the same machine: the seed is the plan's, mixed with silo and round. Under
+       a plan with privacy nothing is equal: its draws are secret; and the result reports no loss.
     4. It keeps nothing between calls that changes a result: the cursor comes in and goes out.
     5. Everything of the model but the projector stays as it was.
     6. When a one-pass plan has no sample left, the result has num_examples 0 and the projector as it came.

@@ -17,6 +17,7 @@ from isthmus.round import Round
 from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.tensors import decode
 from silo_agent.outbox import Outbox
+from silo_agent.privacy_budget import Budget
 from silo_agent.status_file import StatusFile
 from silo_agent.trainer import LocalResult, Report, Step, quiet
 from tests.plans import PLAN
@@ -175,6 +176,11 @@ def silo_parts(folder: Path, *, num_rounds: int = 3) -> tuple[FakeHub, FakeTrain
         FakeTrainer(folder / "trained.txt"),
         Outbox(folder / "outbox"),
     )
+
+
+def budget_in(folder: Path) -> Budget:
+    """What a silo of eight samples has spent, there."""
+    return Budget(folder / "privacy.json", num_samples=8)
 
 
 def status_in(folder: Path) -> StatusFile:

@@ -5,7 +5,7 @@
 
 import math
 
-from isthmus.contribution import MAX_METRICS, METRIC_NAME_PATTERN, ContributionHeader
+from isthmus.contribution import EPSILON_METRIC, MAX_METRICS, METRIC_NAME_PATTERN, ContributionHeader
 from isthmus.errors import (
     BaseStale,
     HeaderInvalid,
@@ -55,6 +55,8 @@ def judge_header(
     _require_size(header, spec)
     _require_num_examples(header.num_examples, federation.admission.max_num_examples)
     _require_metrics(header.metrics)
+    if federation.plan.privacy:
+        _require_privacy(header.metrics, federation.plan.privacy.epsilon)
 
 
 def _require_fields(header: ContributionHeader, federation: Federation) -> None:
@@ -174,6 +176,14 @@ def _require_metrics(metrics: dict[str, float]) -> None:
             raise _metrics(f"the metric name {shown(name)}", f"names of {METRIC_NAME_PATTERN.pattern}")
         if type(value) not in (int, float) or not math.isfinite(value):
             raise _metrics(f"{label(name)} = {shown(value)}", "finite numbers")
+
+
+def _require_privacy(metrics: dict[str, float], most: float) -> None:
+    """A silo's word that it trained with privacy, and kept to the budget; no aggregator can see whether it did."""
+    spent = metrics.get(EPSILON_METRIC)
+    if spent is None or not 0.0 < spent <= most:
+        measured = "no" if spent is None else f"{EPSILON_METRIC} = {spent:g} as the"
+        raise _metrics(f"{measured} privacy that is spent", f"{EPSILON_METRIC} above 0 and at most {most:g} here")
 
 
 def _metrics(measured: str, limit: str) -> HeaderInvalid:

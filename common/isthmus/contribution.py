@@ -12,6 +12,9 @@ MAX_METRICS = 64
 METRIC_NAME_PATTERN = re.compile(r"[a-z0-9_.]{1,64}")
 """What a metric's name matches, whole: no path is one."""
 
+EPSILON_METRIC = "privacy_epsilon"
+"""What a silo has spent of its privacy budget, at the plan's delta; demanded where a plan has privacy."""
+
 
 class Encoding(enum.StrEnum):
     """How the values of a delta travel; the aggregate is float32 whatever the encoding."""

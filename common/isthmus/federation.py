@@ -151,6 +151,16 @@ class LearningRate(_Table):
         return self.initial * (floor + (1.0 - floor) * share)
 
 
+class PrivacyPolicy(_Table):
+    """Record-level differential privacy inside every silo; see `Privacy` in projector.proto."""
+
+    clip_norm: float = Field(gt=0.0, le=1e6)
+    noise_multiplier: float = Field(ge=0.1, le=1e3)
+    """From 0.1 on: below, no accountant gives a bound that protects anybody."""
+    epsilon: float = Field(gt=0.0, le=100.0)
+    delta: float = Field(gt=0.0, lt=1.0)
+
+
 class PlanPolicy(_Table):
     """How every silo trains; see `TrainingPlan` in projector.proto for the meaning of each key."""
 
@@ -167,6 +177,15 @@ class PlanPolicy(_Table):
     settings: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")], Annotated[str, Field(max_length=256)]] = Field(
         default_factory=dict, max_length=32
     )
+    privacy: PrivacyPolicy | None = None
+
+    @model_validator(mode="after")
+    def _sampled(self) -> "PlanPolicy":
+        if self.privacy and self.one_pass:
+            raise ValueError(
+                "one_pass must be false with plan.privacy: its budget is accounted for samples drawn anew at each step"
+            )
+        return self
 
 
 class RetentionPolicy(_Table):
@@ -224,6 +243,7 @@ class TrainingPlan(_Table):
     one_pass: bool
     seed: int
     settings: dict[str, str]
+    privacy: PrivacyPolicy | None = None
 
 
 def parse_federation(toml: str) -> Federation:

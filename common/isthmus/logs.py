@@ -50,6 +50,7 @@ class Event(enum.StrEnum):
     AGENT_STARTED = "agent.started"
     AGENT_ENROLLED = "agent.enrolled"
     AGENT_WAITING = "agent.waiting"
+    PRIVACY_SPENT = "privacy.spent"
     AGENT_STOPPED = "agent.stopped"
     TRACES_LOST = "traces.lost"
     TRACES_BACK = "traces.back"

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from isthmus.contribution import MAX_METRICS, ContributionHeader, Encoding, Receipt
 from isthmus.errors import AggregatorUntrusted, HeaderInvalid, RequestInvalid, SpecMismatch
-from isthmus.federation import FederationState, TrainingPlan
+from isthmus.federation import FederationState, PrivacyPolicy, TrainingPlan
 from isthmus.manifest import ProjectorManifest
 from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.v1 import aggregator_pb2, projector_pb2
@@ -123,8 +123,10 @@ def plan_to_proto(plan: TrainingPlan) -> projector_pb2.TrainingPlan:
 
 def plan_from_proto(message: projector_pb2.TrainingPlan) -> TrainingPlan:
     """The plan, field by field."""
-    fields = {name: getattr(message, name) for name in TrainingPlan.model_fields if name != "settings"}
-    return TrainingPlan(**fields, settings=dict(message.settings))
+    fields = {name: getattr(message, name) for name in TrainingPlan.model_fields.keys() - {"settings", "privacy"}}
+    names = PrivacyPolicy.model_fields
+    privacy = {name: getattr(message.privacy, name) for name in names} if message.HasField("privacy") else None
+    return TrainingPlan(**fields, settings=dict(message.settings), privacy=privacy)
 
 
 def header_to_proto(header: ContributionHeader) -> projector_pb2.ContributionHeader:

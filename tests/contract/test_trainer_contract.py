@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from isthmus.errors import ConfigInvalid, SpecMismatch
-from isthmus.federation import TrainingPlan
+from isthmus.federation import PrivacyPolicy, TrainingPlan
 from isthmus.spec import spec_of
 from silo_agent.trainer import TRAINERS, LocalResult, Step, Trainer, quiet
 from tests.plans import PLAN, plan_with
@@ -127,6 +127,16 @@ def test_tensors_keep_their_form(bench: Bench) -> None:
 def test_every_field_of_the_plan_matters(bench: Bench, changes: dict[str, object]) -> None:
     """Case 2: changing any one field of the plan changes the result: none is passed over."""
     assert not same(bench.train(plan_with(**changes)), bench.train())
+
+
+def test_privacy_is_honoured(bench: Bench) -> None:
+    """Cases 2 and 3: under privacy two trainings differ, all samples count, and no loss leaves."""
+    plan = plan_with(privacy=PrivacyPolicy(clip_norm=1.0, noise_multiplier=1.0, epsilon=8.0, delta=1e-5))
+    one, other = bench.train(plan), bench.train(plan)
+
+    assert distance(one, bench) > 0
+    assert not same(one, other)
+    assert (one.metrics, one.num_examples) == ({}, len(bench.samples.items))
 
 
 def test_equal_arguments_give_equal_bits(bench: Bench) -> None:

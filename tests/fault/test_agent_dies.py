@@ -13,7 +13,7 @@ import pytest
 
 from isthmus.errors import RoundClosed
 from silo_agent.agent import Agent
-from tests.fake_hub import FakeHub, FakeTrainer, silo_parts, status_in
+from tests.fake_hub import FakeHub, FakeTrainer, budget_in, silo_parts, status_in
 from tests.plans import plan_with
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def _run_agent(folder: Path, *, too_late: bool = False, over: bool = False) -> N
     hub.skipped_rounds = int(over)
     if too_late:
         hub.faults = [("push_payload", RoundClosed("Round 1 was cut."))]
-    Agent(hub, trainer, outbox, status_in(folder)).run()
+    Agent(hub, trainer, outbox, status_in(folder), budget_in(folder)).run()
 
 
 def _dies_at(line: int, folder: Path, *, too_late: bool = False) -> bool:

@@ -16,7 +16,7 @@ from isthmus.errors import (
     RoundClosed,
     SpecMismatch,
 )
-from isthmus.federation import parse_federation
+from isthmus.federation import PrivacyPolicy, parse_federation
 from isthmus.payload import MAX_HEADER_BYTES, layout
 from isthmus.spec import ProjectorSpec, TensorSpec
 
@@ -89,3 +89,29 @@ def test_moved_round_is_told(fields: dict[str, object]) -> None:
         judge(**fields)
 
     assert caught.value.details["currentRound"] == "2"
+
+
+PRIVATE = FEDERATION.model_copy(
+    update={
+        "plan": FEDERATION.plan.model_copy(
+            update={"privacy": PrivacyPolicy(clip_norm=1.0, noise_multiplier=1.0, epsilon=2.0, delta=1e-5)}
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [({}, "no privacy that is spent"), ({"privacy_epsilon": 2.5}, "2.5"), ({"privacy_epsilon": 0.0}, "at most 2 here")],
+)
+def test_header_says_what_privacy_is_spent(metrics: dict[str, float], told: str) -> None:
+    """Where the plan asks for privacy, a header without what is spent, or with more than the budget, is refused."""
+
+    def judge_private(metrics: dict[str, float]) -> None:
+        header = dataclasses.replace(HONEST, metrics=metrics)
+        judge_header(header, federation=PRIVATE, spec=SPEC, round_number=2, base_digest=BASE)
+
+    judge_private({"privacy_epsilon": 2.0})
+    with pytest.raises(HeaderInvalid, match=told) as caught:
+        judge_private(metrics)
+    assert caught.value.details["check"] == "METRICS_RANGE"

@@ -27,7 +27,7 @@ from isthmus.errors import (
 from isthmus.federation import FederationState
 from silo_agent.agent import Agent, Ending
 from silo_agent.outbox import Aside, Outbox
-from tests.fake_hub import FakeHub, FakeTrainer, silo_parts, status_in
+from tests.fake_hub import FakeHub, FakeTrainer, budget_in, silo_parts, status_in
 from tests.plans import plan_with
 
 
@@ -46,7 +46,9 @@ class Silo:
         """Runs a new agent to its end."""
         metrics = {"samples": 8.0}
         status = status_in(self.folder)
-        return Agent(self.hub, self.trainer, self.outbox, status, metrics=metrics, sleep=self.slept.append).run()
+        budget = budget_in(self.folder)
+        agent = Agent(self.hub, self.trainer, self.outbox, status, budget, metrics=metrics, sleep=self.slept.append)
+        return agent.run()
 
     @property
     def status(self) -> dict[str, object]:
@@ -239,7 +241,7 @@ def test_paused_federation_is_asked_again(silo: Silo) -> None:
         words.append(silo.status["words"])
         silo.hub.state = FederationState.RUNNING
 
-    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), sleep=resume)
+    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), budget_in(silo.folder), sleep=resume)
 
     assert agent.run() is Ending.FINISHED
     assert words == ["The federation f is paused by its operator."]
@@ -285,7 +287,15 @@ def test_why_nobody_answers_is_examined_and_logged_once(silo: Silo, caplog: pyte
         check = "certificate" if minute < 3 else "port"
         return AggregatorUnreachable(f"at 12:{minute:02}", retry_after_seconds=2.0, check=check, measured="x")
 
-    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), sleep=silo.slept.append, explain=explain)
+    agent = Agent(
+        silo.hub,
+        silo.trainer,
+        silo.outbox,
+        status_in(silo.folder),
+        budget_in(silo.folder),
+        sleep=silo.slept.append,
+        explain=explain,
+    )
 
     assert agent.run() is Ending.FINISHED
     said = [record.facts["words"] for record in caplog.records if record.message == "agent.waiting"]
@@ -300,6 +310,7 @@ def test_untrusted_aggregator_ends_the_agent(silo: Silo) -> None:
         silo.trainer,
         silo.outbox,
         status_in(silo.folder),
+        budget_in(silo.folder),
         sleep=silo.slept.append,
         explain=lambda error: AggregatorUntrusted("a stranger"),
     )

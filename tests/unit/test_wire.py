@@ -7,7 +7,7 @@ import pytest
 from isthmus import wire
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.errors import HeaderInvalid, RequestInvalid, SpecMismatch
-from isthmus.federation import FederationState, TrainingPlan
+from isthmus.federation import FederationState, PrivacyPolicy, TrainingPlan
 from isthmus.manifest import ProjectorManifest
 from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.v1 import projector_pb2
@@ -54,6 +54,7 @@ PLAN = TrainingPlan(
     one_pass=True,
     seed=2**62,
     settings={"feature_scaling": "encoder_prior"},
+    privacy=PrivacyPolicy(clip_norm=1.5, noise_multiplier=1.1, epsilon=8.0, delta=1e-5),
 )
 
 
@@ -64,6 +65,8 @@ def test_values_come_back_as_they_went():
     assert RECEIPT == wire.receipt_from_proto(wire.receipt_to_proto(RECEIPT))
     assert MANIFEST == wire.manifest_from_proto(wire.manifest_to_proto(MANIFEST))
     assert PLAN == wire.plan_from_proto(wire.plan_to_proto(PLAN))
+    plain = PLAN.model_copy(update={"privacy": None})
+    assert plain == wire.plan_from_proto(wire.plan_to_proto(plain))
 
 
 @pytest.mark.parametrize("encoding", Encoding)

@@ -40,7 +40,7 @@ class ProjectorSpec(_message.Message):
     def __init__(self, tensors: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., fingerprint: _Optional[bytes] = ...) -> None: ...
 
 class TrainingPlan(_message.Message):
-    __slots__ = ("local_epochs", "local_steps", "batch_size", "optimizer", "learning_rate", "final_learning_rate", "weight_decay", "gradient_clip_norm", "fedprox_mu", "one_pass", "seed", "settings")
+    __slots__ = ("local_epochs", "local_steps", "batch_size", "optimizer", "learning_rate", "final_learning_rate", "weight_decay", "gradient_clip_norm", "fedprox_mu", "one_pass", "seed", "settings", "privacy")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class TrainingPlan(_message.Message):
     ONE_PASS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    PRIVACY_FIELD_NUMBER: _ClassVar[int]
     local_epochs: int
     local_steps: int
     batch_size: int
@@ -72,7 +73,20 @@ class TrainingPlan(_message.Message):
     one_pass: bool
     seed: int
     settings: _containers.ScalarMap[str, str]
-    def __init__(self, local_epochs: _Optional[int] = ..., local_steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[str] = ..., learning_rate: _Optional[float] = ..., final_learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., fedprox_mu: _Optional[float] = ..., one_pass: bool = ..., seed: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    privacy: Privacy
+    def __init__(self, local_epochs: _Optional[int] = ..., local_steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[str] = ..., learning_rate: _Optional[float] = ..., final_learning_rate: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., fedprox_mu: _Optional[float] = ..., one_pass: bool = ..., seed: _Optional[int] = ..., settings: _Optional[_Mapping[str, str]] = ..., privacy: _Optional[_Union[Privacy, _Mapping]] = ...) -> None: ...
+
+class Privacy(_message.Message):
+    __slots__ = ("clip_norm", "noise_multiplier", "epsilon", "delta")
+    CLIP_NORM_FIELD_NUMBER: _ClassVar[int]
+    NOISE_MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    clip_norm: float
+    noise_multiplier: float
+    epsilon: float
+    delta: float
+    def __init__(self, clip_norm: _Optional[float] = ..., noise_multiplier: _Optional[float] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ...) -> None: ...
 
 class Metric(_message.Message):
     __slots__ = ("name", "value")
