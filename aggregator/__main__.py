@@ -8,11 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from aggregator.check import check, is_healthy
 from aggregator.config import AggregatorConfig, host_and_port, load_config
-from aggregator.heap import bound_heap
-from aggregator.stores import open_store
-from isthmus import traces
 from isthmus.errors import IsthmusError
 from isthmus.logs import configure
 
@@ -36,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(config: AggregatorConfig) -> int:
-    from aggregator.server import Aggregator  # health probes run every few seconds and need none of it
+    from aggregator.heap import bound_heap  # each command imports its own: health runs every few seconds
+    from aggregator.server import Aggregator
+    from aggregator.stores import open_store
+    from isthmus import traces
 
     bound_heap()
     traced = config.traces
@@ -65,12 +64,16 @@ def _enrolment_host(config: AggregatorConfig) -> str:
 
 
 def _check(config: AggregatorConfig) -> int:
+    from aggregator.check import check
+
     for line in check(config):
         print(line)
     return 0
 
 
 def _health(config: AggregatorConfig) -> int:
+    from aggregator.health import is_healthy
+
     healthy = is_healthy(config)
     print("serving" if healthy else "not serving")
     return 0 if healthy else FAILED

@@ -34,7 +34,7 @@ def check(config: SiloConfig) -> Iterator[Finding]:
     for finding in examine(config.aggregator, config.credentials, federation=config.federation):
         answered = answered or (finding.name == "federation" and finding.ok)
         yield finding
-    if answered and trainer is not None:
+    if answered and trainer is not None and samples is not None:
         yield _found("projector", lambda: _fits(config, trainer, samples))[0]
 
 
