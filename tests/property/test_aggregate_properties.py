@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.blocks import GRAIN, Block, CombinedBlock, RosterBlocks
+from aggregator.gram import scratch_bytes
 from aggregator.rules import RULES, build_rule
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from isthmus.codec import F32
@@ -53,7 +54,7 @@ class Case:
             rule=Choice(name=self.rule),
             optimizer=Choice(name=self.optimizer),
             encoding=self.encoding,
-            memory_budget_bytes=grains * GRAIN * (8 * len(arrivals) + 128),
+            memory_budget_bytes=grains * GRAIN * (8 * len(arrivals) + 128) + scratch_bytes(len(arrivals)),
         )
 
 
