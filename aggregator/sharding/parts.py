@@ -37,7 +37,8 @@ def require_shardable(strategy: StrategyPolicy) -> None:
     wholes = [f"pre-step {step.name}" for step in strategy.pre_steps if not _is_split(PRE_STEPS, step)]
     wholes += [f"rule {strategy.rule.name}"] * (not _is_split(RULES, strategy.rule))
     if wholes:
-        able = ", ".join(sorted(name for name, entry in {**RULES, **PRE_STEPS}.items() if entry.coordinate_wise))
+        known: dict[str, RuleEntry | PreStepEntry] = {**RULES, **PRE_STEPS}
+        able = ", ".join(sorted(name for name, entry in known.items() if entry.coordinate_wise))
         raise ConfigInvalid(
             f'The {wholes[0]} decides by whole deltas, so that combine.by = "ray" cannot split its rounds; it can '
             f'split those of {able}. Set combine.by to "process" at one replica at least: that one publishes them.'
