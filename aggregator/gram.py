@@ -13,9 +13,9 @@ from isthmus.codec import F32
 _BITS = 21
 """Of a rounded value: a grain of products has 2 * 21 bits and the 10 of their number, 52 of the 53 that are exact."""
 
-_SCRATCH_BYTES_PER_VALUE = 16
-"""Held for each value of a grain, beside its block: it in float64, magnitudes; or, where a step mixes, a copy of
-four grains in float32."""
+_SCRATCH_BYTES_PER_VALUE = 36
+"""Held for each value of a grain, beside its block: it in float64, magnitudes; or, where a step mixes, four grains in
+float32 and their sums."""
 
 _SQUARE_MATRICES = 8
 """Held at once, at most: products, distances, one more of either before and after a step."""

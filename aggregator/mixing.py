@@ -11,6 +11,9 @@ import numpy as np
 from aggregator.blocks import F64, Block, RosterBlocks
 from isthmus.codec import F32
 
+_Node = tuple[int, int]
+"""Level and place in a tree over the roster: the run of 2**level rows from place * 2**level on, cut at the end."""
+
 _COLUMNS = 4096
 """Values of each delta that are mixed at a time: few enough to stay in a processor's cache with those of 32 silos."""
 
@@ -38,7 +41,11 @@ def scaled(roster: RosterBlocks, factors: Sequence[np.float32]) -> RosterBlocks:
 
 
 def averaged(roster: RosterBlocks, groups: Sequence[Sequence[int]]) -> RosterBlocks:
-    """A roster of one delta for each group: the plain mean of its members, float32, added in roster order.
+    """A roster of one delta for each group: the plain mean of its members.
+
+    Float32. Members are added in pairs of neighbours, in pairs of pairs, and so on, as far as whole pairs are in the
+    group; what that gives is added in roster order. Groups that share most members, as those of nearest neighbours
+    do, share most additions.
 
     A mean weighs as many as it has members: whatever its silos claim, an average that they share cannot tell whose
     claim it was.
@@ -48,25 +55,47 @@ def averaged(roster: RosterBlocks, groups: Sequence[Sequence[int]]) -> RosterBlo
         groups: Rows of each group, ascending; a row may be in several. At least one group, none empty, not more
             than deltas.
     """
+    terms = [_terms(frozenset(group), roster.num_silos) for group in groups]
+    height = max(level for nodes in terms for level, _ in nodes)
 
     def walk() -> Iterator[Block]:
         for block in roster:
             for start in range(0, block.values.shape[1], _COLUMNS):
-                _average(block.values[:, start : start + _COLUMNS], groups)
+                part = block.values[:, start : start + _COLUMNS]
+                sums = _sums(list(part.copy()), height)
+                for mean, group, ((level, place), *others) in zip(part, groups, terms, strict=False):
+                    mean[:] = sums[level][place]
+                    for level, place in others:
+                        mean += sums[level][place]
+                    mean /= np.float32(len(group))
             yield replace(block, values=block.values[: len(groups)])
 
     products = None if roster.products is None else _averaged_products(roster.products, groups)
     return replace(roster, num_examples=tuple(len(group) for group in groups), walk=walk, products=products)
 
 
-def _average(values: F32, groups: Sequence[Sequence[int]]) -> None:
-    """In place: the first rows become the groups' means."""
-    members = values.copy()
-    for mean, (first, *others) in zip(values, groups, strict=False):
-        mean[:] = members[first]
-        for row in others:
-            mean += members[row]
-        mean /= np.float32(1 + len(others))
+def _terms(group: frozenset[int], num_rows: int) -> list[_Node]:
+    """The largest runs of the tree of neighbours, in order, that make up the group."""
+    found: list[_Node] = []
+    waiting = [((num_rows - 1).bit_length(), 0)]
+    while waiting:
+        level, place = waiting.pop()
+        run = range(place << level, min((place + 1) << level, num_rows))
+        if run and group.issuperset(run):
+            found.append((level, place))
+        elif run and level:
+            waiting += [(level - 1, 2 * place + 1), (level - 1, 2 * place)]
+    return found
+
+
+def _sums(rows: list[F32], height: int) -> list[list[F32]]:
+    """The rows, the sums of each two neighbours, of each four, and so on to 2**height; a last one alone stays."""
+    levels = [rows]
+    for _ in range(height):
+        below = levels[-1]
+        pairs = [first + second for first, second in zip(below[::2], below[1::2], strict=False)]
+        levels.append(pairs + below[len(pairs) * 2 :])
+    return levels
 
 
 def _averaged_products(products: F64, groups: Sequence[Sequence[int]]) -> F64:
