@@ -51,6 +51,16 @@ def test_order_of_addition_changes_no_bit() -> None:
     assert products_of(shuffled).tobytes() == products_of(flat).tobytes()
 
 
+def test_order_of_the_roster_changes_no_bit() -> None:
+    """Another order of the roster gives the same products in that order."""
+    flat = deltas(7, WIDE)
+    order = [3, 6, 0, 2, 5, 1, 4]
+
+    shuffled = products_of([flat[row] for row in order], spec=WIDE)
+
+    assert shuffled.tobytes() == products_of(flat, spec=WIDE)[np.ix_(order, order)].tobytes()
+
+
 @pytest.mark.parametrize("length", [2 * GRAIN, 1000 * GRAIN])
 def test_length_of_blocks_changes_no_bit(length: int) -> None:
     """Sums go from grain to grain, so that no memory budget shows in them."""
