@@ -101,6 +101,7 @@ def run_round(
     optimizer: Choice = SGD,
     pre_steps: Sequence[Choice] = (),
     encoding: Encoding = Encoding.FP32,
+    seed: bytes = b"",
     memory_budget_bytes: int = 64 * 1024 * 1024,
 ) -> Round:
     """Aggregates these flat deltas onto the projector `base`."""
@@ -112,6 +113,7 @@ def run_round(
         state=payload(state) if state else None,
         deltas=tuple(payload(payload_bytes(one, spec, encoding)) for one in flat),
         num_examples=tuple(num_examples) or tuple(range(1, len(flat) + 1)),
+        seed=seed,
     )
     result = aggregate(
         inputs,

@@ -42,7 +42,7 @@ def _cap(num_examples: Sequence[float], share: Fraction) -> float:
     for num_capped, largest in enumerate(ordered):
         room = 1 - num_capped * share
         if largest * room <= share * rest:  # nobody from here on needs a cap
-            return float(share * rest / room) if num_capped else float(largest)
+            return float(share * rest / room)
         rest -= largest
         if room <= share:
             break

@@ -10,6 +10,7 @@ from aggregator.aggregate import check_strategy, held_bytes
 from aggregator.blocks import RosterBlocks
 from aggregator.gram import scratch_bytes
 from aggregator.pre_steps import build_pre_steps
+from aggregator.pre_steps.nnm import nearest
 from aggregator.sharding.parts import require_shardable
 from isthmus.errors import ConfigInvalid, FederationInvalid
 from isthmus.federation import Choice, StrategyPolicy, parse_federation
@@ -90,6 +91,26 @@ def test_buckets_follow_from_the_seed() -> None:
 
     assert len({tuple(one) for one in sums.values()}) == 4
     assert rows(stepped(silos, name="bucketing", seed=b"\0"))[:, 0].tolist() == sums[0]
+
+
+def test_seed_of_a_round_reaches_its_steps() -> None:
+    """Rounds of the same deltas with other seeds have other buckets, and so other medians."""
+    base = payload_bytes(values("base", TINY.num_elements), TINY)
+    medians = {
+        run_round(
+            deltas(6, TINY), base=base, pre_steps=[Choice(name="bucketing")], rule=Choice(name="median"), seed=seed
+        ).projector
+        for seed in (b"", b"1", b"1")
+    }
+
+    assert len(medians) == 2
+
+
+def test_of_equally_near_deltas_the_earlier_are_mixed() -> None:
+    """Ties go by the roster, in rosters of any size: of forty deltas every second one is near."""
+    near = np.tile([0.0, 1.0], (40, 20))
+
+    assert nearest(near, 5) == [[0, 2, 4, 6, 8]] * 40
 
 
 def test_weight_cap_is_the_largest_that_keeps_the_share() -> None:

@@ -112,6 +112,11 @@ def test_zeros_are_combined_to_zero(name: str) -> None:
     assert combined([[0.0, 0.0]] * 4 + [[1.0, 2.0]], name=name) == pytest.approx([0.0, 0.0], abs=0.3)
 
 
+def test_geometric_median_of_mostly_zeros_is_next_to_zero() -> None:
+    """Where the median norm is zero, the smoothing follows the least one that is not: no hidden constant acts."""
+    assert 0.0 <= combined([[0.0]] * 4 + [[1e-12]], name="geometric_median")[0] < 1e-17
+
+
 def test_centered_clipping_of_a_wide_radius_is_the_mean() -> None:
     """Where no delta is clipped one step gives the plain mean; a small radius keeps a far delta from counting."""
     silos = [[0.0], [1.0], [2.0], [3.0], [4.0], [50.0]]
