@@ -19,8 +19,10 @@ from aggregator.blocks import (
     block_length,
     walk_payloads,
 )
+from aggregator.gram import scratch_bytes
 from aggregator.payload_writer import PayloadWriter, Written
-from aggregator.rules import build_rule, check_rule
+from aggregator.pre_steps import build_pre_steps
+from aggregator.rules import RULES, build_rule, check_rule
 from aggregator.server_optimizers import ServerOptimizer, State, build_server_optimizer
 from aggregator.staleness import discounted
 from isthmus.codec import F32, encode
@@ -43,6 +45,7 @@ class RoundInputs:
         deltas: The roster's payloads, in roster order; at least one.
         num_examples: Aggregation weight of each, at least 1.
         staleness: Rounds between the projector that each was trained from and this one; empty: all 0.
+        seed: Bytes that nobody knows before the roster is fixed, for pre-steps that shuffle.
     """
 
     spec: ProjectorSpec
@@ -52,6 +55,7 @@ class RoundInputs:
     deltas: tuple[Payload, ...]
     num_examples: tuple[int, ...]
     staleness: tuple[int, ...] = ()
+    seed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,9 @@ def check_strategy(federation: Federation, spec: ProjectorSpec) -> None:
         FederationInvalid: The rule or server optimizer does not exist, has wrong options, would be left with too few
             contributions, or keeps a state whose tensors make no valid spec; says which.
     """
-    check_rule(federation.strategy.rule, federation.participation)
-    choice = federation.strategy.server_optimizer
+    strategy = federation.strategy
+    check_rule(strategy.rule, federation.participation, pre_steps=strategy.pre_steps)
+    choice = strategy.server_optimizer
     slots = build_server_optimizer(choice).slots
     try:
         if slots:
@@ -182,23 +187,37 @@ def stepped_blocks(
     Raises:
         FederationInvalid, ConfigInvalid, InvariantBroken: As `aggregate`.
     """
-    rule, optimizer = build_rule(strategy.rule), build_server_optimizer(strategy.server_optimizer)
-    length = block_length(len(inputs.deltas), memory_budget_bytes=memory_budget_bytes)
+    optimizer = build_server_optimizer(strategy.server_optimizer)
+    length = block_length(
+        len(inputs.deltas),
+        memory_budget_bytes=memory_budget_bytes,
+        reserved_bytes=held_bytes(strategy, num_silos=len(inputs.deltas)),
+    )
     roster = RosterBlocks(
         inputs.num_examples,
         lambda: walk_payloads(inputs.spec, inputs.deltas, encoding=inputs.encoding, length=length, within=within),
+        seed=inputs.seed,
     )
     roster = discounted(roster, inputs.staleness, exponent=strategy.staleness_discount)
     owned = walk_payloads(inputs.spec, _owned(inputs, optimizer), encoding=Encoding.FP32, length=length, within=within)
-    combined = _quietly(rule(roster))
-    for block, own in zip(combined, owned, strict=True):
+    for block, own in zip(_combined(roster, strategy), owned, strict=True):
         values, slots = _step(optimizer, block, own)
         yield SteppedBlock(own.tensor, own.start, values, slots)
 
 
-def _quietly(combined: Iterator[CombinedBlock]) -> Iterator[CombinedBlock]:
-    """The same blocks, without numpy's warnings while they are computed: what is not finite is refused, by name."""
-    blocks = iter(combined)
+def held_bytes(strategy: StrategyPolicy, *, num_silos: int) -> int:
+    """What the pre-steps and the rule hold beside the blocks; a rule that is coordinate-wise nothing."""
+    alone = RULES[strategy.rule.name].coordinate_wise and not strategy.pre_steps
+    return 0 if alone else scratch_bytes(num_silos)
+
+
+def _combined(roster: RosterBlocks, strategy: StrategyPolicy) -> Iterator[CombinedBlock]:
+    """What pre-steps and rule give, without numpy's warnings: what is not finite is refused, by name."""
+    rule = build_rule(strategy.rule)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in build_pre_steps(strategy.pre_steps):
+            roster = step(roster)
+        blocks = iter(rule(roster))
     while True:
         with np.errstate(over="ignore", invalid="ignore"):
             block = next(blocks, None)

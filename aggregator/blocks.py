@@ -9,12 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.codec import F32, decode
 from isthmus.contribution import Encoding
 from isthmus.errors import ConfigInvalid, InvariantBroken
 from isthmus.payload import ITEM_BYTES, PREFIX_BYTES
 from isthmus.spec import ProjectorSpec
+
+F64 = npt.NDArray[np.float64]
+"""Float64 values in the machine's byte order."""
 
 GRAIN = 1024
 """Blocks begin at multiples of this many values from their tensor's start.
@@ -69,16 +73,19 @@ class CombinedBlock:
 class RosterBlocks:
     """The deltas of a roster, as often as a rule wants to see them.
 
-    A step before a rule (clipping, a staleness discount) is a function from RosterBlocks to RosterBlocks.
-
     Attributes:
         num_examples: Aggregation weight of each delta, in roster order; above 0. Whole numbers unless a step before
             the rule scaled them.
         walk: Begins a new pass over all blocks, in the spec's order.
+        products: The inner products of these deltas, float64 [num_silos, num_silos], up to rounding, where a step
+            before has them; None: see `aggregator.gram.gram`. Nobody changes them in place.
+        seed: Bytes that nobody knows before the roster is fixed, for steps that shuffle.
     """
 
     num_examples: tuple[float, ...]
     walk: Callable[[], Iterator[Block]]
+    products: F64 | None = None
+    seed: bytes = b""
 
     @property
     def num_silos(self) -> int:
@@ -99,7 +106,26 @@ Rule = Callable[[RosterBlocks], Iterator[CombinedBlock]]
 5. Equal deltas are combined to that delta, up to rounding.
 6. Every combined value lies between the least and the largest of its deltas, up to rounding.
 7. Deltas twice as large are combined to exactly twice the delta.
-8. It depends on the roster alone: no clock, no random numbers, no thread count (so elementwise operations, no BLAS).
+8. It depends on the roster alone: no clock, no random numbers, no thread count. So elementwise operations in a fixed
+   order; BLAS only where every number on the way is exact, see `aggregator.gram`.
+"""
+
+PreStep = Callable[[RosterBlocks], RosterBlocks]
+"""A step between the roster and the rule. It may make a pass of its own before it answers; it keeps for what it gives:
+
+1. One block for each block of a pass, in the same order, of the same tensor, start and length; at least one delta, at
+   most as many as before, each with its weight above 0.
+2. Its values are float32.
+3. They are the same bits whatever the length of the blocks.
+4. One delta alone stays itself.
+5. Equal deltas stay that delta, up to rounding.
+6. Every value lies between the least and the largest of the deltas' values and zero, up to rounding.
+7. Deltas twice as large become exactly twice as large.
+8. It depends on the roster (its seed included) alone.
+9. Where it gives `products`, these are the inner products of what it gives, up to rounding.
+
+A limit that the operator wrote in absolute terms (`norm_clip` with `max_norm`) breaks 4, 5 and 7 for the deltas above
+it, as it says.
 """
 
 
@@ -152,21 +178,27 @@ def open_payload(read: Reader) -> Payload:
     return Payload(read, PREFIX_BYTES + int.from_bytes(read(0, PREFIX_BYTES), "little"))
 
 
-def block_length(num_silos: int, *, memory_budget_bytes: int) -> int:
+def block_length(num_silos: int, *, memory_budget_bytes: int, reserved_bytes: int = 0) -> int:
     """Values of the longest block that keeps a round's arithmetic within the budget; a multiple of GRAIN.
+
+    Args:
+        num_silos: Deltas of the roster.
+        memory_budget_bytes: What the arithmetic may hold at once.
+        reserved_bytes: What of it is held beside the blocks.
 
     Raises:
         ConfigInvalid: Not even one grain of every delta fits.
     """
     bytes_per_grain = GRAIN * (8 * num_silos + _SCRATCH_BYTES)  # one block in work, the next one being read
-    if memory_budget_bytes < bytes_per_grain:
+    least_bytes = bytes_per_grain + reserved_bytes
+    if memory_budget_bytes < least_bytes:
         raise ConfigInvalid(
             f"A memory budget of {memory_budget_bytes} bytes is too small to combine {num_silos} deltas; "
-            f"configure at least {bytes_per_grain} bytes.",
+            f"configure at least {least_bytes} bytes.",
             measured=memory_budget_bytes,
-            limit=bytes_per_grain,
+            limit=least_bytes,
         )
-    return min(memory_budget_bytes // bytes_per_grain * GRAIN, _LONGEST)
+    return min((memory_budget_bytes - reserved_bytes) // bytes_per_grain * GRAIN, _LONGEST)
 
 
 def whole(spec: ProjectorSpec) -> Range:

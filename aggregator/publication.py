@@ -3,6 +3,7 @@
 Everything here is a function of stored bytes, so replicas that race write the same.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -135,6 +136,7 @@ def inputs_of(
         deltas=tuple(Payload(ledger.payload(one), one.data_start_bytes) for one in contributions),
         num_examples=tuple(one.header.num_examples for one in contributions),
         staleness=tuple(base.number + 1 - one.header.round for one in contributions),
+        seed=hashlib.sha256(b"".join(one.header.payload_digest for one in contributions)).digest(),
     )
 
 
@@ -158,7 +160,7 @@ def manifest_of(
             base,
             digest=aggregated.projector.digest,
             size_bytes=aggregated.projector.size_bytes,
-            rule=strategy.rule.name,
+            rule="+".join(choice.name for choice in (*strategy.pre_steps, strategy.rule)),
             server_optimizer=strategy.server_optimizer.name,
             optimizer_state_digest=state.digest if state else b"",
             optimizer_state_size_bytes=state.size_bytes if state else 0,

@@ -1,10 +1,11 @@
 """The staleness discount of buffered mode: a step before any rule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from aggregator.blocks import Block, RosterBlocks
+from aggregator.blocks import RosterBlocks
+from aggregator.mixing import scaled
 
 
 def discounted(roster: RosterBlocks, staleness: Sequence[int], *, exponent: float) -> RosterBlocks:
@@ -24,14 +25,4 @@ def discounted(roster: RosterBlocks, staleness: Sequence[int], *, exponent: floa
         alike; here the rule that follows weights them as it weights any (the mean: by num_examples).
     """
     factors = [np.float32((1.0 + rounds) ** -exponent) for rounds in staleness]
-    stale = [(row, factor) for row, factor in enumerate(factors) if factor != 1.0]
-    if not stale:
-        return roster
-
-    def walk() -> Iterator[Block]:
-        for block in roster:
-            for row, factor in stale:
-                block.values[row] *= factor
-            yield block
-
-    return RosterBlocks(roster.num_examples, walk)
+    return scaled(roster, factors)

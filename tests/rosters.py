@@ -55,14 +55,25 @@ def payload(data: bytes) -> Payload:
 
 
 def roster(
-    flat: Sequence[F32], *, spec: ProjectorSpec = TINY, num_examples: Iterable[float] = (), length: int = GRAIN
+    flat: Sequence[F32],
+    *,
+    spec: ProjectorSpec = TINY,
+    num_examples: Iterable[float] = (),
+    length: int = GRAIN,
+    seed: bytes = b"",
 ) -> RosterBlocks:
     """The blocks of these flat deltas, read from payloads as the aggregator reads them; num_examples are 1, 2, 3..."""
     payloads = [payload(payload_bytes(one, spec)) for one in flat]
     return RosterBlocks(
         tuple(num_examples) or tuple(range(1, len(flat) + 1)),
         lambda: walk_payloads(spec, payloads, encoding=Encoding.FP32, length=length),
+        seed=seed,
     )
+
+
+def rows(blocks: RosterBlocks) -> F32:
+    """The deltas of a roster, whole: float32 [num_silos, num_elements]."""
+    return np.concatenate([block.values.copy() for block in blocks], axis=1)
 
 
 def combine(rule: Rule, blocks: RosterBlocks) -> F32:
@@ -88,7 +99,9 @@ def run_round(
     state: bytes = b"",
     rule: Choice = MEAN,
     optimizer: Choice = SGD,
+    pre_steps: Sequence[Choice] = (),
     encoding: Encoding = Encoding.FP32,
+    seed: bytes = b"",
     memory_budget_bytes: int = 64 * 1024 * 1024,
 ) -> Round:
     """Aggregates these flat deltas onto the projector `base`."""
@@ -100,10 +113,11 @@ def run_round(
         state=payload(state) if state else None,
         deltas=tuple(payload(payload_bytes(one, spec, encoding)) for one in flat),
         num_examples=tuple(num_examples) or tuple(range(1, len(flat) + 1)),
+        seed=seed,
     )
     result = aggregate(
         inputs,
-        StrategyPolicy(rule=rule, server_optimizer=optimizer),
+        StrategyPolicy(pre_steps=tuple(pre_steps), rule=rule, server_optimizer=optimizer),
         memory_budget_bytes=memory_budget_bytes,
         projector_out=projector_out,
         state_out=state_out,

@@ -123,7 +123,7 @@ def judged(toml: str) -> Federation:
             may be cut with fewer contributions than its rule needs.
     """
     federation = parse_federation(toml)
-    check_rule(federation.strategy.rule, federation.participation)
+    check_rule(federation.strategy.rule, federation.participation, pre_steps=federation.strategy.pre_steps)
     build_server_optimizer(federation.strategy.server_optimizer)
     return federation
 

@@ -1,12 +1,13 @@
 """The aggregation rules, by the name that a federation's TOML calls them. A new rule is one file and one entry here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aggregator.blocks import Rule
 from aggregator.options import NoOptions, Options, read_options
-from aggregator.rules import mean, median, trimmed_mean
+from aggregator.pre_steps import deltas_left
+from aggregator.rules import centered_clipping, geometric_median, krum, mean, median, robust, trimmed_mean
 from isthmus.errors import FederationInvalid
 from isthmus.federation import Choice, ParticipationPolicy
 
@@ -41,6 +42,15 @@ RULES: dict[str, RuleEntry] = {
     "trimmed_mean": RuleEntry(
         trimmed_mean.TrimmedMeanOptions, trimmed_mean.build, trimmed_mean.least_silos, coordinate_wise=True
     ),
+    "krum": RuleEntry(krum.KrumOptions, krum.build_krum, krum.least_silos),
+    "multi_krum": RuleEntry(krum.KrumOptions, krum.build_multi_krum, krum.least_silos),
+    "geometric_median": RuleEntry(
+        geometric_median.GeometricMedianOptions, geometric_median.build, geometric_median.least_silos
+    ),
+    "centered_clipping": RuleEntry(
+        centered_clipping.CenteredClippingOptions, centered_clipping.build, centered_clipping.least_silos
+    ),
+    "robust": RuleEntry(robust.RobustOptions, robust.build, robust.least_silos),
 }
 
 
@@ -54,19 +64,26 @@ def build_rule(choice: Choice) -> Rule:
     return RULES[choice.name].build(options)
 
 
-def check_rule(choice: Choice, participation: ParticipationPolicy) -> None:
+def check_rule(choice: Choice, participation: ParticipationPolicy, *, pre_steps: Sequence[Choice] = ()) -> None:
     """Checks that every round the policy allows has enough deltas for the rule to do what it promises.
 
+    Args:
+        choice: The rule.
+        participation: Of the federation.
+        pre_steps: What comes before the rule, and may leave it fewer deltas.
+
     Raises:
-        FederationInvalid: There is no such rule, an option is wrong, or a round may be cut with too few deltas.
+        FederationInvalid: There is no such rule or step, an option is wrong, or a round may be cut with too few deltas.
     """
     options = _options(choice)
-    least = RULES[choice.name].least_silos(options)
-    if participation.silos.min < least:
+    least, given = RULES[choice.name].least_silos(options), participation.silos.min
+    left = deltas_left(pre_steps, num_silos=given)
+    if left < least:
+        of_them = f", of which strategy.pre_steps leave {left}" if left < given else ""
         raise FederationInvalid(
             f"{_KEY}: {choice.name} with these options protects a round only from {least} contributions on, but "
-            f"participation.silos.min is {participation.silos.min}; raise it, or change the rule or its options.",
-            measured=participation.silos.min,
+            f"participation.silos.min is {given}{of_them}; raise it, or change the rule or its options.",
+            measured=left,
             limit=least,
         )
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from aggregator.blocks import CombinedBlock, RosterBlocks, Rule
 from aggregator.options import NoOptions
-from isthmus.codec import F32
+from aggregator.rules.weighted import weighted_sum
 
 
 def build(_options: NoOptions) -> Rule:
@@ -22,8 +20,7 @@ def least_silos(_options: NoOptions) -> int:
 def mean(roster: RosterBlocks) -> Iterator[CombinedBlock]:
     """The sum over k of n_k / n times delta k, with n_k the num_examples of silo k and n their sum.
 
-    One pass. Each share n_k / n is rounded from float64 to float32 once; products and sums are float32, in roster
-    order. A roster of one gives its delta bit for bit.
+    One pass. A roster of one gives its delta bit for bit.
 
     Source:
         McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017,
@@ -31,16 +28,4 @@ def mean(roster: RosterBlocks) -> Iterator[CombinedBlock]:
         result to the global projector is the same with shares that sum to 1, and theirs do up to rounding.
     """
     total = sum(roster.num_examples)
-    shares = [np.float32(num_examples / total) for num_examples in roster.num_examples]
-    for block in roster:
-        yield CombinedBlock(block.tensor, block.start, _weighted_sum(block.values, shares))
-
-
-def _weighted_sum(values: F32, shares: list[np.float32]) -> F32:
-    """In place: the first row becomes the sum. Row by row, since a reduction may add in another order."""
-    combined: F32 = values[0]
-    combined *= shares[0]
-    for row, share in zip(values[1:], shares[1:], strict=True):
-        row *= share
-        combined += row
-    return combined
+    return weighted_sum(roster, [num_examples / total for num_examples in roster.num_examples])

@@ -5,18 +5,19 @@ elementwise, give each range the bits that they give it within the whole, so tha
 process writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from aggregator.aggregate import RoundInputs, SteppedBlock, stepped_blocks
 from aggregator.blocks import GRAIN, Range, pieces, ranges
-from aggregator.rules import RULES
+from aggregator.pre_steps import PRE_STEPS, PreStepEntry
+from aggregator.rules import RULES, RuleEntry
 from aggregator.server_optimizers import build_server_optimizer
 from isthmus.codec import F32, decode, encode
 from isthmus.contribution import Encoding
 from isthmus.errors import ConfigInvalid, InvariantBroken
-from isthmus.federation import StrategyPolicy
+from isthmus.federation import Choice, StrategyPolicy
 from isthmus.spec import ProjectorSpec
 
 _MOST_VALUES = 1 << 20
@@ -31,15 +32,22 @@ def require_shardable(strategy: StrategyPolicy) -> None:
     """Checks that a range of the projector can be combined without the rest.
 
     Raises:
-        ConfigInvalid: The rule decides by whole deltas.
+        ConfigInvalid: The rule or a pre-step decides by whole deltas.
     """
-    name = strategy.rule.name
-    if name in RULES and not RULES[name].coordinate_wise:
-        able = ", ".join(sorted(rule for rule, entry in RULES.items() if entry.coordinate_wise))
+    wholes = [f"pre-step {step.name}" for step in strategy.pre_steps if not _is_split(PRE_STEPS, step)]
+    wholes += [f"rule {strategy.rule.name}"] * (not _is_split(RULES, strategy.rule))
+    if wholes:
+        known: dict[str, RuleEntry | PreStepEntry] = {**RULES, **PRE_STEPS}
+        able = ", ".join(sorted(name for name, entry in known.items() if entry.coordinate_wise))
         raise ConfigInvalid(
-            f'The rule {name} decides by whole deltas, so that combine.by = "ray" cannot split its rounds; it can '
+            f'The {wholes[0]} decides by whole deltas, so that combine.by = "ray" cannot split its rounds; it can '
             f'split those of {able}. Set combine.by to "process" at one replica at least: that one publishes them.'
         )
+
+
+def _is_split(known: Mapping[str, RuleEntry | PreStepEntry], choice: Choice) -> bool:
+    """Whether it can be; what is not known is refused elsewhere."""
+    return choice.name not in known or known[choice.name].coordinate_wise
 
 
 def split(spec: ProjectorSpec, *, memory_budget_bytes: int) -> list[Range]:

@@ -115,7 +115,7 @@ class AdmissionPolicy(_Table):
 
 
 class Choice(BaseModel):
-    """A rule or server optimizer: its name, and its own options beside it."""
+    """A rule, pre-step or server optimizer: its name, and its own options beside it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
@@ -129,6 +129,8 @@ class Choice(BaseModel):
 class StrategyPolicy(_Table):
     """How the deltas of a roster become the next global projector."""
 
+    pre_steps: Annotated[tuple[Choice, ...], Field(max_length=8)] = ()
+    """Steps between the deltas and the rule (clipping, mixing, caps), in this order."""
     rule: Choice = Choice(name="mean")
     server_optimizer: Choice = Choice(name="sgd")
     staleness_discount: float = Field(default=0.5, ge=0.0, le=10.0)

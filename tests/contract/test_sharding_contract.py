@@ -1,4 +1,4 @@
-"""Parts laid side by side are what one process writes: for every rule and server optimizer in the registries."""
+"""Parts laid side by side are what one process writes: for every rule, pre-step and server optimizer there is."""
 
 import hashlib
 import io
@@ -8,6 +8,7 @@ import pytest
 
 from aggregator.aggregate import AggregateWriter, RoundInputs, aggregate
 from aggregator.blocks import GRAIN, ranges
+from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from aggregator.sharding.parts import blocks_of, part_of
@@ -74,3 +75,17 @@ def test_parts_are_the_whole(rule: str, optimizer: str, encoding: Encoding) -> N
     further = replace(inputs, state=payload(first[1]) if first[1] else None)
     for most_values in (GRAIN, 3 * GRAIN, 1024 * GRAIN):
         assert in_parts(further, strategy, most_values=most_values) == in_one(further, strategy)
+
+
+@pytest.mark.parametrize("step", PRE_STEPS)
+def test_parts_are_the_whole_after_a_pre_step(step: str) -> None:
+    """The same where a pre-step looks at nothing but positions and weights; one of whole deltas is refused by name."""
+    strategy = StrategyPolicy(pre_steps=(Choice(name="weight_cap"), Choice(name=step)))
+    inputs = round_of(Encoding.BF16)
+    if not PRE_STEPS[step].coordinate_wise:
+        with pytest.raises(ConfigInvalid, match=f"pre-step {step}"):
+            in_parts(inputs, strategy, most_values=GRAIN)
+        return
+
+    for most_values in (GRAIN, 3 * GRAIN, 1024 * GRAIN):
+        assert in_parts(inputs, strategy, most_values=most_values) == in_one(inputs, strategy)

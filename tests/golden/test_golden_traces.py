@@ -1,7 +1,7 @@
-"""Three rounds of every rule with every server optimizer, compared bit for bit with JSON that a reviewer can read.
+"""Three rounds of every rule with every server optimizer, and after every pre-step, compared bit for bit.
 
-A change that should not alter results leaves the traces untouched; one that should rewrites them (`make golden`, which
-sets ISTHMUS_REWRITE_GOLDEN=1) and shows the difference.
+They are JSON that a reviewer can read. A change that should not alter results leaves the traces untouched; one that
+should rewrites them (`make golden`, which sets ISTHMUS_REWRITE_GOLDEN=1) and shows the difference.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from isthmus.contribution import Encoding
@@ -20,7 +21,7 @@ TRACES = Path(__file__).parent / "traces"
 NUM_SILOS, NUM_ROUNDS = 5, 3
 
 
-def trace(rule: str, optimizer: str) -> dict[str, object]:
+def trace(rule: str, optimizer: str, *pre_steps: str) -> dict[str, object]:
     """What each round published: the projector's values, exactly, and the digests of both files."""
     projector, state = payload_bytes(values("golden", TINY.num_elements), TINY), b""
     rounds = []
@@ -31,6 +32,7 @@ def trace(rule: str, optimizer: str) -> dict[str, object]:
             state=state,
             rule=Choice(name=rule),
             optimizer=Choice(name=optimizer),
+            pre_steps=[Choice(name=step) for step in pre_steps],
             encoding=list(Encoding)[number - 1],
         )
         projector, state = outcome.projector, outcome.state
@@ -42,23 +44,36 @@ def trace(rule: str, optimizer: str) -> dict[str, object]:
                 "state_sha256": outcome.result.state.digest.hex() if outcome.result.state else "",
             }
         )
-    return {"rule": rule, "server_optimizer": optimizer, "num_silos": NUM_SILOS, "rounds": rounds}
+    told = {"pre_steps": list(pre_steps)} if pre_steps else {}
+    return {**told, "rule": rule, "server_optimizer": optimizer, "num_silos": NUM_SILOS, "rounds": rounds}
+
+
+def check(trace: dict[str, object], file: Path) -> None:
+    """Compares a trace with its file, or writes it where that was asked for."""
+    if os.environ.get("ISTHMUS_REWRITE_GOLDEN") == "1":
+        file.write_text(json.dumps(trace, indent=1) + "\n", encoding="ascii")
+
+    assert file.exists(), f"{file.name} is missing: run `make golden` and look at what it wrote"
+    assert trace == json.loads(file.read_text(encoding="ascii"))
 
 
 @pytest.mark.parametrize("optimizer", SERVER_OPTIMIZERS)
 @pytest.mark.parametrize("rule", RULES)
 def test_trace_is_unchanged(rule: str, optimizer: str) -> None:
     """This rule with this server optimizer publishes what it published when the trace was written, bit for bit."""
-    file = TRACES / f"{rule}-{optimizer}.json"
-    if os.environ.get("ISTHMUS_REWRITE_GOLDEN") == "1":
-        file.write_text(json.dumps(trace(rule, optimizer), indent=1) + "\n", encoding="ascii")
+    check(trace(rule, optimizer), TRACES / f"{rule}-{optimizer}.json")
 
-    assert file.exists(), f"{file.name} is missing: run `make golden` and look at what it wrote"
-    assert trace(rule, optimizer) == json.loads(file.read_text(encoding="ascii"))
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("step", PRE_STEPS)
+def test_trace_after_a_pre_step_is_unchanged(step: str, rule: str) -> None:
+    """This rule publishes after this pre-step what it published when the trace was written, bit for bit."""
+    check(trace(rule, "sgd", step), TRACES / f"{step}+{rule}-sgd.json")
 
 
 def test_every_trace_has_its_strategy() -> None:
-    """No trace is left behind by a rule or server optimizer that is gone."""
+    """No trace is left behind by a rule, pre-step or server optimizer that is gone."""
     expected = {f"{rule}-{optimizer}.json" for rule in RULES for optimizer in SERVER_OPTIMIZERS}
+    expected |= {f"{step}+{rule}-sgd.json" for step in PRE_STEPS for rule in RULES}
 
     assert {file.name for file in TRACES.iterdir()} == expected

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.blocks import GRAIN, Block, CombinedBlock, RosterBlocks
+from aggregator.gram import gram, scratch_bytes
+from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import RULES, build_rule
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from isthmus.codec import F32
@@ -39,6 +41,7 @@ class Case:
     spec: ProjectorSpec
     arrivals: list[tuple[str, int]]
     encoding: Encoding
+    pre_steps: list[str]
     rule: str
     optimizer: str
 
@@ -50,10 +53,11 @@ class Case:
             base=payload_bytes(values("base", self.spec.num_elements), self.spec),
             spec=self.spec,
             num_examples=[num_examples for _, num_examples in in_roster_order],
+            pre_steps=[Choice(name=step) for step in self.pre_steps],
             rule=Choice(name=self.rule),
             optimizer=Choice(name=self.optimizer),
             encoding=self.encoding,
-            memory_budget_bytes=grains * GRAIN * (8 * len(arrivals) + 128),
+            memory_budget_bytes=grains * GRAIN * (8 * len(arrivals) + 128) + scratch_bytes(len(arrivals)),
         )
 
 
@@ -62,6 +66,7 @@ CASES = st.builds(
     spec=SPECS,
     arrivals=ROSTERS,
     encoding=st.sampled_from(Encoding),
+    pre_steps=st.lists(st.sampled_from(list(PRE_STEPS)), max_size=2),
     rule=st.sampled_from(list(RULES)),
     optimizer=st.sampled_from(list(SERVER_OPTIMIZERS)),
 )
@@ -114,17 +119,6 @@ def test_order_statistics_do_not_depend_on_the_roster_order(num_silos, seed, ord
     rule = build_rule(Choice(name=data.draw(st.sampled_from(["median", "trimmed_mean"]))))
 
     assert combine(rule, roster(shuffled, spec=spec)).tobytes() == combine(rule, roster(flat, spec=spec)).tobytes()
-
-
-def gram(blocks: RosterBlocks) -> np.ndarray:
-    """Inner products of all deltas [num_silos, num_silos], float64, grain by grain as `GRAIN` asks for."""
-    total = np.zeros((blocks.num_silos, blocks.num_silos))
-    for block in blocks:
-        for start in range(0, block.values.shape[1], GRAIN):
-            grain = block.values[:, start : start + GRAIN].astype(np.float64)
-            for row in range(blocks.num_silos):
-                total[row] += np.add.reduce(grain * grain[row], axis=1)
-    return total
 
 
 def nearest_to_others(blocks: RosterBlocks) -> Iterator[CombinedBlock]:

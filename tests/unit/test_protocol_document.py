@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from isthmus import chunks, payload, spec, status, wire
@@ -129,6 +130,13 @@ def test_rules_are_all_there() -> None:
     documented = {name: cells[0] for name, cells in table("## Rules").items()}
 
     assert documented == {name: options_of(entry.options) for name, entry in RULES.items()}
+
+
+def test_pre_steps_are_all_there() -> None:
+    """Every pre-step is documented with its options and their defaults."""
+    documented = {name: cells[0] for name, cells in table("## Pre-steps").items()}
+
+    assert documented == {name: options_of(entry.options) for name, entry in PRE_STEPS.items()}
 
 
 def test_server_optimizers_are_all_there() -> None:
