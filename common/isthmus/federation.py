@@ -157,8 +157,8 @@ class PrivacyPolicy(_Table):
     """Record-level differential privacy inside every silo; see `Privacy` in projector.proto."""
 
     clip_norm: float = Field(gt=0.0, le=1e6)
-    noise_multiplier: float = Field(ge=0.1, le=1e3)
-    """From 0.1 on: below, no accountant gives a bound that protects anybody."""
+    noise_multiplier: float = Field(ge=0.3, le=1e3)
+    """From 0.3 on: below, the accountant finds no bound that protects anybody."""
     epsilon: float = Field(gt=0.0, le=100.0)
     delta: float = Field(gt=0.0, lt=1.0)
 
