@@ -17,7 +17,6 @@ from isthmus.round import Round
 from silo_agent.durable import write_durably
 from silo_agent.private_steps import num_private_steps, sampling_rate
 
-
 _ORDERS = (*range(2, 64), 80, 128, 256, 512)
 """Of Renyi divergence, the best of which bounds epsilon. Whole ones: for others the sums do not always converge."""
 
