@@ -8,9 +8,11 @@ Each step may be repeated: what is there already stays.
 """
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -24,7 +26,7 @@ from deploy.demo.pictures import TOPICS, Picture, concepts, lay_out
 from deploy.demo.recipe import FEATURES, FEDERATION, Recipe
 from isthmus import cli
 from isthmus.cli import authority
-from isthmus.errors import IsthmusError
+from isthmus.errors import ConfigInvalid, IsthmusError
 from isthmus.federation import parse_federation, plan_of_round
 from silo_agent.composed import ComposedModel, ComposedOptions
 
@@ -34,8 +36,25 @@ DOWNLOADS, MODELS, OPERATOR, PKI, HELD_OUT, REPORTS = (
 )
 ENCODER_WEIGHTS, LLM = MODELS / "encoder.pth", MODELS / "llm"
 FEDERATION_TOML = OPERATOR / "federation.toml"
-HOST = "aggregator"
+HOST = "gate"
+"""The one address of all replicas, as docker-compose.yml names it."""
 ADDRESS = ["--aggregator", f"{HOST}:8443", "--credentials", str(OPERATOR / "operator.pem")]
+
+SIZES = ("rounds", "concepts_per_silo", "hidden_features")
+"""What of the recipe a composition may set otherwise: ISTHMUS_DEMO_ROUNDS, ..."""
+
+
+def recipe_of(environment: Mapping[str, str]) -> Recipe:
+    """The demo's recipe, with the sizes that the environment sets.
+
+    Raises:
+        ConfigInvalid: A size is no number from 1 on; says which.
+    """
+    named = {name: environment.get(f"ISTHMUS_DEMO_{name.upper()}", "") for name in SIZES}
+    wrong = [name for name, text in named.items() if text and not (text.isdecimal() and int(text))]
+    if wrong:
+        raise ConfigInvalid(f"ISTHMUS_DEMO_{wrong[0].upper()} is {named[wrong[0]]!r}. Give a number from 1 on.")
+    return replace(Recipe(), **{name: int(text) for name, text in named.items() if text})
 
 
 def prepare(recipe: Recipe) -> None:
@@ -101,7 +120,7 @@ def main() -> int:
         print(f"usage: python -m deploy.compose {' | '.join(STEPS)}", file=sys.stderr)
         return 2
     try:
-        STEPS[sys.argv[1]](Recipe())
+        STEPS[sys.argv[1]](recipe_of(os.environ))
     except (IsthmusError, OSError) as error:
         print(f"{sys.argv[1]}: {error}", file=sys.stderr)
         return 1

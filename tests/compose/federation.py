@@ -1,0 +1,119 @@
+"""One federation in containers, from nothing to its last projector, whatever happens to it on the way."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.demo.pictures import TOPICS
+from deploy.demo.recipe import FEDERATION
+from tests.compose.engine import CommandFailed, Composition, inspect, run
+from tests.compose.faults import Fault
+
+WITNESS = "animals"
+"""The silo that tells when a round is under way; nothing happens to it."""
+
+SETTINGS = "/etc/isthmus/aggregator.toml"
+OPERATOR = "/demo/operator/operator.pem"
+STATE = "/var/lib/isthmus/state"
+"""Of a silo, in its container."""
+
+ENDED_SECONDS = 900.0
+
+WATCH = """
+import json, sys, time
+while True:
+    try:
+        told = json.load(open(sys.argv[1]))
+    except (OSError, ValueError):
+        told = {}
+    if told.get("phase") in ("finished", "exhausted", "failed", "stopped"):
+        sys.exit("the silo is " + told["phase"])
+    if int(told.get("round") or 0) >= int(sys.argv[2]) and told["phase"] in sys.argv[3].split(","):
+        sys.exit()
+    time.sleep(0.02)
+"""
+"""Runs in the witness: waits for a round and a phase."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a federation came to.
+
+    Attributes:
+        digests: Of every global projector, in hex, from projector 0 on.
+        seconds: From `up` to the silos' end.
+        receipts: How many the silos hold, which `isthmus verify` found in the store.
+        logs: What each service logged, by its name.
+    """
+
+    digests: tuple[str, ...]
+    seconds: float
+    receipts: int
+    logs: Mapping[str, str]
+
+
+def federate(composition: Composition, faults: Mapping[str, Fault], *, say: Say) -> Outcome:
+    """Starts everything, does one of the faults in every round, and waits until all silos are finished.
+
+    Raises:
+        CommandFailed: Something did not start, a silo failed, the federation ended before its last fault, or
+            `isthmus verify` found something that does not hold.
+    """
+    begun = time.monotonic()
+    composition.compose("up", "--detach", *TOPICS)
+    for number, (name, fault) in enumerate(faults.items(), 1):
+        await_phase(composition, number, "pushing" if name.startswith("roll") else "training,pushing")
+        fault(composition)
+        say(f"{time.monotonic() - begun:6.1f} s: {name}, in round {number} or later")
+    await_end(composition)
+    seconds = time.monotonic() - begun
+    logs = {service: composition.compose("logs", "--no-log-prefix", service) for service in (*TOPICS, "aggregator")}
+    return Outcome(digests(composition), seconds, verified(composition), logs)
+
+
+def await_phase(composition: Composition, number: int, phases: str) -> None:
+    """Waits until the witness is in one of these phases of a round, or of a later one."""
+    container = composition.containers(WITNESS)[0]
+    run("docker", "exec", container, "python", "-c", WATCH, f"{STATE}/status.json", str(number), phases)
+
+
+def await_end(composition: Composition) -> None:
+    """Waits until every silo has ended well."""
+    end = time.monotonic() + ENDED_SECONDS
+    for topic in TOPICS:
+        while (state := inspect(composition.containers(topic)[0])["State"])["Status"] != "exited":
+            if time.monotonic() > end:
+                raise CommandFailed(f"{topic} is {state['Status']} after {ENDED_SECONDS:.0f} s.")
+            time.sleep(1.0)
+        if state["ExitCode"]:
+            raise CommandFailed(f"{topic} ended with {state['ExitCode']}: {composition.compose('logs', topic)[-2000:]}")
+
+
+def digests(composition: Composition) -> tuple[str, ...]:
+    """Of every global projector that the aggregator tells."""
+    told = composition.isthmus("lineage", "--federation", FEDERATION)
+    return tuple(str(one["digest"]) for one in told["projectors"])
+
+
+def verified(composition: Composition) -> int:
+    """How many receipts the silos hold; the store keeps each of them, and all else that `isthmus verify` checks.
+
+    Raises:
+        CommandFailed: It does not.
+    """
+    volumes = [word for topic in TOPICS for word in ("-v", f"{composition.project}_silo-{topic}:/silos/{topic}:ro")]
+    receipts = [word for topic in TOPICS for word in ("--receipt", f"/silos/{topic}/state/outbox/receipts")]
+    where = ("--config", SETTINGS, "--credentials", OPERATOR, "--authorities", "/demo/pki/authority.pem")
+    composition.isthmus("verify", FEDERATION, *where, *receipts, options=tuple(volumes))
+    counting = "import pathlib; print(len(list(pathlib.Path('/silos').glob('*/state/outbox/receipts/*.json'))))"
+    options = ("run", "--rm", "-T", "--entrypoint", "python", *volumes, "isthmus")
+    return int(composition.compose(*options, "-c", counting))
+
+
+def events(log: str) -> list[dict[str, Any]]:
+    """The lines of a structured log; others are left out."""
+    return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
