@@ -15,6 +15,6 @@ COPY deploy/compose/gate.cfg /etc/haproxy/haproxy.cfg
 USER 10001:10001
 EXPOSE 8443 8444
 # Ready: at least one replica takes calls.
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=2s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:8404/ready', timeout=3)"]
 ENTRYPOINT ["haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg"]

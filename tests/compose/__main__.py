@@ -23,7 +23,7 @@ from tests.compose.privacy import problems, rights
 from tests.compose.sizes import report
 
 REPORT = ROOT / "reports" / "compose"
-SERVICES = ("prepare", "store", "aggregator", "gate", "invite", *TOPICS, "judge")
+SERVICES = ("authority", "prepare", "store", "aggregator", "gate", "invite", *TOPICS, "judge")
 KEPT = ("downloads", "models")
 """Volumes that one federation leaves to the next."""
 

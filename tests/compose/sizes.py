@@ -8,7 +8,7 @@ from deploy.demo.recipe import FEDERATION
 from tests.compose.engine import Composition, inspect, run
 
 IMAGES = ("isthmus-aggregator", "isthmus-gate", "isthmus-store", "isthmus-silo", "isthmus-demo")
-STEPS = ("prepare", "store", "aggregator", "gate", "invite", "animals", "judge")
+STEPS = ("authority", "prepare", "store", "aggregator", "gate", "invite", "animals", "judge")
 
 
 def report(composition: Composition, *, build_seconds: float) -> str:

@@ -10,7 +10,7 @@ import yaml
 
 import aggregator.config
 import silo_agent.config
-from deploy.compose.__main__ import ADDRESS, HOST, SIZES, STEPS, recipe_of
+from deploy.compose.__main__ import ADDRESS, HOST, STEPS, recipe_of
 from deploy.demo.pictures import TOPICS
 from deploy.demo.recipe import FEDERATION, RECIPE
 from isthmus.errors import ConfigInvalid
@@ -19,7 +19,7 @@ from tests.compose.faults import FAULTS
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-AROUND = {*STEPS, "aggregator", "store", "gate"}
+AROUND = {*STEPS, "authority", "aggregator", "store", "gate"}
 ON_DEMAND = {"isthmus": "operator", "prometheus": "monitoring", "grafana": "monitoring"}
 OURS = {"isthmus-aggregator", "isthmus-demo", "isthmus-gate", "isthmus-silo", "isthmus-store"}
 GATE = (ROOT / "deploy" / "compose" / "gate.cfg").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def mounts(service: str) -> dict[str, str]:
 
 def members(network: str) -> set[str]:
     """Who is on a network."""
-    return {name for name, service in SERVICES.items() if network in service["networks"]}
+    return {name for name, service in SERVICES.items() if network in service.get("networks", ())}
 
 
 def test_every_topic_has_its_silo() -> None:
@@ -70,6 +70,12 @@ def test_only_preparing_sees_the_internet() -> None:
         "outside",
         "screens",
     }
+
+
+def test_authority_is_made_where_nobody_reaches_it() -> None:
+    """Private keys of the authority are made without a network, and seen by replicas and the operator."""
+    assert SERVICES["authority"]["network_mode"] == "none"
+    assert {service for service in SERVICES if "pki" in mounts(service)} == {"authority", "aggregator", "isthmus"}
 
 
 def test_only_replicas_and_operators_reach_the_store() -> None:
@@ -206,9 +212,10 @@ def test_sizes_of_the_demo_come_from_the_environment() -> None:
     told = SERVICES["prepare"]["environment"]
     defaults = {name: text.partition(":-")[2].rstrip("}") for name, text in told.items()}
 
-    assert set(told) == {f"ISTHMUS_DEMO_{name.upper()}" for name in SIZES}
     assert recipe_of(defaults) == recipe_of({}) == RECIPE
-    assert recipe_of({"ISTHMUS_DEMO_ROUNDS": "7"}).rounds == 7
+    for variable in told:
+        name = variable.removeprefix("ISTHMUS_DEMO_").lower()
+        assert getattr(recipe_of({variable: "7"}), name) == 7
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5"])
