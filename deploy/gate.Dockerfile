@@ -12,9 +12,9 @@ RUN apt-get update \
     && groupadd --gid 10001 isthmus \
     && useradd --uid 10001 --gid isthmus --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin isthmus
 COPY deploy/compose/gate.cfg /etc/haproxy/haproxy.cfg
+COPY deploy/compose/ready.py /opt/ready.py
 USER 10001:10001
 EXPOSE 8443 8444
 # Ready: at least one replica takes calls.
-HEALTHCHECK --interval=2s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:8404/ready', timeout=3)"]
+HEALTHCHECK --interval=5s --timeout=20s --start-period=60s --retries=3 CMD ["python", "-I", "/opt/ready.py", "gate"]
 ENTRYPOINT ["haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg"]

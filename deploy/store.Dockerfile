@@ -16,11 +16,11 @@ RUN groupadd --gid 10001 isthmus \
     && useradd --uid 10001 --gid isthmus --no-create-home --home-dir /data --shell /usr/sbin/nologin isthmus \
     && install -d -o isthmus -g isthmus -m 0700 /data
 COPY --from=build /opt/weed/bin/weed /usr/local/bin/weed
-COPY deploy/compose/store_ready.py /opt/store_ready.py
+COPY deploy/compose/ready.py /opt/ready.py
 USER 10001:10001
 WORKDIR /data
 EXPOSE 8333
-HEALTHCHECK --interval=2s --timeout=12s --start-period=60s --retries=5 CMD ["python", "/opt/store_ready.py"]
+HEALTHCHECK --interval=3s --timeout=20s --start-period=60s --retries=5 CMD ["python", "-I", "/opt/ready.py", "store"]
 # Everything but S3 answers inside the container alone. Keys: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in its environment. With the
 # election's own 10 s a new start would take half a minute.
 ENTRYPOINT ["weed", "server", "-dir=/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.ip.bind=0.0.0.0", "-s3.iam=false", \

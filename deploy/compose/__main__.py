@@ -15,19 +15,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from deploy.demo.assets import gather, only, unpacked_llm
 from deploy.demo.federate import Models
 from deploy.demo.fetch import fetch
-from deploy.demo.judge import Judge
 from deploy.demo.packages import ENCODER
 from deploy.demo.pictures import TOPICS, Picture, concepts, lay_out
 from deploy.demo.recipe import FEATURES, FEDERATION, Recipe
 from isthmus import cli
 from isthmus.errors import ConfigInvalid, IsthmusError
 from isthmus.federation import parse_federation, plan_of_round
-from silo_agent.composed import ComposedModel, ComposedOptions
 
 DEMO = Path("/demo")
 DOWNLOADS, MODELS, OPERATOR, HELD_OUT, REPORTS = (
@@ -96,6 +92,11 @@ def invite(_recipe: Recipe) -> None:
 
 def judge(_recipe: Recipe) -> None:
     """Prints the held-out loss of every global projector and writes it down."""
+    from safetensors.torch import load_file  # with torch and transformers: seconds that the other steps need not wait
+
+    from deploy.demo.judge import Judge
+    from silo_agent.composed import ComposedModel, ComposedOptions
+
     federation = parse_federation(FEDERATION_TOML.read_text(encoding="utf-8"))
     pictures = [
         Picture(Path(path), caption, topic)

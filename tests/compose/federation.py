@@ -75,10 +75,23 @@ def federate(composition: Composition, faults: Mapping[str, Fault], *, say: Say)
     return Outcome(digests(composition), seconds, verified(composition), logs)
 
 
-def await_phase(composition: Composition, number: int, phases: str) -> None:
-    """Waits until the witness is in one of these phases of a round, or of a later one."""
-    container = composition.containers(WITNESS)[0]
-    run("docker", "exec", container, "python", "-c", WATCH, f"{STATE}/status.json", str(number), phases)
+def await_phase(composition: Composition, number: int, phases: str, *, unless: Callable[[], bool] = bool) -> None:
+    """Waits until the witness is in one of these phases of a round, or of a later one.
+
+    Args:
+        composition: Which.
+        number: Of the round.
+        phases: One or several, with commas.
+        unless: True: whoever was to start the witness has given up.
+
+    Raises:
+        CommandFailed: The witness ended, or will not be started.
+    """
+    while not (found := composition.containers(WITNESS)) or inspect(found[0])["State"]["Status"] == "created":
+        if unless():
+            raise CommandFailed(f"{WITNESS} is not started.")
+        time.sleep(1.0)
+    run("docker", "exec", found[0], "python", "-c", WATCH, f"{STATE}/status.json", str(number), phases)
 
 
 def await_end(composition: Composition) -> None:
