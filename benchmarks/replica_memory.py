@@ -83,9 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"beyond the windows it grows by {growth:.0f} MiB at most; the bar is {BAR_MIB:.0f} MiB")
     if options.log:
         where = "a bucket" if options.bucket else "a folder"
-        enter(
-            f"A replica's memory under many uploads, over {where}", section(rows, growth=growth, size_mib=options.mib)
-        )
+        limit = f", held to {options.limit} MiB" if options.limit else ""
+        title = f"A replica's memory under many uploads, over {where}{limit}"
+        enter(title, section(rows, growth=growth, options=options))
     return 0 if growth <= BAR_MIB else 1
 
 
@@ -178,21 +178,32 @@ def cpu_seconds(replica: RealAggregator) -> float:
 def line_of(row: Measured) -> str:
     """A row of the log's table."""
     sizes = " | ".join(f"{size:.0f}" for size in (row.before, row.peak, row.windows, row.beyond))
-    return f"| {row.num_uploads} | {sizes} | {row.cpu_seconds:.1f} |"
+    return f"| {row.num_uploads} | {sizes} | {row.cpu_seconds:.1f} |" + (f" {row.group:.0f} |" if row.group else "")
 
 
-def section(rows: Sequence[Measured], *, growth: float, size_mib: int) -> str:
+def section(rows: Sequence[Measured], *, growth: float, options: argparse.Namespace) -> str:
     """What the log says."""
     lines = "\n".join(map(line_of, rows))
-    return f"""`python -m benchmarks.replica_memory`: deltas of {size_mib} MiB, all open at once, each time a
-fresh replica. Peak resident memory in MiB; the window of an upload is {UPLOAD_WINDOW_BYTES // MIB} MiB. {machine()}.
+    held = " group's peak, files that the kernel keeps included |" if options.limit else ""
+    limit = f"It is held to {options.limit} MiB as a container is, by a control group. " if options.limit else ""
+    cut = "the round cut and published, " if options.cut else ""
+    return f"""`python -m benchmarks.replica_memory {asked(options)}`: deltas of {options.mib} MiB, all
+open at once, {cut}each time a fresh replica. {limit}Peak resident memory in MiB; the
+window of an upload is {UPLOAD_WINDOW_BYTES // MIB} MiB. {machine()}.
 
-| uploads at once | before them | peak | their windows | peak beyond the windows | CPU seconds |
-|---|---|---|---|---|---|
+| uploads at once | before them | peak | their windows | peak beyond the windows | CPU seconds |{held}
+|---|---|---|---|---|---|{"---|" if held else ""}
 {lines}
 
 Beyond the windows it grows by {growth:.0f} MiB at most over that of {rows[0].num_uploads} uploads; the bar is
 {BAR_MIB:.0f} MiB."""
+
+
+def asked(options: argparse.Namespace) -> str:
+    """The options that say what was measured."""
+    counts = " ".join(map(str, options.uploads))
+    limit = f" --limit {options.limit}" if options.limit else ""
+    return f"--uploads {counts} --mib {options.mib}{limit}{' --bucket' * options.bucket}{' --cut' * options.cut}"
 
 
 if __name__ == "__main__":
