@@ -4,10 +4,10 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from deploy.demo.pictures import TOPICS
 from deploy.demo.recipe import FEDERATION
+from isthmus.logs import Event
 from tests.compose.engine import CommandFailed, Composition, inspect, run
 from tests.compose.faults import Fault
 
@@ -18,6 +18,11 @@ SETTINGS = "/etc/isthmus/aggregator.toml"
 OPERATOR = "/demo/operator/operator.pem"
 STATE = "/var/lib/isthmus/state"
 """Of a silo, in its container."""
+
+RECEIPTS = f"state/{FEDERATION}/outbox/receipts"
+"""Of a silo, in its volume."""
+
+UNWANTED = (Event.DELTA_REFUSED, Event.DELTA_DROPPED)
 
 ENDED_SECONDS = 900.0
 
@@ -47,17 +52,23 @@ class Outcome:
         digests: Of every global projector, in hex, from projector 0 on.
         seconds: From `up` to the silos' end.
         receipts: How many the silos hold, which `isthmus verify` found in the store.
-        logs: What each service logged, by its name.
+        failures: Lines of the silos' logs that tell of an error, or of a delta that was refused or came too late.
     """
 
     digests: tuple[str, ...]
     seconds: float
     receipts: int
-    logs: Mapping[str, str]
+    failures: tuple[str, ...]
 
 
-def federate(composition: Composition, faults: Mapping[str, Fault], *, say: Say) -> Outcome:
-    """Starts everything, does one of the faults in every round, and waits until all silos are finished.
+def federate(composition: Composition, faults: Mapping[str, Fault], *, rounds: int, say: Say) -> Outcome:
+    """Starts everything, does the faults one after another over all rounds, and waits until all silos are finished.
+
+    Args:
+        composition: Whose volumes hold no federation yet.
+        faults: Each is done while a silo trains or pushes; those that roll replicas while one pushes.
+        rounds: Of the federation.
+        say: Told what was done when.
 
     Raises:
         CommandFailed: Something did not start, a silo failed, the federation ended before its last fault, or
@@ -65,14 +76,17 @@ def federate(composition: Composition, faults: Mapping[str, Fault], *, say: Say)
     """
     begun = time.monotonic()
     composition.compose("up", "--detach", *TOPICS)
-    for number, (name, fault) in enumerate(faults.items(), 1):
+    for done, (name, fault) in enumerate(faults.items()):
+        number = 1 + done * (rounds - 2) // len(faults)
         await_phase(composition, number, "pushing" if name.startswith("roll") else "training,pushing")
         fault(composition)
         say(f"{time.monotonic() - begun:6.1f} s: {name}, in round {number} or later")
     await_end(composition)
     seconds = time.monotonic() - begun
-    logs = {service: composition.compose("logs", "--no-log-prefix", service) for service in (*TOPICS, "aggregator")}
-    return Outcome(digests(composition), seconds, verified(composition), logs)
+    failures = tuple(
+        line for topic in TOPICS for line in failures_in(composition.compose("logs", "--no-log-prefix", topic))
+    )
+    return Outcome(digests(composition), seconds, verified(composition), failures)
 
 
 def await_phase(composition: Composition, number: int, phases: str, *, unless: Callable[[], bool] = bool) -> None:
@@ -119,14 +133,16 @@ def verified(composition: Composition) -> int:
         CommandFailed: It does not.
     """
     volumes = [word for topic in TOPICS for word in ("-v", f"{composition.project}_silo-{topic}:/silos/{topic}:ro")]
-    receipts = [word for topic in TOPICS for word in ("--receipt", f"/silos/{topic}/state/outbox/receipts")]
+    receipts = [word for topic in TOPICS for word in ("--receipt", f"/silos/{topic}/{RECEIPTS}")]
     where = ("--config", SETTINGS, "--credentials", OPERATOR, "--authorities", "/demo/pki/authority.pem")
     composition.isthmus("verify", FEDERATION, *where, *receipts, options=tuple(volumes))
-    counting = "import pathlib; print(len(list(pathlib.Path('/silos').glob('*/state/outbox/receipts/*.json'))))"
+    counting = f"import pathlib; print(len(list(pathlib.Path('/silos').glob('*/{RECEIPTS}/*.json'))))"
     options = ("run", "--rm", "-T", "--entrypoint", "python", *volumes, "isthmus")
     return int(composition.compose(*options, "-c", counting))
 
 
-def events(log: str) -> list[dict[str, Any]]:
-    """The lines of a structured log; others are left out."""
-    return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+def failures_in(log: str) -> list[str]:
+    """The lines of a silo's log that nobody wants to read."""
+    lines = [line for line in log.splitlines() if line.startswith("{")]
+    told = [(line, json.loads(line)) for line in lines]
+    return [line for line, entry in told if entry["level"] == "ERROR" or entry["event"] in UNWANTED]
