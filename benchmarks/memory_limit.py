@@ -15,14 +15,17 @@ class Group:
 
     Attributes:
         folder: Its files.
+        held_mib: What its process held when it was put there, which the kernel goes on charging elsewhere.
     """
 
     folder: Path
+    held_mib: float
 
     @property
-    def peak_bytes(self) -> int:
-        """The most it held so far, what the kernel keeps of files included; that is given back when room is short."""
-        return int(self._read("memory.peak" if _V2.exists() else "memory.max_usage_in_bytes"))
+    def peak_mib(self) -> float:
+        """The most so far, what the kernel keeps of files included; that is given back when room is short."""
+        name = "memory.peak" if _V2.exists() else "memory.max_usage_in_bytes"
+        return self.held_mib + int(self._read(name)) / (1 << 20)
 
     @property
     def kills(self) -> int:
@@ -35,18 +38,25 @@ class Group:
 
 
 @contextmanager
-def limited(pid: int, *, mib: int) -> Iterator[Group]:
-    """Holds a process, with what it starts from now on, to this much memory; ends when the process has ended.
+def limited(pid: int, *, mib: int, held_mib: float) -> Iterator[Group]:
+    """Holds a process, with what it starts from now on, to this much memory.
+
+    Args:
+        pid: Of the process.
+        mib: All that it may hold.
+        held_mib: How much of that it holds already.
 
     Raises:
         OSError: The machine has no control groups for memory, or they may not be written.
     """
     folder = (ROOT if _V2.exists() else _V1) / f"isthmus-{pid}"
     folder.mkdir()
-    (folder / ("memory.max" if _V2.exists() else "memory.limit_in_bytes")).write_text(str(mib << 20))
+    (folder / ("memory.max" if _V2.exists() else "memory.limit_in_bytes")).write_text(
+        str(int((mib - held_mib) * (1 << 20)))
+    )
     (folder / "cgroup.procs").write_text(str(pid))
     try:
-        yield Group(folder)
+        yield Group(folder, held_mib)
     finally:
         (ROOT / "cgroup.procs" if _V2.exists() else _V1 / "cgroup.procs").write_text(str(pid))
         folder.rmdir()

@@ -106,7 +106,7 @@ class Place:
             if not self.limit_mib:
                 yield replica, None
                 return
-            with limited(replica.process.pid, mib=self.limit_mib) as group:
+            with limited(replica.process.pid, mib=self.limit_mib, held_mib=peak_mib(replica)) as group:
                 yield replica, group
 
 
@@ -132,7 +132,7 @@ def measure(num_uploads: int, *, size_mib: int, place: Place, cut: bool) -> Meas
             await_published(replica)
         if group is not None and group.kills:
             raise SystemExit(f"The kernel killed the replica: {place.limit_mib} MiB are too few.")
-        held = group.peak_bytes / MIB if group else 0.0
+        held = group.peak_mib if group else 0.0
         windows = num_uploads * UPLOAD_WINDOW_BYTES / MIB
         return Measured(num_uploads, before, peak_mib(replica), windows, cpu_seconds(replica), held)
 
@@ -184,16 +184,21 @@ def line_of(row: Measured) -> str:
 def section(rows: Sequence[Measured], *, growth: float, options: argparse.Namespace) -> str:
     """What the log says."""
     lines = "\n".join(map(line_of, rows))
-    held = " group's peak, files that the kernel keeps included |" if options.limit else ""
+    held = " with cached files |" if options.limit else ""
     limit = f"It is held to {options.limit} MiB as a container is, by a control group. " if options.limit else ""
     cut = "the round cut and published, " if options.cut else ""
     return f"""`python -m benchmarks.replica_memory {asked(options)}`: deltas of {options.mib} MiB, all
-open at once, {cut}each time a fresh replica. {limit}Peak resident memory in MiB; the
-window of an upload is {UPLOAD_WINDOW_BYTES // MIB} MiB. {machine()}.
+open at once, {cut}each time a fresh replica. {limit}
+Peak resident memory in MiB; the window of an upload is {UPLOAD_WINDOW_BYTES // MIB} MiB. {machine()}.
 
 | uploads at once | before them | peak | their windows | peak beyond the windows | CPU seconds |{held}
 |---|---|---|---|---|---|{"---|" if held else ""}
-{lines}
+{lines}{"" if len(rows) == 1 else growth_of(rows, growth=growth)}"""
+
+
+def growth_of(rows: Sequence[Measured], *, growth: float) -> str:
+    """What more uploads add."""
+    return f"""
 
 Beyond the windows it grows by {growth:.0f} MiB at most over that of {rows[0].num_uploads} uploads; the bar is
 {BAR_MIB:.0f} MiB."""
