@@ -9,7 +9,6 @@ there is no engine.
 """
 
 import json
-import os
 import shutil
 import sys
 import time
@@ -20,7 +19,7 @@ from deploy.demo.pictures import TOPICS
 from tests.compose.commands import run_commands
 from tests.compose.engine import ROOT, CommandFailed, Composition, inspect, why_not
 from tests.compose.faults import FAULTS
-from tests.compose.federation import await_phase, federate, verified
+from tests.compose.federation import await_phase, federate, rounds_for, verified
 from tests.compose.privacy import problems, rights
 from tests.compose.sizes import report
 
@@ -29,11 +28,8 @@ SERVICES = ("authority", "prepare", "store", "aggregator", "gate", "invite", *TO
 KEPT = ("downloads", "models")
 """Volumes that one federation leaves to the next."""
 
-ROUNDS = int(os.environ.get("ISTHMUS_DEMO_ROUNDS", len(FAULTS) + 2))
-"""One for each fault; fewer do on a machine so busy that a round takes longer than a fault."""
-
 SMALL = {
-    "ISTHMUS_DEMO_ROUNDS": str(ROUNDS),
+    "ISTHMUS_DEMO_ROUNDS": str(rounds_for(FAULTS)),
     "ISTHMUS_DEMO_CONCEPTS_PER_SILO": "2",
     "ISTHMUS_DEMO_HIDDEN_FEATURES": "2048",
 }
@@ -95,10 +91,10 @@ def faults() -> list[str]:
     composition.compose("build")
     composition.forget(keep=KEPT)
     try:
-        undisturbed = federate(composition, {}, rounds=ROUNDS, say=say)
+        undisturbed = federate(composition, {}, say=say)
         say(f"undisturbed: {undisturbed.seconds:.0f} s, {undisturbed.receipts} receipts")
         composition.forget(keep=KEPT)
-        disturbed = federate(composition, FAULTS, rounds=ROUNDS, say=say)
+        disturbed = federate(composition, FAULTS, say=say)
         say(f"disturbed: {disturbed.seconds:.0f} s, {disturbed.receipts} receipts")
         found = []
         for number, pair in enumerate(zip(undisturbed.digests, disturbed.digests, strict=True)):

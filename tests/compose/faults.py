@@ -89,8 +89,8 @@ def _fault(deed: Callable[[str], None], victim: str) -> Fault:
 
 
 FAULTS: dict[str, Fault] = {
-    **{f"{name} {victim}": _fault(deed, victim) for name, deed in DEEDS.items() for victim in VICTIMS},
-    "scale aggregator": scale,
     "roll aggregator": roll,
+    "scale aggregator": scale,
+    **{f"{name} {victim}": _fault(deed, victim) for name, deed in DEEDS.items() for victim in VICTIMS},
 }
-"""Each by what is done to what."""
+"""Each by what is done to what. The first of a round meets silos that train and push."""

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.demo.pictures import TOPICS
@@ -13,6 +14,11 @@ from tests.compose.faults import Fault
 
 WITNESS = "animals"
 """The silo that tells when a round is under way; nothing happens to it."""
+
+BRAKE = "travel"
+"""The silo that stands still while faults are done."""
+
+FAULTS_PER_ROUND = 3
 
 SETTINGS = "/etc/isthmus/aggregator.toml"
 OPERATOR = "/demo/operator/operator.pem"
@@ -61,13 +67,14 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def federate(composition: Composition, faults: Mapping[str, Fault], *, rounds: int, say: Say) -> Outcome:
-    """Starts everything, does the faults one after another over all rounds, and waits until all silos are finished.
+def federate(composition: Composition, faults: Mapping[str, Fault], *, say: Say) -> Outcome:
+    """Starts everything, does the faults one after another, and waits until all silos are finished.
+
+    While faults are done one silo stands still, so that no round ends before they have: each is in mid-round.
 
     Args:
-        composition: Whose volumes hold no federation yet.
-        faults: Each is done while a silo trains or pushes; those that roll replicas while one pushes.
-        rounds: Of the federation.
+        composition: Whose volumes hold no federation yet, of `rounds_for(faults)` rounds or more.
+        faults: Several in each round.
         say: Told what was done when.
 
     Raises:
@@ -76,17 +83,33 @@ def federate(composition: Composition, faults: Mapping[str, Fault], *, rounds: i
     """
     begun = time.monotonic()
     composition.compose("up", "--detach", *TOPICS)
-    for done, (name, fault) in enumerate(faults.items()):
-        number = 1 + done * (rounds - 2) // len(faults)
-        await_phase(composition, number, "pushing" if name.startswith("roll") else "training,pushing")
-        fault(composition)
-        say(f"{time.monotonic() - begun:6.1f} s: {name}, in round {number} or later")
+    names = list(faults)
+    for number, first in enumerate(range(0, len(names), FAULTS_PER_ROUND), 1):
+        await_phase(composition, number, "training,pushing")
+        with standing_still(composition.containers(BRAKE)[0]):
+            for name in names[first : first + FAULTS_PER_ROUND]:
+                faults[name](composition)
+                say(f"{time.monotonic() - begun:6.1f} s: {name}, in round {number}")
     await_end(composition)
     seconds = time.monotonic() - begun
-    failures = tuple(
-        line for topic in TOPICS for line in failures_in(composition.compose("logs", "--no-log-prefix", topic))
-    )
+    logs = [composition.compose("logs", "--no-log-prefix", topic) for topic in TOPICS]
+    failures = tuple(line for log in logs for line in failures_in(log))
     return Outcome(digests(composition), seconds, verified(composition), failures)
+
+
+def rounds_for(faults: Mapping[str, Fault]) -> int:
+    """How many rounds a federation needs that is to go on for one after the last fault."""
+    return -(-len(faults) // FAULTS_PER_ROUND) + 1
+
+
+@contextmanager
+def standing_still(container: str) -> Iterator[None]:
+    """A container whose processes stand still meanwhile."""
+    run("docker", "pause", container)
+    try:
+        yield
+    finally:
+        run("docker", "unpause", container)
 
 
 def await_phase(composition: Composition, number: int, phases: str, *, unless: Callable[[], bool] = bool) -> None:
