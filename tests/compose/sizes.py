@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from deploy.demo.recipe import FEDERATION
-from tests.compose.engine import Composition, inspect, run
+from tests.compose.engine import BASE, Composition, inspect, run
 
 IMAGES = ("isthmus-aggregator", "isthmus-gate", "isthmus-store", "isthmus-silo", "isthmus-demo")
 STEPS = ("authority", "prepare", "store", "aggregator", "gate", "invite", "animals", "judge")
@@ -13,10 +13,11 @@ STEPS = ("authority", "prepare", "store", "aggregator", "gate", "invite", "anima
 
 def report(composition: Composition, *, build_seconds: float) -> str:
     """Markdown: a table of sizes, a table of times."""
-    sizes = "\n".join(f"| {image} | {size / 1e6:,.0f} |" for image, size in image_sizes())
+    base = size_of(BASE)
+    sizes = "\n".join(f"| {image} | {size_of(image):,.0f} | {size_of(image) - base:,.0f} |" for image in IMAGES)
     times = "\n".join(f"| {what} | {seconds:.1f} |" for what, seconds in times_of(composition))
-    return f"""| image | MB |
-|---|---|
+    return f"""| image | MB | of these beyond {BASE} |
+|---|---|---|
 {sizes}
 
 | seconds after `docker compose up` | s |
@@ -27,10 +28,9 @@ The build took {build_seconds:.0f} s.
 """
 
 
-def image_sizes() -> Iterator[tuple[str, int]]:
-    """Each image and its bytes, the base that all share included."""
-    for image in IMAGES:
-        yield image, int(run("docker", "image", "inspect", "--format", "{{.Size}}", image))
+def size_of(image: str) -> float:
+    """An image's MB, the base that all share included."""
+    return int(run("docker", "image", "inspect", "--format", "{{.Size}}", image)) / 1e6
 
 
 def times_of(composition: Composition) -> Iterator[tuple[str, float]]:
