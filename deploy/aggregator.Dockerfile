@@ -1,5 +1,7 @@
 # The aggregator. From the repository's root: docker build -f deploy/aggregator.Dockerfile -t isthmus-aggregator .
-FROM python:3.11-slim AS build
+# For a build that anybody can repeat, pin the base, too: --build-arg BASE=python@sha256:<the digest that you tested>
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1
 
@@ -18,11 +20,16 @@ RUN requirements/install python build \
     && /opt/isthmus/bin/pip install --no-index --no-deps wheels/*.whl
 
 
-FROM python:3.11-slim
+FROM ${BASE}
+LABEL org.opencontainers.image.title="isthmus-aggregator" \
+      org.opencontainers.image.description="The Isthmus aggregator: keeps no state but in its store" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0"
 # The folders exist and are the user's own, so that volumes mounted there are, too.
 RUN groupadd --gid 10001 isthmus \
     && useradd --uid 10001 --gid isthmus --no-create-home --home-dir /var/lib/isthmus --shell /usr/sbin/nologin isthmus \
-    && install -d -o isthmus -g isthmus -m 0700 /var/lib/isthmus /var/lib/isthmus/store
+    && install -d -o isthmus -g isthmus -m 0700 /var/lib/isthmus /var/lib/isthmus/store /var/lib/isthmus/scratch \
+        /var/lib/isthmus/backups
 COPY --from=build /opt/isthmus /opt/isthmus
 ENV PATH=/opt/isthmus/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001

@@ -1,11 +1,17 @@
 # A silo agent. From the repository's root: docker build -f deploy/silo.Dockerfile --target silo -t isthmus-silo .
-FROM python:3.11-slim AS build
+# For a build that anybody can repeat, pin the base, too: --build-arg BASE=python@sha256:<the digest that you tested>
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
+# cpu, cuda or any: see requirements/install. FIND_LINKS: the page or folder where pip finds the CPU build of torch.
+ARG TORCH=cpu
+ARG FIND_LINKS=
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1
 
 # The versions that are tested, each file checked against its SHA-256. Dependencies first: they change less often than the code.
 COPY requirements requirements
-RUN python -m venv /opt/isthmus && requirements/install /opt/isthmus/bin/python silo traces privacy
+RUN if [ -n "$FIND_LINKS" ]; then export PIP_FIND_LINKS="$FIND_LINKS"; fi \
+    && python -m venv /opt/isthmus && requirements/install /opt/isthmus/bin/python silo traces privacy
 
 # Our own wheel is built with the setuptools of a lock, apart from what is shipped.
 COPY pyproject.toml README.md LICENSE ./
@@ -17,7 +23,11 @@ RUN requirements/install python build \
     && /opt/isthmus/bin/pip install --no-index --no-deps wheels/*.whl
 
 
-FROM python:3.11-slim AS silo
+FROM ${BASE} AS silo
+LABEL org.opencontainers.image.title="isthmus-silo" \
+      org.opencontainers.image.description="An Isthmus silo agent: pulls, trains, pushes; data stay where they are" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0"
 # The folders exist and are the user's own, so that volumes mounted there are, too.
 RUN groupadd --gid 10001 isthmus \
     && useradd --uid 10001 --gid isthmus --no-create-home --home-dir /var/lib/isthmus --shell /usr/sbin/nologin isthmus \

@@ -71,7 +71,12 @@ def serving_s3(server: str, folder: Path) -> Iterator[str]:
         *(server, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3"),
         *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"),
         *(f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=1024", "-volume.max=20"),
-        *("-master.electionTimeout=1s", "-master.heartbeatInterval=200ms", "-volume.preStopSeconds=0"),
+        *(
+            "-master.electionTimeout=1s",
+            "-master.heartbeatInterval=200ms",
+            "-volume.preStopSeconds=0",
+            "-master.telemetry=false",
+        ),
     ]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)

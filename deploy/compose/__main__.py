@@ -1,6 +1,6 @@
 """`python -m deploy.compose prepare | invite | judge`: what docker-compose.yml does once, around the federation.
 
-prepare: fetches models and pictures, gives each silo's volume its pictures, makes the certificate authority.
+prepare: fetches models and pictures, gives each silo's volume its pictures, writes the federation's TOML.
 invite: creates the federation and puts each silo's invitation into its volume; the silo enrols with it by itself.
 judge: measures every global projector on held-out pictures and writes report.json.
 
@@ -8,34 +8,54 @@ Each step may be repeated: what is there already stays.
 """
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-
-from safetensors.torch import load_file
 
 from deploy.demo.assets import gather, only, unpacked_llm
 from deploy.demo.federate import Models
 from deploy.demo.fetch import fetch
-from deploy.demo.judge import Judge
 from deploy.demo.packages import ENCODER
 from deploy.demo.pictures import TOPICS, Picture, concepts, lay_out
 from deploy.demo.recipe import FEATURES, FEDERATION, Recipe
 from isthmus import cli
-from isthmus.cli import authority
-from isthmus.errors import IsthmusError
+from isthmus.errors import ConfigInvalid, IsthmusError
 from isthmus.federation import parse_federation, plan_of_round
-from silo_agent.composed import ComposedModel, ComposedOptions
 
 DEMO = Path("/demo")
-DOWNLOADS, MODELS, OPERATOR, PKI, HELD_OUT, REPORTS = (
-    DEMO / name for name in ("downloads", "models", "operator", "pki", "held-out", "reports")
+DOWNLOADS, MODELS, OPERATOR, HELD_OUT, REPORTS = (
+    DEMO / name for name in ("downloads", "models", "operator", "held-out", "reports")
 )
 ENCODER_WEIGHTS, LLM = MODELS / "encoder.pth", MODELS / "llm"
 FEDERATION_TOML = OPERATOR / "federation.toml"
-HOST = "aggregator"
+HOST = "gate"
+"""The one address of all replicas, as docker-compose.yml names it."""
 ADDRESS = ["--aggregator", f"{HOST}:8443", "--credentials", str(OPERATOR / "operator.pem")]
+
+
+def recipe_of(environment: Mapping[str, str]) -> Recipe:
+    """The demo's recipe, with the sizes that the environment sets: ISTHMUS_DEMO_ROUNDS, ...
+
+    Raises:
+        ConfigInvalid: A size is no number from 1 on; says which.
+    """
+    own = Recipe()
+    return replace(
+        own,
+        rounds=_size(environment, "rounds", own.rounds),
+        concepts_per_silo=_size(environment, "concepts_per_silo", own.concepts_per_silo),
+        hidden_features=_size(environment, "hidden_features", own.hidden_features),
+    )
+
+
+def _size(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(variable := f"ISTHMUS_DEMO_{name.upper()}", "") or str(default)
+    if not text.isdecimal() or not int(text):
+        raise ConfigInvalid(f"{variable} is {text!r}. Give a number from 1 on.")
+    return int(text)
 
 
 def prepare(recipe: Recipe) -> None:
@@ -57,9 +77,6 @@ def prepare(recipe: Recipe) -> None:
     )
     rows = [[str(picture.path), picture.caption, picture.topic] for picture in collection.held_out]
     (HELD_OUT / "pictures.json").write_text(json.dumps(rows), encoding="utf-8")
-    if not (PKI / authority.AUTHORITY).exists():
-        _isthmus("ca", "init", "--out", str(PKI), "--host", HOST)
-    shutil.copy(PKI / "operator.pem", OPERATOR / "operator.pem")
     toml = recipe.federation_toml(num_silos=len(TOPICS), widths=(FEATURES, Models(ENCODER_WEIGHTS, LLM).llm_width))
     FEDERATION_TOML.write_text(toml, encoding="utf-8")
 
@@ -75,6 +92,11 @@ def invite(_recipe: Recipe) -> None:
 
 def judge(_recipe: Recipe) -> None:
     """Prints the held-out loss of every global projector and writes it down."""
+    from safetensors.torch import load_file  # with torch and transformers: seconds that the other steps need not wait
+
+    from deploy.demo.judge import Judge
+    from silo_agent.composed import ComposedModel, ComposedOptions
+
     federation = parse_federation(FEDERATION_TOML.read_text(encoding="utf-8"))
     pictures = [
         Picture(Path(path), caption, topic)
@@ -101,7 +123,7 @@ def main() -> int:
         print(f"usage: python -m deploy.compose {' | '.join(STEPS)}", file=sys.stderr)
         return 2
     try:
-        STEPS[sys.argv[1]](Recipe())
+        STEPS[sys.argv[1]](recipe_of(os.environ))
     except (IsthmusError, OSError) as error:
         print(f"{sys.argv[1]}: {error}", file=sys.stderr)
         return 1

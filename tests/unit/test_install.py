@@ -40,13 +40,13 @@ class Offered:
             archive.add(setup, f"{name}-1.0/setup.py")
         return hashlib.sha256((self.files / f"{name}-1.0.tar.gz").read_bytes()).hexdigest()
 
-    def install(self, **locks: str) -> subprocess.CompletedProcess[str]:
-        """Runs the script for `dev`, with these locks: a requirement each."""
+    def install(self, *, torch: str = "", **locks: str) -> subprocess.CompletedProcess[str]:
+        """Runs the script for `dev`, with these locks: a requirement each; `torch` is the build that is asked for."""
         for name, text in locks.items():
             (self._folder / {"dev": "dev.lock", "other": "other-builds.txt"}[name]).write_text(text + "\n")
         found = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.files), "PIP_TARGET": str(self.target)}
         command = ["sh", self._folder / "install", sys.executable, "dev"]
-        environment = {"PATH": "/usr/bin:/bin", **found}
+        environment = {"PATH": "/usr/bin:/bin", "TORCH": torch, **found}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -104,3 +104,30 @@ def test_another_build_of_other_bytes_is_refused(offered: Offered) -> None:
 
     assert (done.returncode != 0, offered.target.exists()) == (True, False)
     assert done.stderr.count("DO NOT MATCH") == 1
+
+
+def test_cpu_build_or_nothing(offered: Offered) -> None:
+    """With TORCH=cpu nothing is installed where no CPU build is offered, and the message says what to do."""
+    locks = {"dev": f"torch==1.0 --hash=sha256:{offered.wheel('torch')}", "other": f"torch==2.0 --hash=sha256:{OTHER}"}
+
+    refused = offered.install(torch="cpu", **locks)
+
+    assert (refused.returncode, offered.target.exists()) == (1, False)
+    assert "finds no CPU build of torch==2.0" in refused.stderr
+    assert "PIP_FIND_LINKS" in refused.stderr
+
+
+def test_cuda_build_is_the_index_s(offered: Offered) -> None:
+    """With TORCH=cuda the lock's build is taken, whatever other builds are offered."""
+    dev, other = f"torch==1.0 --hash=sha256:{offered.wheel('torch')}", f"torch==1.0 --hash=sha256:{OTHER}"
+
+    assert offered.install(torch="any", dev=dev, other=other).returncode != 0
+    assert offered.install(torch="cuda", dev=dev, other=other).returncode == 0
+
+
+def test_unknown_build_is_refused(offered: Offered) -> None:
+    """A build that nobody knows is refused by name, and nothing is installed."""
+    done = offered.install(torch="gpu", dev=f"harmless==1.0 --hash=sha256:{offered.wheel('harmless')}")
+
+    assert (done.returncode, offered.target.exists()) == (2, False)
+    assert "TORCH is 'gpu'" in done.stderr
