@@ -15,7 +15,7 @@ from aggregator.blocks import Payload, open_payload
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Roster
 from aggregator.ledger.records import FederationRecord
-from aggregator.rules import RULES
+from aggregator.rules import entry_of
 from aggregator.stores.aside import aside, clear
 from isthmus.contribution import EPSILON_METRIC
 from isthmus.errors import InvariantBroken, ScratchUnavailable
@@ -164,7 +164,7 @@ def manifest_of(
             server_optimizer=strategy.server_optimizer.name,
             optimizer_state_digest=state.digest if state else b"",
             optimizer_state_size_bytes=state.size_bytes if state else 0,
-            tolerance=RULES[strategy.rule.name].tolerance,
+            tolerance=entry_of(strategy.rule.name).tolerance,
         )
     return replace(
         content,
