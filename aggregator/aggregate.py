@@ -21,7 +21,7 @@ from aggregator.blocks import (
     walk_payloads,
 )
 from aggregator.gram import scratch_bytes
-from aggregator.matrices import MatrixRound, MatrixRule, tensors_of
+from aggregator.matrices import BLOCKS_SHARE, MatrixRound, MatrixRule, tensors_of
 from aggregator.payload_writer import PayloadWriter, Written
 from aggregator.pre_steps import build_pre_steps
 from aggregator.rules import build_matrix_rule, build_rule, check_rule, entry_of
@@ -33,9 +33,6 @@ from isthmus.errors import FederationInvalid, InvariantBroken, SpecMismatch
 from isthmus.federation import Federation, StrategyPolicy
 from isthmus.payload import layout, spans
 from isthmus.spec import ProjectorSpec, TensorSpec
-
-_BLOCKS_SHARE = 8
-"""Of the memory budget, one part in so many is for blocks where a rule works on whole matrices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +212,11 @@ def stepped_blocks(
         FederationInvalid, ConfigInvalid, InvariantBroken: As `aggregate`.
     """
     optimizer, matrix_rule = build_server_optimizer(strategy.server_optimizer), build_matrix_rule(strategy.rule)
-    for_blocks = memory_budget_bytes // _BLOCKS_SHARE if matrix_rule else memory_budget_bytes
+    for_matrices = memory_budget_bytes - memory_budget_bytes // BLOCKS_SHARE if matrix_rule else 0
     length = block_length(
         len(inputs.deltas),
-        memory_budget_bytes=for_blocks,
-        reserved_bytes=held_bytes(strategy, num_silos=len(inputs.deltas)),
+        memory_budget_bytes=memory_budget_bytes,
+        reserved_bytes=for_matrices + held_bytes(strategy, num_silos=len(inputs.deltas)),
     )
     roster = RosterBlocks(
         inputs.num_examples,
@@ -228,7 +225,7 @@ def stepped_blocks(
     )
     roster = discounted(roster, inputs.staleness, exponent=strategy.staleness_discount)
     rule = (
-        _of_matrices(matrix_rule, inputs, strategy, budget_bytes=memory_budget_bytes - for_blocks, keep=keep)
+        _of_matrices(matrix_rule, inputs, strategy, budget_bytes=memory_budget_bytes, keep=keep)
         if matrix_rule
         else build_rule(strategy.rule)
     )

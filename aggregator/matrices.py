@@ -18,6 +18,9 @@ from isthmus.spec import ProjectorSpec, TensorSpec
 
 F64 = npt.NDArray[np.float64]
 
+BLOCKS_SHARE = 8
+"""Of the memory budget, one part in so many is for blocks; the rest is the rule's."""
+
 TILE_ROWS = 64
 """Rows of a tile, whatever the memory budget: a product of other sizes may end in other last digits."""
 
@@ -40,7 +43,7 @@ class MatrixRound:
         spec: Of the projector.
         projector: The global projector that the round starts from, float32.
         state: The rule's own tensors as it left them the round before, float32; empty before its first round.
-        memory_budget_bytes: What the rule may hold beside the blocks it walks.
+        memory_budget_bytes: What the round may hold at once, its blocks included.
     """
 
     spec: ProjectorSpec

@@ -2,7 +2,7 @@
 
     python -m benchmarks.fed_cmp_cost --silos 32 --widths 1024 4096 4096 --log
 
-Two rounds of a federation, each in a process of its own; in the second the momentum acts, and it is the one that counts.
+Two rounds of a federation, each in a process of its own; in the second the momentum acts, and that one counts.
 Exit codes: 0 every bar that applies holds (32 silos of 1024->4096->4096: 120 s and 1.5 GiB), 1 one does not.
 """
 
@@ -92,7 +92,11 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, float]:
         )
     seconds = time.perf_counter() - before
     worked = time.process_time() - worked
-    return {"seconds": seconds, "processor_seconds": worked, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
+    return {
+        "seconds": seconds,
+        "processor_seconds": worked,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
+    }
 
 
 def in_own_process(folder: Path, arguments: Sequence[str]) -> dict[str, float]:
@@ -136,7 +140,9 @@ def report(options: argparse.Namespace, rounds: Sequence[dict[str, float]], *, s
         "|---|---|---|---|",
     ]
     for number, cost in enumerate(rounds, 1):
-        lines.append(f"| {number} | {cost['seconds']:.1f} | {cost['processor_seconds']:.1f} | {cost['peak_bytes'] / 2**20:.0f} |")
+        lines.append(
+            f"| {number} | {cost['seconds']:.1f} | {cost['processor_seconds']:.1f} | {cost['peak_bytes'] / 2**20:.0f} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """How many matrices Fed-CMP works on in one pass: as many as the memory budget holds, each at least by itself."""
 
 from aggregator.fed_cmp.basis import STEPS, block_width
-from aggregator.matrices import TILE_ROWS, Matrix, MatrixRound, matrices_of
+from aggregator.matrices import BLOCKS_SHARE, TILE_ROWS, Matrix, MatrixRound, matrices_of
 from isthmus.errors import ConfigInvalid
 
 _F64_BYTES = 8
@@ -16,13 +16,14 @@ def groups(seen: MatrixRound, *, num_silos: int, rank: int) -> list[list[Matrix]
     matrices = matrices_of(seen.spec)
     need = {matrix: work_bytes(matrix, num_silos=num_silos, rank=rank) for matrix in matrices}
     kept = sum(kept_bytes(matrix, rank=rank) for matrix in matrices)
-    _require(seen.memory_budget_bytes, kept + max(need.values(), default=0), num_silos)
+    own_bytes = seen.memory_budget_bytes - seen.memory_budget_bytes // BLOCKS_SHARE
+    _require(seen.memory_budget_bytes, own_bytes, least_bytes=kept + max(need.values(), default=0), num_silos=num_silos)
     runs: list[list[Matrix]] = []
     room = 0
     for matrix in matrices:
         if need[matrix] > room:
             runs.append([])
-            room = seen.memory_budget_bytes - kept
+            room = own_bytes - kept
         runs[-1].append(matrix)
         room -= need[matrix]
     return runs
@@ -44,12 +45,12 @@ def kept_bytes(matrix: Matrix, *, rank: int) -> int:
     return _F64_BYTES * directions * (6 * matrix.rows + 2 * matrix.columns)
 
 
-def _require(budget_bytes: int, least_bytes: int, num_silos: int) -> None:
-    if budget_bytes < least_bytes:
+def _require(budget_bytes: int, own_bytes: int, *, least_bytes: int, num_silos: int) -> None:
+    if own_bytes < least_bytes:
+        enough_bytes = (least_bytes - 1) * BLOCKS_SHARE // (BLOCKS_SHARE - 1) + 1
         raise ConfigInvalid(
-            f"Of the memory budget {budget_bytes} bytes are left to fed_cmp, which needs {least_bytes} bytes for the "
-            f"largest matrix of {num_silos} deltas; raise memory_budget_bytes by a quarter more than what is missing, "
-            "lower strategy.rule.rank, or choose another rule.",
+            f"A memory budget of {budget_bytes} bytes is too small for the rule fed_cmp, {num_silos} deltas and the "
+            f"largest matrix; configure at least {enough_bytes} bytes, or create the federation with a lower rank.",
             measured=budget_bytes,
-            limit=least_bytes,
+            limit=enough_bytes,
         )

@@ -35,7 +35,7 @@ def require_shardable(strategy: StrategyPolicy) -> None:
         ConfigInvalid: The rule or a pre-step decides by whole deltas.
     """
     wholes = [f"pre-step {step.name}" for step in strategy.pre_steps if not _is_split(PRE_STEPS, step)]
-    wholes += [f"rule {strategy.rule.name}"] * (not _is_split(RULES | MATRIX_RULES, strategy.rule))
+    wholes += [f"rule {strategy.rule.name}"] * (not _is_split({**RULES, **MATRIX_RULES}, strategy.rule))
     if wholes:
         known: dict[str, RuleEntry | PreStepEntry] = {**RULES, **PRE_STEPS}
         able = ", ".join(sorted(name for name, entry in known.items() if entry.coordinate_wise))
