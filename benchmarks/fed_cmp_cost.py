@@ -119,7 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_payload(folder / "projector-0", spec, seed=1, scale=0.02, shared=0.1)
         for silo in range(options.silos):
             write_payload(folder / f"delta-{silo}", spec, seed=2 + silo, scale=0.001, shared=1.0)
-        rounds = [in_own_process(folder, given) for _ in range(2)]
+        rounds = []
+        for number in (1, 2):
+            rounds.append(in_own_process(folder, given))
+            print(f"round {number}: {rounds[-1]}", file=sys.stderr, flush=True)
     text = report(options, rounds, size_bytes=4 * spec.num_elements)
     print(text)
     if options.log:

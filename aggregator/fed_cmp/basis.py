@@ -74,8 +74,8 @@ def spectra(
         ahead = {matrix: search.next for matrix, search in searches.items() if search.next.shape[1]}
         if not ahead:
             break
-        seen_from = projected(roster, seen, ahead, with_base=with_base)
-        for matrix, image in applied(roster, seen, seen_from, with_base=with_base).items():
+        images = applied(roster, seen, projected(roster, seen, ahead, with_base=with_base), with_base=with_base)
+        for matrix, image in images.items():
             searches[matrix] = _extended(searches[matrix], image.values, trace=image.trace)
     return {matrix: _spectrum(search, rank=rank) for matrix, search in searches.items()}
 

@@ -1,5 +1,7 @@
 """How many matrices Fed-CMP works on in one pass: as many as the memory budget holds, each at least by itself."""
 
+from collections.abc import Sequence
+
 from aggregator.fed_cmp.basis import STEPS, block_width
 from aggregator.matrices import BLOCKS_SHARE, TILE_ROWS, Matrix, MatrixRound, matrices_of
 from isthmus.errors import ConfigInvalid
@@ -14,29 +16,35 @@ def groups(seen: MatrixRound, *, num_silos: int, rank: int) -> list[list[Matrix]
         ConfigInvalid: Not even one at a time fits.
     """
     matrices = matrices_of(seen.spec)
-    need = {matrix: work_bytes(matrix, num_silos=num_silos, rank=rank) for matrix in matrices}
     kept = sum(kept_bytes(matrix, rank=rank) for matrix in matrices)
+    least = kept + max((work_bytes([one], num_silos=num_silos, rank=rank) for one in matrices), default=0)
     own_bytes = seen.memory_budget_bytes - seen.memory_budget_bytes // BLOCKS_SHARE
-    _require(seen.memory_budget_bytes, own_bytes, least_bytes=kept + max(need.values(), default=0), num_silos=num_silos)
+    _require(seen.memory_budget_bytes, own_bytes, least_bytes=least, num_silos=num_silos)
     runs: list[list[Matrix]] = []
-    room = 0
     for matrix in matrices:
-        if need[matrix] > room:
-            runs.append([])
-            room = own_bytes - kept
-        runs[-1].append(matrix)
-        room -= need[matrix]
+        if runs and work_bytes([*runs[-1], matrix], num_silos=num_silos, rank=rank) <= own_bytes - kept:
+            runs[-1].append(matrix)
+        else:
+            runs.append([matrix])
     return runs
 
 
-def work_bytes(matrix: Matrix, *, num_silos: int, rank: int) -> int:
-    """Held while a matrix is worked on: projections of all silos, the search's columns, a tile, its float64 rows."""
-    width = block_width(matrix, rank=rank)
-    tile = min(TILE_ROWS, matrix.rows) * matrix.columns
-    projections = _F64_BYTES * matrix.columns * width * (num_silos + 3)
-    search = _F64_BYTES * matrix.rows * width * (4 * STEPS + 2)
-    products = _F64_BYTES * min(rank, matrix.rows) * num_silos * (num_silos + 8)
-    return projections + search + products + 4 * num_silos * tile + 3 * _F64_BYTES * tile
+def work_bytes(group: Sequence[Matrix], *, num_silos: int, rank: int) -> int:
+    """Held at once while a group is worked on.
+
+    All searches' columns; and either all silos' projections with one tile, as it came and in float64, or, once these
+    are gone, what QR takes for one matrix.
+    """
+    searches = projections = products = 0
+    for matrix in group:
+        width = block_width(matrix, rank=rank)
+        searches += (2 * STEPS + 2) * matrix.rows * width
+        projections += (num_silos + 3) * matrix.columns * width
+        products += num_silos * (num_silos + 8) * min(rank, matrix.rows)
+    tile = max(min(TILE_ROWS, matrix.rows) * matrix.columns for matrix in group)
+    factored = max(5 * (STEPS + 1) * matrix.rows * block_width(matrix, rank=rank) for matrix in group)
+    walking = _F64_BYTES * (projections + products + 3 * tile) + 4 * num_silos * tile
+    return _F64_BYTES * searches + max(walking, _F64_BYTES * factored)
 
 
 def kept_bytes(matrix: Matrix, *, rank: int) -> int:

@@ -75,7 +75,7 @@ RULES: dict[str, RuleEntry] = {
 }
 
 MATRIX_RULES: dict[str, MatrixRuleEntry] = {
-    "fed_cmp": MatrixRuleEntry(fed_cmp.FedCmpOptions, fed_cmp.build, fed_cmp.least_silos, tolerance=1e-4),
+    "fed_cmp": MatrixRuleEntry(fed_cmp.FedCmpOptions, fed_cmp.build, fed_cmp.least_silos, tolerance=1e-5),
 }
 """No name is in both."""
 
