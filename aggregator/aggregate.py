@@ -3,7 +3,7 @@
 Knows rules, server optimizers and where values lie in a payload; reads and writes through what it is given.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -16,20 +16,22 @@ from aggregator.blocks import (
     Range,
     Reader,
     RosterBlocks,
+    Rule,
     block_length,
     walk_payloads,
 )
 from aggregator.gram import scratch_bytes
+from aggregator.matrices import BLOCKS_SHARE, MatrixRound, MatrixRule, tensors_of
 from aggregator.payload_writer import PayloadWriter, Written
 from aggregator.pre_steps import build_pre_steps
-from aggregator.rules import RULES, build_rule, check_rule
+from aggregator.rules import build_matrix_rule, build_rule, check_rule, entry_of
 from aggregator.server_optimizers import ServerOptimizer, State, build_server_optimizer
 from aggregator.staleness import discounted
 from isthmus.codec import F32, encode
 from isthmus.contribution import Encoding
 from isthmus.errors import FederationInvalid, InvariantBroken, SpecMismatch
 from isthmus.federation import Federation, StrategyPolicy
-from isthmus.payload import ITEM_BYTES, layout
+from isthmus.payload import layout, spans
 from isthmus.spec import ProjectorSpec, TensorSpec
 
 
@@ -41,7 +43,7 @@ class RoundInputs:
         spec: What the projector looks like.
         encoding: Of the deltas.
         projector: The global projector that the round starts from, float32.
-        state: The server optimizer's state published with it; None before its first step.
+        state: The state published with it, the server optimizer's and the rule's; None before the first step.
         deltas: The roster's payloads, in roster order; at least one.
         num_examples: Aggregation weight of each, at least 1.
         staleness: Rounds between the projector that each was trained from and this one; empty: all 0.
@@ -60,7 +62,7 @@ class RoundInputs:
 
 @dataclass(frozen=True, slots=True)
 class Aggregated:
-    """The next global projector, and the server optimizer's state to publish with it (None: it keeps none)."""
+    """The next global projector, and the server optimizer's and the rule's state to publish with it (None: none)."""
 
     projector: Written
     state: Written | None
@@ -89,9 +91,9 @@ class AggregateWriter:
     def __init__(
         self, spec: ProjectorSpec, strategy: StrategyPolicy, *, projector_out: BinaryIO, state_out: BinaryIO
     ) -> None:
-        slots = build_server_optimizer(strategy.server_optimizer).slots
+        kept = kept_spec(spec, strategy)
         self._projector = PayloadWriter(projector_out, spec)
-        self._state = PayloadWriter(state_out, state_spec(spec, slots)) if slots else None
+        self._state = PayloadWriter(state_out, kept) if kept else None
 
     def put(self, block: SteppedBlock) -> None:
         """Writes one block."""
@@ -99,6 +101,11 @@ class AggregateWriter:
         if self._state:
             for slot, part in block.slots.items():
                 self._state.put(f"{slot}/{block.tensor}", block.start, part)
+
+    def keep(self, tensor: str, values: F32) -> None:
+        """Writes one whole tensor of the rule's own state."""
+        if self._state:
+            self._state.put(tensor, 0, values)
 
     def finish(self) -> Aggregated:
         """Flushes both files and says what they hold."""
@@ -117,13 +124,24 @@ def check_strategy(federation: Federation, spec: ProjectorSpec) -> None:
     choice = strategy.server_optimizer
     slots = build_server_optimizer(choice).slots
     try:
-        if slots:
-            layout(state_spec(spec, slots), Encoding.FP32)
+        if kept := kept_spec(spec, federation.strategy):
+            layout(kept, Encoding.FP32)
     except SpecMismatch as error:
         raise FederationInvalid(
             f"strategy.server_optimizer: {choice.name} keeps {len(slots)} tensors for each of the projector's, and "
-            f"these cannot be stored: {error}"
+            f"these, with those of strategy.rule, cannot be stored: {error}"
         ) from error
+
+
+def kept_spec(spec: ProjectorSpec, strategy: StrategyPolicy) -> ProjectorSpec | None:
+    """The spec of what a strategy keeps, the server optimizer's and the rule's; None: nothing.
+
+    Raises:
+        FederationInvalid, SpecMismatch: As `check_strategy`, `state_spec`.
+    """
+    slots, rule = build_server_optimizer(strategy.server_optimizer).slots, build_matrix_rule(strategy.rule)
+    tensors = (*(state_spec(spec, slots).tensors if slots else ()), *(rule.state(spec) if rule else ()))
+    return ProjectorSpec(tuple(sorted(tensors, key=lambda tensor: tensor.name))) if tensors else None
 
 
 def state_spec(spec: ProjectorSpec, slots: dict[str, float]) -> ProjectorSpec:
@@ -167,13 +185,18 @@ def aggregate(
         InvariantBroken: A payload gave fewer bytes than it has, or the next projector would not be finite.
     """
     writer = AggregateWriter(inputs.spec, strategy, projector_out=projector_out, state_out=state_out)
-    for block in stepped_blocks(inputs, strategy, memory_budget_bytes=memory_budget_bytes):
+    for block in stepped_blocks(inputs, strategy, memory_budget_bytes=memory_budget_bytes, keep=writer.keep):
         writer.put(block)
     return writer.finish()
 
 
 def stepped_blocks(
-    inputs: RoundInputs, strategy: StrategyPolicy, *, memory_budget_bytes: int, within: Range | None = None
+    inputs: RoundInputs,
+    strategy: StrategyPolicy,
+    *,
+    memory_budget_bytes: int,
+    within: Range | None = None,
+    keep: Callable[[str, F32], None] | None = None,
 ) -> Iterator[SteppedBlock]:
     """What `aggregate` writes, block by block; a block is gone once the next is asked for.
 
@@ -183,15 +206,17 @@ def stepped_blocks(
         memory_budget_bytes: See `aggregate`.
         within: The range of the projector that is computed; None: all. Of less than all only with a rule that is
             coordinate-wise (`aggregator.rules.RuleEntry`): others would decide by this range alone.
+        keep: Told of each tensor of the rule's own state, whole, before the first block; None: there is none.
 
     Raises:
         FederationInvalid, ConfigInvalid, InvariantBroken: As `aggregate`.
     """
-    optimizer = build_server_optimizer(strategy.server_optimizer)
+    optimizer, matrix_rule = build_server_optimizer(strategy.server_optimizer), build_matrix_rule(strategy.rule)
+    for_matrices = memory_budget_bytes - memory_budget_bytes // BLOCKS_SHARE if matrix_rule else 0
     length = block_length(
         len(inputs.deltas),
         memory_budget_bytes=memory_budget_bytes,
-        reserved_bytes=held_bytes(strategy, num_silos=len(inputs.deltas)),
+        reserved_bytes=for_matrices + held_bytes(strategy, num_silos=len(inputs.deltas)),
     )
     roster = RosterBlocks(
         inputs.num_examples,
@@ -199,21 +224,47 @@ def stepped_blocks(
         seed=inputs.seed,
     )
     roster = discounted(roster, inputs.staleness, exponent=strategy.staleness_discount)
-    owned = walk_payloads(inputs.spec, _owned(inputs, optimizer), encoding=Encoding.FP32, length=length, within=within)
-    for block, own in zip(_combined(roster, strategy), owned, strict=True):
+    rule = (
+        _of_matrices(matrix_rule, inputs, strategy, budget_bytes=memory_budget_bytes, keep=keep)
+        if matrix_rule
+        else build_rule(strategy.rule)
+    )
+    owned = walk_payloads(inputs.spec, _owned(inputs, strategy), encoding=Encoding.FP32, length=length, within=within)
+    for block, own in zip(_combined(roster, strategy, rule), owned, strict=True):
         values, slots = _step(optimizer, block, own)
         yield SteppedBlock(own.tensor, own.start, values, slots)
 
 
 def held_bytes(strategy: StrategyPolicy, *, num_silos: int) -> int:
     """What the pre-steps and the rule hold beside the blocks; a rule that is coordinate-wise nothing."""
-    alone = RULES[strategy.rule.name].coordinate_wise and not strategy.pre_steps
+    alone = entry_of(strategy.rule.name).coordinate_wise and not strategy.pre_steps
     return 0 if alone else scratch_bytes(num_silos)
 
 
-def _combined(roster: RosterBlocks, strategy: StrategyPolicy) -> Iterator[CombinedBlock]:
+def _of_matrices(
+    rule: MatrixRule,
+    inputs: RoundInputs,
+    strategy: StrategyPolicy,
+    *,
+    budget_bytes: int,
+    keep: Callable[[str, F32], None] | None,
+) -> Rule:
+    """A rule that sees matrices as one that sees blocks alone: what else it needs and gives is bound to it here."""
+
+    def combine(roster: RosterBlocks) -> Iterator[CombinedBlock]:
+        stored, own = kept_spec(inputs.spec, strategy), rule.state(inputs.spec)
+        state = tensors_of(inputs.state, stored, own) if inputs.state and stored else {}
+        combined = rule.combine(roster, MatrixRound(inputs.spec, inputs.projector, state, budget_bytes))
+        if keep:
+            for tensor in own:
+                keep(tensor.name, combined.state[tensor.name])
+        yield from combined.blocks
+
+    return combine
+
+
+def _combined(roster: RosterBlocks, strategy: StrategyPolicy, rule: Rule) -> Iterator[CombinedBlock]:
     """What pre-steps and rule give, without numpy's warnings: what is not finite is refused, by name."""
-    rule = build_rule(strategy.rule)
     with np.errstate(over="ignore", invalid="ignore"):
         for step in build_pre_steps(strategy.pre_steps):
             roster = step(roster)
@@ -226,18 +277,20 @@ def _combined(roster: RosterBlocks, strategy: StrategyPolicy) -> Iterator[Combin
         yield block
 
 
-def _owned(inputs: RoundInputs, optimizer: ServerOptimizer) -> list[Payload]:
-    """The projector, then each slot of the state, sorted: each as a payload of the projector's spec.
+def _owned(inputs: RoundInputs, strategy: StrategyPolicy) -> list[Payload]:
+    """The projector, then each slot of the server optimizer's state, sorted: each as a payload of the projector's spec.
 
     A slot's tensors lie together in the state's payload and in the projector's order, since their names differ by the
     same prefix.
     """
-    slots = sorted(optimizer.slots)
-    if inputs.state is None:
-        return [inputs.projector, *(Payload(_constant(optimizer.slots[slot]), 0) for slot in slots)]
-    slot_bytes = inputs.spec.num_elements * ITEM_BYTES[Encoding.FP32]
+    first = build_server_optimizer(strategy.server_optimizer).slots
+    stored = kept_spec(inputs.spec, strategy)
+    if inputs.state is None or stored is None:
+        return [inputs.projector, *(Payload(_constant(first[slot]), 0) for slot in sorted(first))]
+    begins = {span.tensor.name: span.start for span in spans(stored, Encoding.FP32)}
     read, start = inputs.state.read, inputs.state.data_start_bytes
-    return [inputs.projector, *(Payload(read, start + index * slot_bytes) for index in range(len(slots)))]
+    names = [f"{slot}/{inputs.spec.tensors[0].name}" for slot in sorted(first)]
+    return [inputs.projector, *(Payload(read, start + begins[name]) for name in names)]
 
 
 def _constant(value: float) -> Reader:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aggregator.blocks import Rule
+from aggregator.fed_cmp import rule as fed_cmp
+from aggregator.matrices import MatrixRule
 from aggregator.options import NoOptions, Options, read_options
 from aggregator.pre_steps import deltas_left
 from aggregator.rules import centered_clipping, geometric_median, krum, mean, median, robust, trimmed_mean
@@ -36,6 +38,25 @@ class RuleEntry:
     coordinate_wise: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class MatrixRuleEntry:
+    """How one rule that sees matrices (`aggregator.matrices`) is chosen.
+
+    Attributes:
+        options: As in RuleEntry.
+        build: Likewise.
+        least_silos: Likewise.
+        tolerance: Likewise; above 0, since such a rule uses BLAS or LAPACK.
+        coordinate_wise: Likewise; never.
+    """
+
+    options: type[Options]
+    build: Callable[[Any], MatrixRule]  # Any: each takes its own options
+    least_silos: Callable[[Any], int]
+    tolerance: float
+    coordinate_wise: bool = False
+
+
 RULES: dict[str, RuleEntry] = {
     "mean": RuleEntry(NoOptions, mean.build, mean.least_silos, coordinate_wise=True),
     "median": RuleEntry(NoOptions, median.build, median.least_silos, coordinate_wise=True),
@@ -53,15 +74,35 @@ RULES: dict[str, RuleEntry] = {
     "robust": RuleEntry(robust.RobustOptions, robust.build, robust.least_silos),
 }
 
+MATRIX_RULES: dict[str, MatrixRuleEntry] = {
+    "fed_cmp": MatrixRuleEntry(fed_cmp.FedCmpOptions, fed_cmp.build, fed_cmp.least_silos, tolerance=1e-5),
+}
+"""No name is in both."""
+
 
 def build_rule(choice: Choice) -> Rule:
-    """The rule that a federation chose.
+    """The rule that a federation chose; not one of MATRIX_RULES.
 
     Raises:
         FederationInvalid: There is no such rule, or an option is wrong; says which.
     """
     options = _options(choice)
     return RULES[choice.name].build(options)
+
+
+def build_matrix_rule(choice: Choice) -> MatrixRule | None:
+    """The rule that a federation chose, if it is one that sees matrices.
+
+    Raises:
+        FederationInvalid: As `build_rule`.
+    """
+    options = _options(choice)
+    return MATRIX_RULES[choice.name].build(options) if choice.name in MATRIX_RULES else None
+
+
+def entry_of(name: str) -> RuleEntry | MatrixRuleEntry:
+    """The entry of a rule of either kind, which there is."""
+    return MATRIX_RULES[name] if name in MATRIX_RULES else RULES[name]
 
 
 def check_rule(choice: Choice, participation: ParticipationPolicy, *, pre_steps: Sequence[Choice] = ()) -> None:
@@ -76,7 +117,7 @@ def check_rule(choice: Choice, participation: ParticipationPolicy, *, pre_steps:
         FederationInvalid: There is no such rule or step, an option is wrong, or a round may be cut with too few deltas.
     """
     options = _options(choice)
-    least, given = RULES[choice.name].least_silos(options), participation.silos.min
+    least, given = entry_of(choice.name).least_silos(options), participation.silos.min
     left = deltas_left(pre_steps, num_silos=given)
     if left < least:
         of_them = f", of which strategy.pre_steps leave {left}" if left < given else ""
@@ -89,4 +130,4 @@ def check_rule(choice: Choice, participation: ParticipationPolicy, *, pre_steps:
 
 
 def _options(choice: Choice) -> Options:
-    return read_options(choice, _KEY, {name: entry.options for name, entry in RULES.items()})
+    return read_options(choice, _KEY, {name: entry.options for name, entry in (RULES | MATRIX_RULES).items()})

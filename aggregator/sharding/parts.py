@@ -12,7 +12,7 @@ import numpy as np
 from aggregator.aggregate import RoundInputs, SteppedBlock, stepped_blocks
 from aggregator.blocks import GRAIN, Range, pieces, ranges
 from aggregator.pre_steps import PRE_STEPS, PreStepEntry
-from aggregator.rules import RULES, RuleEntry
+from aggregator.rules import MATRIX_RULES, RULES, MatrixRuleEntry, RuleEntry
 from aggregator.server_optimizers import build_server_optimizer
 from isthmus.codec import F32, decode, encode
 from isthmus.contribution import Encoding
@@ -35,7 +35,7 @@ def require_shardable(strategy: StrategyPolicy) -> None:
         ConfigInvalid: The rule or a pre-step decides by whole deltas.
     """
     wholes = [f"pre-step {step.name}" for step in strategy.pre_steps if not _is_split(PRE_STEPS, step)]
-    wholes += [f"rule {strategy.rule.name}"] * (not _is_split(RULES, strategy.rule))
+    wholes += [f"rule {strategy.rule.name}"] * (not _is_split({**RULES, **MATRIX_RULES}, strategy.rule))
     if wholes:
         known: dict[str, RuleEntry | PreStepEntry] = {**RULES, **PRE_STEPS}
         able = ", ".join(sorted(name for name, entry in known.items() if entry.coordinate_wise))
@@ -45,7 +45,7 @@ def require_shardable(strategy: StrategyPolicy) -> None:
         )
 
 
-def _is_split(known: Mapping[str, RuleEntry | PreStepEntry], choice: Choice) -> bool:
+def _is_split(known: Mapping[str, RuleEntry | MatrixRuleEntry | PreStepEntry], choice: Choice) -> bool:
     """Whether it can be; what is not known is refused elsewhere."""
     return choice.name not in known or known[choice.name].coordinate_wise
 

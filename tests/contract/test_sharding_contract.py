@@ -9,7 +9,7 @@ import pytest
 from aggregator.aggregate import AggregateWriter, RoundInputs, aggregate
 from aggregator.blocks import GRAIN, ranges
 from aggregator.pre_steps import PRE_STEPS
-from aggregator.rules import RULES
+from aggregator.rules import MATRIX_RULES, RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from aggregator.sharding.parts import blocks_of, part_of
 from isthmus.contribution import Encoding
@@ -75,6 +75,13 @@ def test_parts_are_the_whole(rule: str, optimizer: str, encoding: Encoding) -> N
     further = replace(inputs, state=payload(first[1]) if first[1] else None)
     for most_values in (GRAIN, 3 * GRAIN, 1024 * GRAIN):
         assert in_parts(further, strategy, most_values=most_values) == in_one(further, strategy)
+
+
+@pytest.mark.parametrize("rule", MATRIX_RULES)
+def test_rules_of_matrices_are_refused(rule: str) -> None:
+    """A rule that sees whole matrices has no parts; it is refused by name."""
+    with pytest.raises(ConfigInvalid, match=f"rule {rule}"):
+        in_parts(round_of(Encoding.FP32), StrategyPolicy(rule=Choice(name=rule)), most_values=GRAIN)
 
 
 @pytest.mark.parametrize("step", PRE_STEPS)

@@ -17,7 +17,8 @@ from aggregator.advance import (
     state_of,
 )
 from aggregator.ledger import Ledger, keys
-from aggregator.ledger.documents import Closing, RosterEntry
+from aggregator.ledger.canonical import canonical, fields_of
+from aggregator.ledger.documents import Closing, RosterEntry, manifest_to_json
 from aggregator.publication import mean_metrics
 from aggregator.stores.memory import MemoryStore
 from isthmus.errors import DeltaNotFinite, InvariantBroken, RoundClosed, ScratchUnavailable
@@ -245,6 +246,27 @@ def test_replica_that_computes_otherwise_is_heard(ledger: Ledger, tmp_path: Path
     with pytest.raises(InvariantBroken, match="stands"):
         step(ledger, tmp_path, at=forge)
     assert 2 == round_of(ledger, NAME)
+
+
+def test_replica_within_a_tolerance_is_believed(store: MemoryStore, tmp_path: Path) -> None:
+    """Where the rule declares a tolerance, another replica's projector of the same roster stands, without an error."""
+    ledger = Ledger(store)
+    found(ledger, definition().replace('name = "mean"', 'name = "fed_cmp"'))
+    for silo in "abc":
+        contribute(ledger, silo)
+
+    def be_second(point: str) -> None:
+        if point == "blobs":
+            step(Ledger(store), tmp_path / "other")
+            manifest = Ledger(store).manifest(NAME, 1)
+            fields = fields_of(manifest_to_json(replace(manifest, digest=bytes(32))))
+            store.put(keys.projector(NAME, 1), canonical(fields))
+
+    (tmp_path / "other").mkdir()
+    outcome = step(ledger, tmp_path, at=be_second)
+
+    assert isinstance(outcome, Published)
+    assert bytes(32) == Ledger(store).manifest(NAME, 1).digest
 
 
 def test_lost_contribution_is_heard(ledger: Ledger, store: MemoryStore, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aggregator.pre_steps import PRE_STEPS
-from aggregator.rules import RULES
+from aggregator.rules import MATRIX_RULES, RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from isthmus import chunks, payload, spec, status, wire
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
@@ -129,7 +129,7 @@ def test_rules_are_all_there() -> None:
     """Every aggregation rule is documented with its options and their defaults."""
     documented = {name: cells[0] for name, cells in table("## Rules").items()}
 
-    assert documented == {name: options_of(entry.options) for name, entry in RULES.items()}
+    assert documented == {name: options_of(entry.options) for name, entry in (RULES | MATRIX_RULES).items()}
 
 
 def test_pre_steps_are_all_there() -> None:

@@ -18,7 +18,7 @@ from aggregator.ledger.canonical import fields_of
 from aggregator.ledger.documents import Contribution, Upload, manifest_to_json
 from aggregator.options import NoOptions
 from aggregator.publication import inputs_of
-from aggregator.rules import RULES, RuleEntry, mean
+from aggregator.rules import MATRIX_RULES, RULES, RuleEntry, mean
 from aggregator.stores.memory import MemoryStore
 from isthmus.chunks import SEGMENT_BYTES
 from isthmus.contribution import ContributionHeader, Encoding, push_id
@@ -28,6 +28,8 @@ from isthmus.spec import ProjectorSpec, TensorSpec
 from tests.ledgers import NAME, START, after, contribute, credential, definition, enrol, found, signature, step
 from tests.rosters import payload_bytes
 from tests.verifying import change, objects, of_store, sealed, store_with, verdict_of
+
+RULE_TOLERANCE = MATRIX_RULES["fed_cmp"].tolerance
 
 
 @pytest.fixture
@@ -189,6 +191,30 @@ def test_tolerance_of_a_rule_is_kept(
     assert 1e-3 == ledger.manifest(NAME, 1).tolerance
     assert (holds, (1, 2)) == (not verdict.broken, verdict.recomputed)
     assert holds == any("within" in remark and "declares 0.001" in remark for remark in verdict.remarks)
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_rounds_by_fed_cmp_hold(tmp_path: Path, forged: bool) -> None:
+    """A rule that sees matrices and keeps tensors is recomputed from these; a state that was changed is found."""
+    store = MemoryStore()
+    ledger = Ledger(store)
+    found(ledger, definition().replace('name = "mean"', 'name = "fed_cmp"'))
+    for number in (1, 2):
+        for silo in "abc":
+            ledger.record_admission(contribute(ledger, silo, round_number=number))
+        assert isinstance(step(ledger, tmp_path), Published)
+    manifest = ledger.manifest(NAME, 2)
+    if forged:
+        state = store.get(keys.blob(NAME, manifest.optimizer_state_digest))
+        other = state[:-4] + np.float32(0.5).tobytes()
+        digest = hashlib.sha256(other).digest()
+        store.put(keys.blob(NAME, digest), other)
+        store.put(keys.projector(NAME, 2), manifest_to_json(replace(manifest, optimizer_state_digest=digest)))
+
+    verdict = verdict_of(store)
+
+    assert RULE_TOLERANCE == manifest.tolerance
+    assert (forged, (1, 2)) == (bool(verdict.broken), verdict.recomputed)
 
 
 def test_projector_of_other_tensors_is_beyond_any_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
