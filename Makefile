@@ -84,6 +84,10 @@ golden: $(READY)    ## rewrite tests/golden after a change of the arithmetic tha
 benchmark: $(READY) ## does the federation beat each silo alone? the demo's run over three seeds
 	$(BIN)/python -m benchmarks.federation_beats_alone $(ARGS)
 
+quality: export OMP_NUM_THREADS = 1
+quality: $(READY)   ## which method makes the best projector, over topics, vendors, label skew, sizes? (ARGS=attacks: rules under attack)
+	$(BIN)/python -m benchmarks.quality --jobs 2 $(ARGS)
+
 hostile-inputs: $(READY)  ## which hostile inputs do Flower, NVFlare and Isthmus count? reports/hostile_inputs/report.md
 	$(BIN)/python -m benchmarks.hostile_inputs $(ARGS)
 

@@ -1,0 +1,113 @@
+"""The attacks' table, in markdown and JSON: rules as columns, attacks and shares of hostile silos as rows."""
+
+import json
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality.attacks import ATTACKS
+from benchmarks.quality.cells import Result
+from benchmarks.quality.siege import NUM_SILOS, Siege
+
+Results = Mapping[Siege, Result]
+
+BEARABLE = 1.5
+"""Largest ratio of the last held-out loss to that of the mean without hostile silos."""
+
+Row = tuple[str, int]
+"""An attack and a number of hostile silos."""
+
+
+def ratio(results: Results, row: Row, defence: str) -> float | None:
+    """The last loss over the mean's without hostile silos, seed by seed, averaged; None when one is missing."""
+    found = {one.seed: result["losses"][-1] for one, result in results.items() if _is(one, row, defence)}
+    clean = {one.seed: result["losses"][-1] for one, result in results.items() if _is(one, ("none", 0), "mean")}
+    if not found or found.keys() - clean.keys():
+        return None
+    return statistics.fmean(loss / clean[seed] for seed, loss in found.items())
+
+
+def hits(results: Results, row: Row, defence: str) -> float | None:
+    """Mean share of pictures whose sticker works; None without a backdoor."""
+    found = [result["hits"] for one, result in results.items() if _is(one, row, defence) and "hits" in result]
+    return statistics.fmean(found) if found else None
+
+
+def rows_in(results: Results) -> list[Row]:
+    """No attack first, then attack by attack."""
+    there = {(one.attack, one.num_hostile) for one in results}
+    order = ["none", *ATTACKS]
+    return sorted(there, key=lambda row: (order.index(row[0]), row[1]))
+
+
+def defences_in(results: Results) -> list[str]:
+    """In the order they were run."""
+    return list(dict.fromkeys(one.defence for one in results))
+
+
+def report(results: Results, *, opening: str) -> str:
+    """The table, and the cells that fail."""
+    titles = {one.defence: one.method.title for one in results}
+    names = defences_in(results)
+    lines = [
+        opening,
+        "",
+        f"Last held-out loss over that of the mean without hostile silos. Bold: above {BEARABLE}, the rule fails. Of "
+        "the backdoor, in brackets: share of held-out pictures whose sticker works.",
+        "",
+        f"| attack | hostile | {' | '.join(titles[name] for name in names)} |",
+        f"|{' --- |' * (len(names) + 2)}",
+    ]
+    for attack, number in rows_in(results):
+        cells = [_cell(results, (attack, number), name) for name in names]
+        title = ATTACKS[attack].title if attack in ATTACKS else "none"
+        lines.append(f"| {title} | {100 * number // NUM_SILOS} % | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *_failing(results)])
+
+
+def write(results: Results, text: str, *, folder: Path, command: str) -> None:
+    """Writes attacks.md and attacks.json."""
+    rows: list[dict[str, Any]] = [
+        {
+            "attack": row[0],
+            "num_hostile": row[1],
+            "num_silos": NUM_SILOS,
+            "rule": name,
+            "ratio": found,
+            "fails": found > BEARABLE,
+            "hits": hits(results, row, name),
+        }
+        for row in rows_in(results)
+        for name in defences_in(results)
+        if (found := ratio(results, row, name)) is not None
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"command": command, "rows": rows}
+    (folder / "attacks.json").write_text(json.dumps(document, indent=1) + "\n", encoding="ascii")
+    (folder / "attacks.md").write_text(text + "\n", encoding="utf-8")
+
+
+def _is(one: Siege, row: Row, defence: str) -> bool:
+    return (one.attack, one.num_hostile) == row and one.defence == defence
+
+
+def _cell(results: Results, row: Row, name: str) -> str:
+    found, worked = ratio(results, row, name), hits(results, row, name)
+    if found is None:
+        return ""
+    told = f"**{found:.2f}**" if found > BEARABLE else f"{found:.2f}"
+    return told if worked is None else f"{told} ({worked:.0%})"
+
+
+def _failing(results: Results) -> list[str]:
+    """One line per rule: where it fails."""
+    lines = []
+    for name in defences_in(results):
+        failed = [
+            f"{attack} at {100 * number // NUM_SILOS} %"
+            for attack, number in rows_in(results)
+            if (found := ratio(results, (attack, number), name)) is not None and found > BEARABLE
+        ]
+        lines.append(f"* {name} fails under: {', '.join(failed) or 'none of these'}.")
+    return lines
