@@ -6,7 +6,7 @@ TOOLS := .venv-tools
 JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard simulate hostile-inputs battery-table s3-test ray-test compose-test \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard simulate quality hostile-inputs battery-table s3-test ray-test compose-test \
         watch-test k8s-render k8s-test lock \
         security sbom clean
 

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.quality.federate import RECIPE, Course, Mode, Recipe, federate, federation_of
+from benchmarks.quality.federate import RECIPE, Course, HeldOutLoss, Mode, Recipe, federate, federation_of, unjudged
 from benchmarks.quality.material import Material, held_out
 from benchmarks.quality.methods import ALONE, FEDAVG, METHODS, POOLED, Method
 from benchmarks.quality.silos import silo_data
@@ -59,7 +57,7 @@ class Cell:
         return f"{self.split} {self.mode} {self.name} seed {self.seed}"
 
 
-def kept(key: Mapping[str, Any], words: str, folder: Path, compute: Callable[[], Result]) -> Result:
+def kept(key: Mapping[str, Any], words: str, *, folder: Path, compute: Callable[[], Result]) -> Result:
     """The result under this key: from the folder, or computed and put there."""
     text = json.dumps(key, sort_keys=True)
     file = folder / f"{words.replace(' ', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
@@ -78,7 +76,7 @@ def kept(key: Mapping[str, Any], words: str, folder: Path, compute: Callable[[],
 def result_of(cell: Cell, material: Material, *, folder: Path) -> Result:
     """What the cell gives; see `Result`."""
     key = {**dataclasses.asdict(cell), "material": material.digest}
-    return kept(key, cell.words, folder, lambda: computed(cell, material))
+    return kept(key, cell.words, folder=folder, compute=lambda: computed(cell, material))
 
 
 def computed(cell: Cell, material: Material) -> Result:
@@ -93,7 +91,7 @@ def computed(cell: Cell, material: Material) -> Result:
     parts = SPLITS[cell.split](labels_of(material), trained, seed=cell.seed)
     judge = judge_of(material, judged)
     if cell.name == ALONE:
-        lone = [_course(cell, material, {name: part}, _never) for name, part in parts.items()]
+        lone = [_course(cell, material, {name: part}) for name, part in parts.items()]
         losses = [judge.losses(course.projector).all for course in lone]
         shares = [_retrieval(judge, course, cell.seed) for course in lone]
         top1, top5 = (statistics.mean(share[place] for share in shares) for place in (0, 1))
@@ -105,7 +103,7 @@ def computed(cell: Cell, material: Material) -> Result:
         }
     if cell.name == POOLED:
         parts = {"pooled": [index for part in parts.values() for index in part]}
-    course = _course(cell, material, parts, lambda projector: judge.losses(projector).all)
+    course = _course(cell, material, parts, judge=lambda projector: judge.losses(projector).all)
     top1, top5 = _retrieval(judge, course, cell.seed)
     return {"losses": list(course.losses), "top1": top1, "top5": top5}
 
@@ -122,13 +120,7 @@ def judge_of(material: Material, indices: list[int]) -> Judge:
     return Judge(material.model, _any_plan(material), pictures, cache=material.cache)
 
 
-def _never(projector: Mapping[str, torch.Tensor]) -> float:
-    return 0.0
-
-
-def _course(
-    cell: Cell, material: Material, parts: Parts, judge: Callable[[Mapping[str, torch.Tensor]], float]
-) -> Course:
+def _course(cell: Cell, material: Material, parts: Parts, *, judge: HeldOutLoss = unjudged) -> Course:
     sizes = [len(part) for part in parts.values()]
     federation = federation_of(material, cell.recipe, cell.mode, sizes=sizes, seed=cell.seed)
     silos = [silo_data(material, name, part) for name, part in parts.items()]

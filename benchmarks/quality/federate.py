@@ -13,8 +13,9 @@ from benchmarks.quality.server import Server, Tensors, flat
 from benchmarks.quality.silos import SiloData, full_gradient, train
 from isthmus.codec import F32
 from isthmus.delta import difference
-from isthmus.federation import Federation, plan_of_round
+from isthmus.federation import Federation, TrainingPlan, plan_of_round
 from isthmus.projectors import build_projector
+from silo_agent.trainer import LocalResult
 
 Mode = str
 """multi_pass or one_pass."""
@@ -44,8 +45,13 @@ class Recipe:
 RECIPE = Recipe()
 """Of the comparison."""
 
-Judge = Callable[[Mapping[str, torch.Tensor]], float]
+HeldOutLoss = Callable[[Mapping[str, torch.Tensor]], float]
 """The held-out loss of a projector."""
+
+
+def unjudged(projector: Mapping[str, torch.Tensor]) -> float:
+    """Of who only wants the last projector."""
+    return math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,43 +131,64 @@ def federate(
     method: Method,
     *,
     federation: Federation,
-    judge: Judge,
+    judge: HeldOutLoss = unjudged,
     tamper: Tamper = honest,
 ) -> Course:
     """Runs every round: each silo trains, the aggregator's arithmetic steps; a silo without data left sends nothing."""
     server = Server(initial_projector(federation), method.strategy)
-    controls = Controls(material, silos) if method.control_variates else None
-    cursors = dict.fromkeys((silo.name for silo in silos), "")
+    sites = Sites(material, silos, Controls(material, len(silos)) if method.control_variates else None)
     projector = server.projector
     losses, last_step = [judge(projector)], np.zeros(server.spec.num_elements, np.float32)
     for number in range(1, federation.rounds + 1):
         plan = plan_of_round(federation, number).model_copy(update={"fedprox_mu": method.fedprox_mu})
-        names, deltas, weights = [], [], []
-        for silo in silos:
-            correction = controls.correction(silo, projector) if controls else None
-            trained = train(
-                material,
-                silo,
-                projector,
-                plan=plan,
-                round_number=number,
-                cursor=cursors[silo.name],
-                correction=correction,
-            )
-            cursors[silo.name] = trained.cursor
-            if trained.num_examples:
-                names.append(silo.name)
-                deltas.append(flat(difference(trained.tensors, projector, spec=server.spec), server.spec))
-                weights.append(trained.num_examples)
-        if not deltas:
+        trained = sites.train(projector, plan, round_number=number)
+        if not trained:
             break
-        server.step(tamper(Sent(number, tuple(names), tuple(deltas), last_step)), weights)
-        if controls:
-            controls.advance()
+        deltas = tuple(
+            flat(difference(one.tensors, projector, spec=server.spec), server.spec) for one in trained.values()
+        )
+        sent = Sent(number, tuple(trained), deltas, last_step)
+        server.step(tamper(sent), [one.num_examples for one in trained.values()])
         before, projector = projector, server.projector
         last_step = flat(projector, server.spec) - flat(before, server.spec)
         losses.append(judge(projector))
     return Course(tuple(losses), projector)
+
+
+class Sites:
+    """All silos, and what each remembers from round to round.
+
+    Args:
+        material: The frozen model.
+        silos: Their data.
+        controls: SCAFFOLD's; None: no gradient is corrected.
+    """
+
+    def __init__(self, material: Material, silos: Sequence[SiloData], controls: "Controls | None") -> None:
+        self._material, self._silos, self._controls = material, silos, controls
+        self._cursors = dict.fromkeys((silo.name for silo in silos), "")
+
+    def train(
+        self, projector: Mapping[str, torch.Tensor], plan: TrainingPlan, *, round_number: int
+    ) -> dict[str, LocalResult]:
+        """What each silo trained, by its name; silos that have no data left are missing."""
+        found: dict[str, LocalResult] = {}
+        for silo in self._silos:
+            trained = train(
+                self._material,
+                silo,
+                projector,
+                plan=plan,
+                round_number=round_number,
+                cursor=self._cursors[silo.name],
+                correction=self._controls.correction(silo, projector) if self._controls else None,
+            )
+            self._cursors[silo.name] = trained.cursor
+            if trained.num_examples:
+                found[silo.name] = trained
+        if self._controls:
+            self._controls.advance()
+        return found
 
 
 class Controls:
@@ -173,11 +200,11 @@ class Controls:
         is the plan's AdamW, which the paper's analysis does not cover.
     """
 
-    def __init__(self, material: Material, silos: Sequence[SiloData]) -> None:
+    def __init__(self, material: Material, num_silos: int) -> None:
         self._material = material
         self._own: dict[str, Tensors] = {}
         self._next: dict[str, Tensors] = {}
-        self._num_silos = len(silos)
+        self._num_silos = num_silos
 
     def correction(self, silo: SiloData, projector: Mapping[str, torch.Tensor]) -> Tensors | None:
         """C - c_i for this round, and computes c_i for the next; None in the first, when all are 0."""

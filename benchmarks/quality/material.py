@@ -80,7 +80,8 @@ def real_material(root: Path, *, say: Callable[[str], None]) -> Material:
     say("The nano language model")
     llm = nano_llm(names_in(folders[NAMES.name] / "package/en/data.json"), cache / "quality")
     items = items_of(concepts(folders, topics=TOPICS), per_topic=CONCEPTS_PER_TOPIC)
-    return material_of(items, only(folders[ENCODER.name], "*.pth"), llm, cache=cache / "quality", say=say)
+    options = ComposedOptions(encoder_weights=only(folders[ENCODER.name], "*.pth"), llm=llm, dtype="float32")
+    return material_of(items, options, cache=cache / "quality", say=say)
 
 
 def items_of(available: Sequence[Concept], *, per_topic: int) -> tuple[Item, ...]:
@@ -94,15 +95,14 @@ def items_of(available: Sequence[Concept], *, per_topic: int) -> tuple[Item, ...
 
 
 def material_of(
-    items: Sequence[Item], encoder_weights: Path, llm: Path, *, cache: Path, say: Callable[[str], None]
+    items: Sequence[Item], options: ComposedOptions, *, cache: Path, say: Callable[[str], None] = lambda words: None
 ) -> Material:
     """These pictures under these models; what the cache lacks is encoded."""
-    options = ComposedOptions(encoder_weights=encoder_weights, llm=llm, dtype="float32")
     model = ComposedModel(options, cache=cache)
     ids = tuple(tuple(model.llm.token_ids(item.caption, limit=SETTINGS.max_caption_tokens)) for item in items)
     source = model.source(SETTINGS)
     features = encoded(items, source, cache=cache, say=say)
-    told = [source.digest, llm.name, *(f"{item.caption} {item.vendor}" for item in items)]
+    told = [source.digest, options.llm.name, *(f"{item.caption} {item.vendor}" for item in items)]
     digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
     return Material(model, tuple(items), features, ids, model.scaling(SETTINGS), cache, digest)
 

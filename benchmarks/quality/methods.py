@@ -25,9 +25,9 @@ class Method:
     """
 
     title: str
-    rule: dict[str, Any] = field(default_factory=lambda: {"name": "mean"})
-    server_optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "sgd"})
-    pre_steps: tuple[dict[str, Any], ...] = ()
+    rule: dict[str, Any] = field(default_factory=lambda: {"name": "mean"}, hash=False)
+    server_optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "sgd"}, hash=False)
+    pre_steps: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     fedprox_mu: float = 0.0
     control_variates: bool = False
 
@@ -54,10 +54,10 @@ METHODS: dict[str, Method] = {
     POOLED: Method("pooled"),
     FEDAVG: Method("FedAvg"),
     "server-lr": Method("FedAvg, server rate 1.5", server_optimizer=_server("sgd", learning_rate=1.5)),
-    "fedprox": Method("FedProx", fedprox_mu=0.01),
+    "fedprox": Method("FedProx", fedprox_mu=0.001),
     "fedavgm": Method("FedAvgM", server_optimizer=_server("momentum", learning_rate=1.0, momentum=0.5)),
-    "fedadam": Method("FedAdam", server_optimizer=_server("adam", learning_rate=0.01)),
-    "fedyogi": Method("FedYogi", server_optimizer=_server("yogi", learning_rate=0.01)),
+    "fedadam": Method("FedAdam", server_optimizer=_server("adam", learning_rate=0.03)),
+    "fedyogi": Method("FedYogi", server_optimizer=_server("yogi", learning_rate=0.03)),
     "diloco": Method("DiLoCo", server_optimizer=_server("nesterov")),
     "scaffold": Method("SCAFFOLD", control_variates=True),
     "fed_cmp": Method("Fed-CMP", rule={"name": "fed_cmp"}),

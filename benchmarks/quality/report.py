@@ -126,7 +126,7 @@ def _loss(results: Results, setting: Setting, name: str) -> str:
     mean, sd = spread(finals(results, setting, name))
     apart = from_fedavg(results, setting, name)
     mark = "**" if apart and apart.is_better else "*" if apart and apart.is_worse else ""
-    return f"{mark}{mean:.3f}{mark} ±{sd:.3f}"
+    return f"{mark}{mean:.3f}{mark} +/-{sd:.3f}"
 
 
 def _retrieval(results: Results, setting: Setting, name: str) -> str:
@@ -146,4 +146,4 @@ def _rounds(results: Results, setting: Setting, name: str) -> str:
 
 
 def _told(name: str, apart: Difference) -> str:
-    return f"{METHODS[name].title} ({apart.mean:+.3f} ±{apart.half:.3f})"
+    return f"{METHODS[name].title} ({apart.mean:+.3f} +/-{apart.half:.3f})"

@@ -13,7 +13,7 @@ from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import RULES
 from benchmarks.quality.attacks import ATTACKS, Knowledge
 from benchmarks.quality.cells import Result, judge_of, kept, labels_of
-from benchmarks.quality.federate import Recipe, Sent, Tamper, federate, federation_of
+from benchmarks.quality.federate import Recipe, Sent, Tamper, federate, federation_of, initial_projector
 from benchmarks.quality.material import Item, Material, held_out
 from benchmarks.quality.methods import Method
 from benchmarks.quality.poison import flipped, stickered, stickered_features
@@ -36,7 +36,7 @@ TARGET = 0
 BACKDOOR_PICTURES = 120
 """Held-out pictures that get the sticker to measure whether it works."""
 
-RECIPE = Recipe(rounds=6)
+RECIPE = Recipe(rounds=5)
 
 
 def defences() -> dict[str, Method]:
@@ -92,9 +92,9 @@ def sieges_of(
 
 
 def siege_result(siege: Siege, material: Material, *, folder: Path) -> Result:
-    """What the cell gives: `losses` by round and, under the backdoor, `hits`: how often the sticker works."""
+    """What the cell gives: `losses`, untrained and last; under the backdoor `hits`, how often the sticker works."""
     key = {**dataclasses.asdict(siege), "material": material.digest, "num_silos": NUM_SILOS, "alpha": ALPHA}
-    return kept(key, siege.words, folder, lambda: besieged(siege, material))
+    return kept(key, siege.words, folder=folder, compute=lambda: besieged(siege, material))
 
 
 def besieged(siege: Siege, material: Material) -> Result:
@@ -103,7 +103,7 @@ def besieged(siege: Siege, material: Material) -> Result:
     parts = dirichlet(labels_of(material), trained, seed=siege.seed, num_silos=NUM_SILOS, alpha=ALPHA)
     hostile = list(parts)[: siege.num_hostile]
     silos = [
-        _poisoned(siege, material, silo_data(material, name, part), [material.items[index] for index in part])
+        _poisoned(siege, material, silo_data(material, name, part), items=[material.items[index] for index in part])
         if name in hostile
         else silo_data(material, name, part)
         for name, part in parts.items()
@@ -117,10 +117,10 @@ def besieged(siege: Siege, material: Material) -> Result:
         silos,
         siege.method,
         federation=federation,
-        judge=lambda projector: judge.losses(projector).all,
         tamper=tampering(siege, hostile),
     )
-    result: Result = {"losses": list(course.losses)}
+    losses = [judge.losses(projector).all for projector in (initial_projector(federation), course.projector)]
+    result: Result = {"losses": losses}
     if siege.attack == "backdoor":
         result["hits"] = hits(material, course.projector, judged[:: max(1, len(judged) // BACKDOOR_PICTURES)])
     return result
@@ -144,7 +144,7 @@ def tampering(siege: Siege, hostile: Sequence[str]) -> Tamper:
     return tamper
 
 
-def _poisoned(siege: Siege, material: Material, silo: SiloData, items: Sequence[Item]) -> SiloData:
+def _poisoned(siege: Siege, material: Material, silo: SiloData, *, items: Sequence[Item]) -> SiloData:
     poisons: dict[str, Callable[[], SiloData]] = {
         "own": lambda: silo,
         "flipped": lambda: flipped(silo),

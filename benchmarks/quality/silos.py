@@ -67,7 +67,7 @@ def train(
     parameters = dict(module.named_parameters())
 
     def loss_of(batch: Sequence[int]) -> torch.Tensor:
-        loss = caption_loss(material, silo, module, batch)
+        loss = caption_loss(material, silo, module, batch=batch)
         for name, values in (correction or {}).items():
             loss = loss + (values * parameters[name]).sum()
         return loss
@@ -77,7 +77,7 @@ def train(
     return fit_schedule(module, todo, loss_of, plan=plan, report=quiet)
 
 
-def caption_loss(material: Material, silo: SiloData, module: torch.nn.Module, batch: Sequence[int]) -> torch.Tensor:
+def caption_loss(material: Material, silo: SiloData, module: torch.nn.Module, *, batch: Sequence[int]) -> torch.Tensor:
     """The loss per caption token of these samples, a scalar."""
     tokens = material.scaling.image_tokens(module, silo.features[list(batch)])
     chosen = [silo.captions[index] for index in batch]
@@ -91,5 +91,5 @@ def full_gradient(material: Material, silo: SiloData, projector: Mapping[str, to
     for start in range(0, len(silo.captions), 64):
         batch = range(start, min(start + 64, len(silo.captions)))
         share = sum(len(silo.captions[index]) for index in batch) / total
-        (caption_loss(material, silo, module, batch) * share).backward()  # type: ignore[no-untyped-call]
+        (caption_loss(material, silo, module, batch=batch) * share).backward()  # type: ignore[no-untyped-call]
     return {name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.grad is not None}
