@@ -24,7 +24,7 @@ CANDIDATES = 20
 JUDGED = 2
 """Every second held-out picture is judged: measuring costs as much as training."""
 
-RETRIEVAL_PER_TOPIC = 20
+RETRIEVAL_PER_TOPIC = 10
 """Held-out pictures of each topic that retrieval is measured on."""
 
 Result = dict[str, Any]

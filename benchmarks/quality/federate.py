@@ -34,12 +34,12 @@ class Recipe:
         hidden_features: Between the projector's layers.
     """
 
-    rounds: int = 8
+    rounds: int = 6
     one_pass_rounds: int = 6
     batch_size: int = 16
     one_pass_batch_size: int = 8
     learning_rate: float = 4e-3
-    hidden_features: int = 192
+    hidden_features: int = 96
 
 
 RECIPE = Recipe()

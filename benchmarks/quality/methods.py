@@ -6,8 +6,9 @@ Options other than a paper's own were found by `python -m benchmarks.quality tun
 from dataclasses import dataclass, field
 from typing import Any
 
-from aggregator.rules import RULES
-from isthmus.federation import Choice, StrategyPolicy
+from aggregator.rules import check_rule
+from isthmus.errors import FederationInvalid
+from isthmus.federation import Choice, CountRange, ParticipationPolicy, StrategyPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,20 @@ METHODS: dict[str, Method] = {
     "diloco": Method("DiLoCo", server_optimizer=_server("nesterov")),
     "scaffold": Method("SCAFFOLD", control_variates=True),
     "fed_cmp": Method("Fed-CMP", rule={"name": "fed_cmp"}),
+    "fed_cmp-fusion": Method("Fed-CMP, fusion alone", rule={"name": "fed_cmp", "beta": 0.0}),
+    "fed_cmp-momentum": Method("Fed-CMP, momentum alone", rule={"name": "fed_cmp", "reliability": "uniform"}),
 }
 """By the name on the command line."""
 
 
 def available() -> dict[str, Method]:
-    """Those whose rule this tree has."""
-    return {name: method for name, method in METHODS.items() if method.rule["name"] in RULES}
+    """Those whose rule, with these options, this tree has."""
+    return {name: method for name, method in METHODS.items() if _is_known(method.rule)}
+
+
+def _is_known(rule: dict[str, Any]) -> bool:
+    try:
+        check_rule(Choice.model_validate(rule), ParticipationPolicy(silos=CountRange(min=6, max=6)))
+    except FederationInvalid:
+        return False
+    return True

@@ -36,7 +36,7 @@ TARGET = 0
 BACKDOOR_PICTURES = 120
 """Held-out pictures that get the sticker to measure whether it works."""
 
-RECIPE = Recipe(rounds=5)
+RECIPE = Recipe(rounds=4)
 
 
 def defences() -> dict[str, Method]:

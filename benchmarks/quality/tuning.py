@@ -26,6 +26,13 @@ CANDIDATES: dict[str, list[Method]] = {
     "fedadam": [_served("adam", learning_rate=rate) for rate in (0.003, 0.01, 0.03, 0.1)],
     "fedyogi": [_served("yogi", learning_rate=rate) for rate in (0.003, 0.01, 0.03, 0.1)],
     "diloco": [_served("nesterov", learning_rate=rate) for rate in (0.3, 0.7)],
+    "fed_cmp": [
+        Method("Fed-CMP", rule={"name": "fed_cmp", "reliability": reliability, "beta": beta, "space": space})
+        for space in ("weights", "deltas")
+        for reliability in ("uniform", "cosine", "softmax", "inverse_deviation")
+        for beta in (0.0, 0.5)
+        if beta or reliability != "uniform"
+    ],
 }
 """What is tried of each method."""
 
@@ -50,5 +57,5 @@ def told(cell: Cell) -> str:
     method = cell.method
     options = {**method.server_optimizer, "fedprox_mu": method.fedprox_mu, "local rate": cell.recipe.learning_rate}
     if method.rule["name"] != "mean":
-        options |= {f"rule {key}": value for key, value in method.rule.items()}
+        options |= method.rule
     return ", ".join(f"{key} {value}" for key, value in options.items() if value)
