@@ -1,6 +1,7 @@
 """The attacks' table, in markdown and JSON: rules as columns, attacks and shares of hostile silos as rows."""
 
 import json
+import math
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,12 @@ def ratio(results: Results, row: Row, defence: str) -> float | None:
     return statistics.fmean(loss / clean[seed] for seed, loss in found.items())
 
 
+def untrained(results: Results) -> float:
+    """The ratio of a projector that nobody trained: from here on, nothing was learned."""
+    clean = [result["losses"] for one, result in results.items() if _is(one, ("none", 0), "mean")]
+    return statistics.fmean(losses[0] / losses[-1] for losses in clean) if clean else math.inf
+
+
 def hits(results: Results, row: Row, defence: str) -> float | None:
     """Mean share of pictures whose sticker works; None without a backdoor."""
     found = [result["hits"] for one, result in results.items() if _is(one, row, defence) and "hits" in result]
@@ -53,8 +60,9 @@ def report(results: Results, *, opening: str) -> str:
     lines = [
         opening,
         "",
-        f"Last held-out loss over that of the mean without hostile silos. Bold: above {BEARABLE}, the rule fails. Of "
-        "the backdoor, in brackets: share of held-out pictures whose sticker works.",
+        f"Last held-out loss over that of the mean without hostile silos. Bold: above {BEARABLE}, the rule fails. "
+        f"Italic: no better than untrained, which is {untrained(results):.2f}. Of the backdoor, in brackets: share of "
+        "held-out pictures whose sticker works.",
         "",
         f"| attack | hostile | {' | '.join(titles[name] for name in names)} |",
         f"|{' --- |' * (len(names) + 2)}",
@@ -96,7 +104,8 @@ def _cell(results: Results, row: Row, name: str) -> str:
     found, worked = ratio(results, row, name), hits(results, row, name)
     if found is None:
         return ""
-    told = f"**{found:.2f}**" if found > BEARABLE else f"{found:.2f}"
+    mark = "**" if found > BEARABLE else "*" if found >= untrained(results) else ""
+    told = f"{mark}{found:.2f}{mark}"
     return told if worked is None else f"{told} ({worked:.0%})"
 
 
