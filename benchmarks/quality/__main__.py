@@ -11,9 +11,11 @@ repeated command computes only those that are missing. Exit codes: 0 done; 1 som
 """
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.logbook import enter, machine
 from benchmarks.quality import plots, report, siege_report
@@ -30,6 +32,8 @@ from isthmus.errors import IsthmusError
 MODES = ("multi_pass", "one_pass")
 
 FULL_SEEDS = range(5)
+
+Order = TypeVar("Order", Cell, Siege)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,13 +53,8 @@ def compare(options: argparse.Namespace, command: str) -> None:
     """Methods over splits."""
     seeds = list(FULL_SEEDS) if options.full else options.seeds
     cells = cells_of(splits=options.splits, modes=options.modes, methods=options.methods, seeds=seeds, recipe=Recipe())
-    found: dict[Cell, Result] = {}
-    clock = Clock(len(cells), say)
-    for cell, result in in_order(cells, result_of, folder=options.out / "cells", jobs=options.jobs, say=say):
-        found[cell] = result
-        clock.tick(f"{cell.words}: {result['losses'][-1]:.3f}")
-    ordered = {cell: found[cell] for cell in cells}
-    opening = f"`{command}`: {len(seeds)} seeds, {_costs(found)}. {machine()}."
+    ordered = results(cells, result_of, options)
+    opening = f"`{command}`: seeds {', '.join(map(str, seeds))}; {_costs(ordered)}. {machine()}."
     text = report.report(ordered, opening=opening)
     report.write(ordered, text, folder=options.out, command=command)
     plots.plot(ordered, folder=options.out)
@@ -66,13 +65,9 @@ def attack(options: argparse.Namespace, command: str) -> None:
     """Attacks against rules."""
     chosen = {name: method for name, method in defences().items() if name in options.rules or not options.rules}
     sieges = sieges_of(defences=chosen, attacks=options.attacks, hostile=options.hostile, seeds=options.seeds)
-    found: dict[Siege, Result] = {}
-    clock = Clock(len(sieges), say)
-    for siege, result in in_order(sieges, siege_result, folder=options.out / "cells", jobs=options.jobs, say=say):
-        found[siege] = result
-        clock.tick(f"{siege.words}: {result['losses'][-1]:.3f}")
-    ordered = {siege: found[siege] for siege in sieges}
-    opening = f"`{command}`: {NUM_SILOS} silos, {len(options.seeds)} seeds, {_costs(found)}. {machine()}."
+    ordered = results(sieges, siege_result, options)
+    seeds = ", ".join(map(str, options.seeds))
+    opening = f"`{command}`: {NUM_SILOS} silos, seeds {seeds}; {_costs(ordered)}. {machine()}."
     text = siege_report.report(ordered, opening=opening)
     siege_report.write(ordered, text, folder=options.out, command=command)
     plots.plot_attacks(ordered, file=options.out / "attacks.png")
@@ -92,6 +87,19 @@ def tune(options: argparse.Namespace, command: str) -> None:
     _tell("\n".join(lines), "Options of the compared methods", options)
 
 
+def results(
+    orders: Sequence[Order], compute: Callable[..., Result], options: argparse.Namespace
+) -> dict[Order, Result]:
+    """Every order's result, in this order; with --kept those alone that are there already."""
+    found: dict[Order, Result] = {}
+    clock = Clock(len(orders), say)
+    compute = functools.partial(compute, only_kept=options.kept)
+    for order, result in in_order(orders, compute, folder=options.out / "cells", jobs=options.jobs, say=say):
+        found[order] = result
+        clock.tick(f"{order.words}: {result['losses'][-1]:.3f}" if result else f"{order.words}: not there")
+    return {order: found[order] for order in orders if found[order]}
+
+
 TASKS = {"compare": compare, "attacks": attack, "tune": tune}
 
 
@@ -107,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS))
     made.add_argument("--hostile", type=int, nargs="+", default=[0, 1, 2, 3], help=f"silos of {NUM_SILOS}")
     made.add_argument("--full", action="store_true", help="five seeds in place of three; not for `attacks`")
+    made.add_argument("--kept", action="store_true", help="compute nothing: tell what earlier runs kept")
     made.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
     made.add_argument("--out", type=Path, default=ROOT / "reports" / "quality")
     made.add_argument("--log", action="store_true", help="enter the tables into docs/LOG.md")
@@ -118,7 +127,7 @@ def say(words: str) -> None:
     print(words, flush=True)
 
 
-def _costs(found: dict[Cell, Result] | dict[Siege, Result]) -> str:
+def _costs(found: Mapping[Order, Result]) -> str:
     seconds = sum(result["cpu_seconds"] for result in found.values())
     return f"{len(found)} cells of {seconds / len(found):.1f} CPU seconds each in the mean"
 

@@ -57,11 +57,13 @@ class Cell:
         return f"{self.split} {self.mode} {self.name} seed {self.seed}"
 
 
-def kept(key: Mapping[str, Any], words: str, *, folder: Path, compute: Callable[[], Result]) -> Result:
-    """The result under this key: from the folder, or computed and put there."""
+def kept(key: Mapping[str, Any], words: str, *, folder: Path, compute: Callable[[], Result] | None) -> Result:
+    """The result under this key: from the folder, or computed and put there; empty if nothing may compute it."""
     text = json.dumps(key, sort_keys=True)
     file = folder / f"{words.replace(' ', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     if not file.is_file():
+        if compute is None:
+            return {}
         started = time.process_time()
         result = compute()
         document = {"key": key, "result": {**result, "cpu_seconds": round(time.process_time() - started, 2)}}
@@ -73,10 +75,10 @@ def kept(key: Mapping[str, Any], words: str, *, folder: Path, compute: Callable[
     return found
 
 
-def result_of(cell: Cell, material: Material, *, folder: Path) -> Result:
-    """What the cell gives; see `Result`."""
+def result_of(cell: Cell, material: Material, *, folder: Path, only_kept: bool = False) -> Result:
+    """What the cell gives, see `computed`; empty if it was not computed before and only such are wanted."""
     key = {**dataclasses.asdict(cell), "material": material.digest}
-    return kept(key, cell.words, folder=folder, compute=lambda: computed(cell, material))
+    return kept(key, cell.words, folder=folder, compute=None if only_kept else lambda: computed(cell, material))
 
 
 def computed(cell: Cell, material: Material) -> Result:

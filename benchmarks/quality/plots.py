@@ -53,11 +53,11 @@ def _courses(axes: Axes, results: Results, setting: Setting) -> None:
         if not found:
             continue
         if name in (ALONE, POOLED):
-            level = float(np.mean(finals(results, setting, name)))
+            level = float(np.mean(list(finals(results, setting, name).values())))
             axes.axhline(level, color="#555555", linestyle=":" if name == ALONE else "--", label=METHODS[name].title)
             continue
-        length = min(len(result["losses"]) for result in found)
-        means = np.mean([result["losses"][:length] for result in found], axis=0)[1:]
+        length = min(len(result["losses"]) for result in found.values())
+        means = np.mean([result["losses"][:length] for result in found.values()], axis=0)[1:]
         is_fedavg = name == FEDAVG
         axes.plot(
             range(1, length),

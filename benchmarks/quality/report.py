@@ -28,25 +28,28 @@ def methods_in(results: Results) -> list[str]:
     return [name for name in METHODS if name in there]
 
 
-def of(results: Results, setting: Setting, name: str) -> list[Result]:
-    """A column's results in a row, by ascending seed."""
+def of(results: Results, setting: Setting, name: str) -> dict[int, Result]:
+    """A column's results in a row, by seed, ascending."""
     found = [
         (cell.seed, result)
         for cell, result in results.items()
         if ((cell.split, cell.mode), cell.name) == (setting, name)
     ]
-    return [result for _, result in sorted(found, key=lambda pair: pair[0])]
+    return dict(sorted(found, key=lambda pair: pair[0]))
 
 
-def finals(results: Results, setting: Setting, name: str) -> list[float]:
+def finals(results: Results, setting: Setting, name: str) -> dict[int, float]:
     """Last held-out losses, by seed."""
-    return [result["losses"][-1] for result in of(results, setting, name)]
+    return {seed: result["losses"][-1] for seed, result in of(results, setting, name).items()}
 
 
 def from_fedavg(results: Results, setting: Setting, name: str) -> Difference | None:
-    """How far a method's last losses lie from FedAvg's; None when FedAvg was not run on the same seeds."""
+    """How far a method's last losses lie from FedAvg's, over the seeds that both were run on; None without any."""
     ours, theirs = finals(results, setting, name), finals(results, setting, FEDAVG)
-    return difference(ours, theirs) if name != FEDAVG and len(ours) == len(theirs) else None
+    both = [seed for seed in ours if seed in theirs]
+    if name == FEDAVG or not both:
+        return None
+    return difference([ours[seed] for seed in both], [theirs[seed] for seed in both])
 
 
 def report(results: Results, *, opening: str) -> str:
@@ -90,7 +93,7 @@ def write(results: Results, text: str, *, folder: Path, command: str) -> None:
             found, apart = of(results, setting, name), from_fedavg(results, setting, name)
             if not found:
                 continue
-            loss = spread(finals(results, setting, name))
+            loss = spread(list(finals(results, setting, name).values()))
             rows.append(
                 {
                     "split": setting[0],
@@ -100,10 +103,10 @@ def write(results: Results, text: str, *, folder: Path, command: str) -> None:
                     "loss_sd": loss.sd,
                     "from_fedavg": apart.mean if apart else None,
                     "from_fedavg_half_95": apart.half if apart and math.isfinite(apart.half) else None,
-                    "top1": statistics.fmean(result["top1"] for result in found),
-                    "top5": statistics.fmean(result["top5"] for result in found),
+                    "top1": statistics.fmean(result["top1"] for result in found.values()),
+                    "top5": statistics.fmean(result["top5"] for result in found.values()),
                     "rounds_to_fedavg": _rounds(results, setting, name),
-                    "losses": [result["losses"] for result in found],
+                    "losses": {seed: result["losses"] for seed, result in found.items()},
                 }
             )
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +126,7 @@ def _table(results: Results, names: Sequence[str], cell: Callable[..., str]) -> 
 
 
 def _loss(results: Results, setting: Setting, name: str) -> str:
-    mean, sd = spread(finals(results, setting, name))
+    mean, sd = spread(list(finals(results, setting, name).values()))
     apart = from_fedavg(results, setting, name)
     mark = "**" if apart and apart.is_better else "*" if apart and apart.is_worse else ""
     return f"{mark}{mean:.3f}{mark} +/-{sd:.3f}"
@@ -131,16 +134,16 @@ def _loss(results: Results, setting: Setting, name: str) -> str:
 
 def _retrieval(results: Results, setting: Setting, name: str) -> str:
     found = of(results, setting, name)
-    top1, top5 = (100 * statistics.fmean(result[key] for result in found) for key in ("top1", "top5"))
+    top1, top5 = (100 * statistics.fmean(result[key] for result in found.values()) for key in ("top1", "top5"))
     return f"{top1:.0f} / {top5:.0f}"
 
 
 def _rounds(results: Results, setting: Setting, name: str) -> str:
     targets = finals(results, setting, FEDAVG)
     found = of(results, setting, name)
-    if len(targets) != len(found) or name in (ALONE, POOLED):
+    if name in (ALONE, POOLED) or not found.keys() & targets.keys():
         return ""
-    taken = [rounds_to(result["losses"], target) for result, target in zip(found, targets, strict=True)]
+    taken = [rounds_to(result["losses"], targets[seed]) for seed, result in found.items() if seed in targets]
     median = statistics.median_low([math.inf if one is None else one for one in taken])
     return "-" if math.isinf(median) else f"{median:.0f}"
 

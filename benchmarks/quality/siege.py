@@ -91,10 +91,10 @@ def sieges_of(
     ]
 
 
-def siege_result(siege: Siege, material: Material, *, folder: Path) -> Result:
+def siege_result(siege: Siege, material: Material, *, folder: Path, only_kept: bool = False) -> Result:
     """What the cell gives: `losses`, untrained and last; under the backdoor `hits`, how often the sticker works."""
     key = {**dataclasses.asdict(siege), "material": material.digest, "num_silos": NUM_SILOS, "alpha": ALPHA}
-    return kept(key, siege.words, folder=folder, compute=lambda: besieged(siege, material))
+    return kept(key, siege.words, folder=folder, compute=None if only_kept else lambda: besieged(siege, material))
 
 
 def besieged(siege: Siege, material: Material) -> Result:
