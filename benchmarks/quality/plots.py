@@ -40,7 +40,7 @@ def _panels(results: Results, draw: object, *, file: Path) -> None:
         axes.set_visible(False)
     if draw is _courses:
         handles, labels = grid.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False, fontsize=9)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2 * columns, frameon=False, fontsize=9)
     figure.savefig(file, dpi=130)
     pyplot.close(figure)
 
@@ -72,7 +72,8 @@ def _courses(axes: Axes, results: Results, setting: Setting) -> None:
 
 def _differences(axes: Axes, results: Results, setting: Setting) -> None:
     """Each method's last loss less FedAvg's, with the 95 % interval over seeds."""
-    names = [name for name in methods_in(results) if name not in (ALONE, FEDAVG)]
+    names = [name for name in methods_in(results) if name not in (ALONE, POOLED, FEDAVG)]
+    names = [name for name in names if of(results, setting, name)]
     for place, name in enumerate(reversed(names)):
         apart = from_fedavg(results, setting, name)
         if apart is None:

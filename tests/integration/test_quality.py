@@ -12,7 +12,7 @@ from benchmarks.quality.attacks import ATTACKS
 from benchmarks.quality.cells import Cell, Result, cells_of, computed, kept, labels_of, result_of
 from benchmarks.quality.federate import Recipe, federate, federation_of, initial_projector
 from benchmarks.quality.material import Material, held_out
-from benchmarks.quality.methods import ALONE, FEDAVG, METHODS, POOLED
+from benchmarks.quality.methods import ALONE, FEDAVG, METHODS
 from benchmarks.quality.siege import Siege, defences, siege_result
 from benchmarks.quality.silos import full_gradient, silo_data, train
 from benchmarks.quality.splits import SPLITS
@@ -116,9 +116,7 @@ def test_a_correction_is_added_to_the_gradient(material: Material) -> None:
 def test_the_report_tells_every_method_and_split(material: Material, tmp_path: Path) -> None:
     """The table has a column for each method and a row for each split and mode; JSON and plots are written."""
     recipe = dataclasses.replace(RECIPE, rounds=1)
-    cells = cells_of(
-        splits=["topic"], modes=["multi_pass"], methods=[POOLED, FEDAVG, "scaffold"], seeds=[0], recipe=recipe
-    )
+    cells = cells_of(splits=["topic"], modes=["multi_pass"], methods=[FEDAVG, "scaffold"], seeds=[0], recipe=recipe)
     cells.append(Cell("vendor", "one_pass", FEDAVG, METHODS[FEDAVG], 0, recipe))
     alone = Cell("topic", "multi_pass", ALONE, METHODS[ALONE], 0, recipe)
     results: dict[Cell, Result] = {one: result_of(one, material, folder=tmp_path) for one in cells}
@@ -128,7 +126,7 @@ def test_the_report_tells_every_method_and_split(material: Material, tmp_path: P
     report.write(results, text, folder=tmp_path / "out", command="a test")
     plots.plot(results, folder=tmp_path / "out")
 
-    assert "| split, mode | each silo alone | pooled | FedAvg | SCAFFOLD |" in text
+    assert "| split, mode | each silo alone | FedAvg | SCAFFOLD |" in text
     assert "| topic, multi_pass |" in text
     assert "| vendor, one_pass |" in text
     assert results[alone]["by_silo"].keys() == SPLITS["topic"](labels_of(material), range(144), seed=0).keys()
