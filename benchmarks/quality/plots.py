@@ -87,18 +87,18 @@ def _differences(axes: Axes, results: Results, setting: Setting) -> None:
 
 
 def plot_attacks(results: siege_report.Results, *, file: Path) -> None:
-    """Ratios as colours: white at the bearable limit, red above it."""
+    """What is not learned, as colours: white where half is not, red where nothing is."""
     rows, names = siege_report.rows_in(results), siege_report.defences_in(results)
-    found = [[siege_report.ratio(results, row, name) for name in names] for row in rows]
+    found = [[siege_report.lost(results, row, name) for name in names] for row in rows]
     values = np.array([[np.nan if one is None else one for one in row] for row in found])
     figure, axes = pyplot.subplots(figsize=(1.5 + 0.85 * len(names), 1.6 + 0.32 * len(rows)), layout="constrained")
-    axes.imshow(values, cmap="RdBu_r", norm=TwoSlopeNorm(siege_report.BEARABLE, 0.9, 3.0), aspect="auto")
+    axes.imshow(values, cmap="RdBu_r", norm=TwoSlopeNorm(0.5, -0.1, 1.1), aspect="auto")
     for y, x in np.argwhere(np.isfinite(values)):
-        axes.text(x, y, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=7)
+        axes.text(x, y, f"{values[y, x]:.0%}", ha="center", va="center", fontsize=7)
     titles = {one.defence: one.method.title for one in results}
     axes.set_xticks(range(len(names)), [titles[name] for name in names], rotation=40, ha="right")
     axes.set_yticks(range(len(rows)), [_row(*row) for row in rows])
-    axes.set_title("Loss over that of the mean without hostile silos", loc="left", fontweight="bold", fontsize=10)
+    axes.set_title("Not learned of what the mean learns unharmed", loc="left", fontweight="bold", fontsize=10)
     figure.savefig(file, dpi=130)
     pyplot.close(figure)
 

@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,22 @@ Row = tuple[str, int]
 
 def ratio(results: Results, row: Row, defence: str) -> float | None:
     """The last loss over the mean's without hostile silos, seed by seed, averaged; None when one is missing."""
-    found = {one.seed: result["losses"][-1] for one, result in results.items() if _is(one, row, defence)}
-    clean = {one.seed: result["losses"][-1] for one, result in results.items() if _is(one, ("none", 0), "mean")}
-    if not found or found.keys() - clean.keys():
-        return None
-    return statistics.fmean(loss / clean[seed] for seed, loss in found.items())
+    return _averaged(results, row, defence, told=lambda loss, clean: loss / clean[-1])
+
+
+def lost(results: Results, row: Row, defence: str) -> float | None:
+    """Share of what the mean learns without hostile silos that is not learned; 1: nothing was, above: harm was done."""
+    return _averaged(results, row, defence, told=lambda loss, clean: (loss - clean[-1]) / (clean[0] - clean[-1]))
+
+
+def fails(results: Results, row: Row, defence: str) -> bool:
+    """Whether the ratio is above BEARABLE, or nothing was learned at all."""
+    found, share = ratio(results, row, defence), lost(results, row, defence)
+    return found is not None and share is not None and (found > BEARABLE or share >= 1.0)
 
 
 def untrained(results: Results) -> float:
-    """The ratio of a projector that nobody trained: from here on, nothing was learned."""
+    """The ratio of a projector that nobody trained."""
     clean = [result["losses"] for one, result in results.items() if _is(one, ("none", 0), "mean")]
     return statistics.fmean(losses[0] / losses[-1] for losses in clean) if clean else math.inf
 
@@ -60,9 +67,9 @@ def report(results: Results, *, opening: str) -> str:
     lines = [
         opening,
         "",
-        f"Last held-out loss over that of the mean without hostile silos. Bold: above {BEARABLE}, the rule fails. "
-        f"Italic: no better than untrained, which is {untrained(results):.2f}. Of the backdoor, in brackets: share of "
-        "held-out pictures whose sticker works.",
+        "Last held-out loss over that of the mean without hostile silos; then the share of what that mean learns which "
+        f"is not learned. Bold: the rule fails, above {BEARABLE} or no better than untrained, which is "
+        f"{untrained(results):.2f}. Of the backdoor, in brackets: share of held-out pictures whose sticker works.",
         "",
         f"| attack | hostile | {' | '.join(titles[name] for name in names)} |",
         f"|{' --- |' * (len(names) + 2)}",
@@ -83,7 +90,8 @@ def write(results: Results, text: str, *, folder: Path, command: str) -> None:
             "num_silos": NUM_SILOS,
             "rule": name,
             "ratio": found,
-            "fails": found > BEARABLE,
+            "lost": lost(results, row, name),
+            "fails": fails(results, row, name),
             "hits": hits(results, row, name),
         }
         for row in rows_in(results)
@@ -100,12 +108,22 @@ def _is(one: Siege, row: Row, defence: str) -> bool:
     return (one.attack, one.num_hostile) == row and one.defence == defence
 
 
+def _averaged(
+    results: Results, row: Row, defence: str, *, told: Callable[[float, Sequence[float]], float]
+) -> float | None:
+    found = {one.seed: result["losses"][-1] for one, result in results.items() if _is(one, row, defence)}
+    clean = {one.seed: result["losses"] for one, result in results.items() if _is(one, ("none", 0), "mean")}
+    if not found or found.keys() - clean.keys():
+        return None
+    return statistics.fmean(told(loss, clean[seed]) for seed, loss in found.items())
+
+
 def _cell(results: Results, row: Row, name: str) -> str:
-    found, worked = ratio(results, row, name), hits(results, row, name)
-    if found is None:
+    found, share, worked = (of(results, row, name) for of in (ratio, lost, hits))
+    if found is None or share is None:
         return ""
-    mark = "**" if found > BEARABLE else "*" if found >= untrained(results) else ""
-    told = f"{mark}{found:.2f}{mark}"
+    mark = "**" if fails(results, row, name) else ""
+    told = f"{mark}{found:.2f}{mark}, {share:.0%}"
     return told if worked is None else f"{told} ({worked:.0%})"
 
 
@@ -116,7 +134,7 @@ def _failing(results: Results) -> list[str]:
         failed = [
             f"{attack} at {100 * number // NUM_SILOS} %"
             for attack, number in rows_in(results)
-            if (found := ratio(results, (attack, number), name)) is not None and found > BEARABLE
+            if fails(results, (attack, number), name)
         ]
         lines.append(f"* {name} fails under: {', '.join(failed) or 'none of these'}.")
     return lines
