@@ -129,7 +129,8 @@ def _loss(results: Results, setting: Setting, name: str) -> str:
     mean, sd = spread(list(finals(results, setting, name).values()))
     apart = from_fedavg(results, setting, name)
     mark = "**" if apart and apart.is_better else "*" if apart and apart.is_worse else ""
-    return f"{mark}{mean:.3f}{mark} +/-{sd:.3f}"
+    seeds = len(of(results, setting, name))
+    return f"{mark}{mean:.3f}{mark} " + (f"+/-{sd:.3f}" if seeds > 1 else "(1 seed)")
 
 
 def _retrieval(results: Results, setting: Setting, name: str) -> str:

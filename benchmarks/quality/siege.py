@@ -92,7 +92,7 @@ def sieges_of(
 
 
 def siege_result(siege: Siege, material: Material, *, folder: Path, only_kept: bool = False) -> Result:
-    """What the cell gives: `losses`, untrained and last; under the backdoor `hits`, how often the sticker works."""
+    """What the cell gives: `losses`, untrained and last; without attack and under the backdoor `hits`: see `hits`."""
     key = {**dataclasses.asdict(siege), "material": material.digest, "num_silos": NUM_SILOS, "alpha": ALPHA}
     return kept(key, siege.words, folder=folder, compute=None if only_kept else lambda: besieged(siege, material))
 
@@ -121,7 +121,7 @@ def besieged(siege: Siege, material: Material) -> Result:
     )
     losses = [judge.losses(projector).all for projector in (initial_projector(federation), course.projector)]
     result: Result = {"losses": losses}
-    if siege.attack == "backdoor":
+    if siege.attack in ("backdoor", "none"):
         result["hits"] = hits(material, course.projector, judged[:: max(1, len(judged) // BACKDOOR_PICTURES)])
     return result
 

@@ -43,7 +43,7 @@ def untrained(results: Results) -> float:
 
 
 def hits(results: Results, row: Row, defence: str) -> float | None:
-    """Mean share of pictures whose sticker works; None without a backdoor."""
+    """Mean share of pictures whose sticker works; None of other attacks."""
     found = [result["hits"] for one, result in results.items() if _is(one, row, defence) and "hits" in result]
     return statistics.fmean(found) if found else None
 
@@ -69,7 +69,8 @@ def report(results: Results, *, opening: str) -> str:
         "",
         "Last held-out loss over that of the mean without hostile silos; then the share of what that mean learns which "
         f"is not learned. Bold: the rule fails, above {BEARABLE} or no better than untrained, which is "
-        f"{untrained(results):.2f}. Of the backdoor, in brackets: share of held-out pictures whose sticker works.",
+        f"{untrained(results):.2f}. In brackets, without attack and under the backdoor: share of held-out pictures "
+        "that, with the sticker, call for its caption more than for their own.",
         "",
         f"| attack | hostile | {' | '.join(titles[name] for name in names)} |",
         f"|{' --- |' * (len(names) + 2)}",
