@@ -6,7 +6,7 @@ TOOLS := .venv-tools
 JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard simulate hostile-inputs battery-table s3-test ray-test compose-test \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard simulate quality hostile-inputs battery-table s3-test ray-test compose-test \
         compose-check compose-faults watch-test k8s-render k8s-test lock \
         security sbom clean
 
@@ -83,6 +83,10 @@ golden: $(READY)    ## rewrite tests/golden after a change of the arithmetic tha
 
 benchmark: $(READY) ## does the federation beat each silo alone? the demo's run over three seeds
 	$(BIN)/python -m benchmarks.federation_beats_alone $(ARGS)
+
+quality: export OMP_NUM_THREADS = 1
+quality: $(READY)   ## which method makes the best projector, over topics, vendors, label skew, sizes? (ARGS=attacks: rules under attack)
+	$(BIN)/python -m benchmarks.quality --jobs 2 $(ARGS)
 
 hostile-inputs: $(READY)  ## which hostile inputs do Flower, NVFlare and Isthmus count? reports/hostile_inputs/report.md
 	$(BIN)/python -m benchmarks.hostile_inputs $(ARGS)

@@ -76,11 +76,12 @@ class Collection:
     held_out: tuple[Picture, ...]
 
 
-def concepts(folders: Mapping[str, Path]) -> list[Concept]:
-    """Every plainly named concept of the demo's topics that all three vendors drew, in the order of the names' data.
+def concepts(folders: Mapping[str, Path], *, topics: Mapping[str, int] = TOPICS) -> list[Concept]:
+    """Every plainly named concept of these topics that all three vendors drew, in the order of the names' data.
 
     Args:
         folders: Of the unpacked packages, by package name.
+        topics: Each with its number in emojibase's data.
 
     Raises:
         ConfigInvalid: The names' data cannot be read.
@@ -90,10 +91,10 @@ def concepts(folders: Mapping[str, Path]) -> list[Concept]:
         rows = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigInvalid(f"{file} cannot be read: {error}. Delete its folder in the cache and retry.") from error
-    topics = {number: topic for topic, number in TOPICS.items()}
+    names = {number: topic for topic, number in topics.items()}
     found = []
     for row in rows:
-        topic, name = topics.get(row.get("group")), row["label"]
+        topic, name = names.get(row.get("group")), row["label"]
         drawings = _drawings(row["hexcode"].lower(), folders)
         if topic and drawings and PLAIN_NAME.fullmatch(name) and AWKWARD_WORDS.isdisjoint(name.split()):
             found.append(Concept(topic, caption_of(name), drawings))
