@@ -17,7 +17,7 @@ from tests.fake_hub import FakeHub, FakeTrainer, budget_in, silo_parts, status_i
 from tests.plans import plan_with
 
 ROOT = Path(__file__).parents[2]
-WATCHED = ("silo_agent/agent.py", "silo_agent/outbox.py", "silo_agent/durable.py")
+WATCHED = ("silo_agent/agent.py", "silo_agent/outbox.py", "isthmus/feedback.py", "isthmus/durable.py")
 
 
 @pytest.mark.slow
