@@ -5,9 +5,9 @@
 The demo's pictures by topic, four silos, its frozen encoder's features and its language model's embeddings. The
 projector learns to point at its caption among others (InfoNCE, van den Oord et al. 2018, eq. 4, against the mean
 embedding of the caption's tokens): the language model itself never runs, so that many rounds take seconds. Deltas go
-through the silos' own error feedback and encoding, admission and a round's arithmetic, in one process. Exit codes: 0 int8
-with feedback is within 1 % of float32's held-out loss, mean over the seeds, at a quarter of its bytes (25.5 % at most); 1
-it is not, or something is missing.
+through the silos' own error feedback and encoding, admission and a round's arithmetic, in one process. Exit codes: 0
+int8 with feedback is within 1 % of float32's held-out loss, mean over the seeds, at a quarter of its bytes (25.5 % at
+most); 1 it is not, or something is missing.
 """
 
 import argparse
