@@ -255,14 +255,14 @@ def walk_payloads(
     with ThreadPoolExecutor(1) as ahead:  # starts its thread when there is a second span, and not before
         coming = None
         for index, span in enumerate(spans, 1):
-            _decode(coming.result() if coming else read(span), span, encoding, buffer[:, : span.count])
+            _decode(coming.result() if coming else read(span), span, encoding=encoding, rows=buffer[:, : span.count])
             coming = ahead.submit(read, spans[index]) if index < len(spans) else None
             for piece in span.pieces:
                 begin = piece.position - span.first
                 yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])
 
 
-def _decode(payloads: list[_Raw], span: _Span, encoding: Encoding, rows: F32) -> None:
+def _decode(payloads: list[_Raw], span: _Span, *, encoding: Encoding, rows: F32) -> None:
     """Fills the rows and empties the list: the bytes that are read next need the room."""
     for row, raw in zip(rows, payloads, strict=True):
         if encoding in SCALED:

@@ -152,7 +152,7 @@ def _pairs(samples: Sequence[Sample], model: ComposedModel) -> Pairs:
     return Pairs(features, functional.normalize(torch.stack(rows) - words.mean(dim=0), dim=1))
 
 
-def _loss(module: torch.nn.Module, data: Pairs, scaling: Scaling, rows: Sequence[int]) -> torch.Tensor:
+def _loss(module: torch.nn.Module, data: Pairs, *, scaling: Scaling, rows: Sequence[int]) -> torch.Tensor:
     """InfoNCE in nats: each picture of `rows` is to find its caption among those of `rows`."""
     tokens = scaling.image_tokens(module, data.features[list(rows)]).mean(dim=1)
     scores = functional.normalize(tokens, dim=1) @ data.captions[list(rows)].T / TEMPERATURE
@@ -168,7 +168,7 @@ def _measure(arm: str, recipe: Recipe, data: Data, *, llm_width: int) -> Measure
         for projector, num_bytes in _federate(federation, data, Path(folder)):
             with torch.no_grad():
                 everyone = range(len(data.held_out.captions))
-                losses.append(float(_loss(module_of(projector), data.held_out, data.scaling, everyone)))
+                losses.append(float(_loss(module_of(projector), data.held_out, scaling=data.scaling, rows=everyone)))
             pushed_bytes += num_bytes
     return Measured(arm, recipe.seed, losses, pushed_bytes)
 
@@ -186,14 +186,14 @@ def _federate(federation: Federation, data: Data, folder: Path) -> Iterator[tupl
         base = decode(bytearray(projector), spec)
         pushed = []
         for silo in data.silos:
-            local = _trained(base, current, silo, data)
+            local = _trained(base, current, silo=silo, data=data)
             feedback = ErrorFeedback(folder / silo)
-            pushed.append(_pushed(local, base, current, feedback, federation=federation))
+            pushed.append(_pushed(local, base, current, feedback=feedback, federation=federation))
         projector = _combined(federation, spec, projector=projector, pushed=pushed)
         yield decode(bytearray(projector), spec), sum(len(payload) for payload in pushed)
 
 
-def _trained(base: Tensors, current: Round, silo: str, data: Data) -> Tensors:
+def _trained(base: Tensors, current: Round, *, silo: str, data: Data) -> Tensors:
     """The silo's projector after a round, by the plan, in an order that follows from its name and the round."""
     module, own, plan = module_of(base), data.silos[silo], current.plan
     seed = hashlib.sha256(f"{plan.seed} {silo} {current.number}".encode()).digest()[:7]
@@ -203,7 +203,7 @@ def _trained(base: Tensors, current: Round, silo: str, data: Data) -> Tensors:
         for _ in range(plan.local_epochs)
         for rows in torch.split(torch.randperm(len(own.captions), generator=generator), plan.batch_size)
     ]
-    fit(module, batches, lambda rows: _loss(module, own, data.scaling, rows), plan=plan, report=quiet)
+    fit(module, batches, lambda rows: _loss(module, own, scaling=data.scaling, rows=rows), plan=plan, report=quiet)
     return {name: tensor.detach() for name, tensor in module.state_dict().items()}
 
 
@@ -223,7 +223,7 @@ def _round(federation: Federation, number: int, *, projector: bytes, spec: Proje
     )
 
 
-def _pushed(local: Tensors, base: Tensors, current: Round, feedback: ErrorFeedback, *, federation: Federation) -> bytes:
+def _pushed(local: Tensors, base: Tensors, current: Round, *, feedback: ErrorFeedback, federation: Federation) -> bytes:
     """One silo's payload, once admission let it in."""
     header, payload = feedback.contribution_of(current, local=local, base=base, num_examples=1)
     data = b"".join(payload.parts)
