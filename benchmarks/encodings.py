@@ -286,7 +286,8 @@ def _text(found: Sequence[Measured]) -> str:
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
     for arm in arms:
         loss, size = _ratios(found, arm)
-        lines.append(" | ".join([arm, *(f"{losses[arm, seed]:.4f}" for seed in seeds), f"{loss:.4f}", f"{size:.4f}"]))
+        cells = [f"{losses[arm, seed]:.4f}" if (arm, seed) in losses else "not run" for seed in seeds]
+        lines.append(" | ".join([arm, *cells, f"{loss:.4f}", f"{size:.4f}"]))
     table = "\n".join(f"| {line} |" for line in lines)
     return (
         f"`python -m benchmarks.encodings`: the demo's pictures, encoder and caption embeddings, 4 silos by topic, "
