@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.codec import F32, decode
+from isthmus.codec import F32, SCALE_BLOCK, SCALE_BYTES, decode, decode_int8, num_scales
 from isthmus.contribution import Encoding
 from isthmus.errors import ConfigInvalid, InvariantBroken
-from isthmus.payload import ITEM_BYTES, PREFIX_BYTES
+from isthmus.payload import ITEM_BYTES, PREFIX_BYTES, SCALED, scales_bytes
 from isthmus.spec import ProjectorSpec
 
 F64 = npt.NDArray[np.float64]
@@ -24,6 +24,7 @@ GRAIN = 1024
 """Blocks begin at multiples of this many values from their tensor's start.
 
 A rule that sums over a block (a Gram matrix) sums grain by grain, in order; then no block size changes its last digit.
+It is a whole number of blocks that share a scale, so that no range divides one.
 """
 
 _LONGEST = 2 * 1024 * 1024
@@ -148,12 +149,16 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A block to be: `count` values of a tensor, which lie at `position` among all values of the projector."""
+    """A block to be: `count` values of a tensor, which lie at `position` among all values of the projector.
+
+    Where values have scales, its first one is number `scale` of the payload's, counted from 0.
+    """
 
     tensor: str
     start: int
     count: int
     position: int
+    scale: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,19 @@ class _Span:
     def count(self) -> int:
         """How many values."""
         return self.pieces[-1].position + self.pieces[-1].count - self.first
+
+    @property
+    def num_scales(self) -> int:
+        """How many scales, where there are any; they are neighbours, too."""
+        return self.pieces[-1].scale + num_scales(self.pieces[-1].count) - self.pieces[0].scale
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """One payload's bytes of a span; no scales where the encoding has none."""
+
+    scales: bytes
+    values: bytes
 
 
 def open_payload(read: Reader) -> Payload:
@@ -233,48 +251,67 @@ def walk_payloads(
     within = within or whole(spec)
     spans = list(_spans(pieces(spec, length=length, within=within), length))
     buffer = np.empty((len(payloads), min(length, within.num_values)), np.float32)
-    read = _span_reader(payloads, encoding)
+    read = _span_reader(payloads, spec, encoding)
     with ThreadPoolExecutor(1) as ahead:  # starts its thread when there is a second span, and not before
         coming = None
         for index, span in enumerate(spans, 1):
-            _decode(coming.result() if coming else read(span), encoding, buffer[:, : span.count])
+            _decode(coming.result() if coming else read(span), span, encoding=encoding, rows=buffer[:, : span.count])
             coming = ahead.submit(read, spans[index]) if index < len(spans) else None
             for piece in span.pieces:
                 begin = piece.position - span.first
                 yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])
 
 
-def _decode(payloads: list[bytes], encoding: Encoding, rows: F32) -> None:
+def _decode(payloads: list[_Raw], span: _Span, *, encoding: Encoding, rows: F32) -> None:
     """Fills the rows and empties the list: the bytes that are read next need the room."""
-    for row, data in zip(rows, payloads, strict=True):
-        row[:] = decode(data, encoding)
+    for row, raw in zip(rows, payloads, strict=True):
+        if encoding in SCALED:
+            _decode_scaled(raw, span, row)
+        else:
+            row[:] = decode(raw.values, encoding)
     payloads.clear()
 
 
-def _span_reader(payloads: Sequence[Payload], encoding: Encoding) -> Callable[[_Span], list[bytes]]:
-    """Gives a span's bytes of each payload, in order."""
-    item_bytes = ITEM_BYTES[encoding]
+def _decode_scaled(raw: _Raw, span: _Span, row: F32) -> None:
+    """Fills one row piece by piece: the last block of a tensor may be short, and the next tensor begins another."""
+    scales, values = memoryview(raw.scales), memoryview(raw.values)
+    for piece in span.pieces:
+        first, begin = piece.scale - span.pieces[0].scale, piece.position - span.first
+        own = scales[first * SCALE_BYTES : (first + num_scales(piece.count)) * SCALE_BYTES]
+        row[begin : begin + piece.count] = decode_int8(values[begin : begin + piece.count], scales=own)
 
-    def read(payload: Payload, span: _Span) -> bytes:
-        offset_bytes, size_bytes = payload.data_start_bytes + span.first * item_bytes, span.count * item_bytes
-        data = payload.read(offset_bytes, size_bytes)
-        if len(data) != size_bytes:
-            end = offset_bytes + size_bytes
-            raise InvariantBroken(f"Bytes {offset_bytes} to {end} were asked for; {len(data)} came.")
-        return data
+
+def _span_reader(payloads: Sequence[Payload], spec: ProjectorSpec, encoding: Encoding) -> Callable[[_Span], list[_Raw]]:
+    """Gives a span's bytes of each payload, in order."""
+    item_bytes, before_values = ITEM_BYTES[encoding], scales_bytes(spec, encoding)
+
+    def read(payload: Payload, span: _Span) -> _Raw:
+        start, scales = payload.data_start_bytes, b""
+        if encoding in SCALED:
+            scales = _read(payload, start + span.pieces[0].scale * SCALE_BYTES, span.num_scales * SCALE_BYTES)
+        return _Raw(scales, _read(payload, start + before_values + span.first * item_bytes, span.count * item_bytes))
 
     return lambda span: [read(payload, span) for payload in payloads]
 
 
+def _read(payload: Payload, offset_bytes: int, size_bytes: int) -> bytes:
+    data = payload.read(offset_bytes, size_bytes)
+    if len(data) != size_bytes:
+        end = offset_bytes + size_bytes
+        raise InvariantBroken(f"Bytes {offset_bytes} to {end} were asked for; {len(data)} came.")
+    return data
+
+
 def pieces(spec: ProjectorSpec, *, length: int, within: Range) -> Iterator[Piece]:
     """A range in runs of at most `length` values, in order, none of which reaches from one tensor into the next."""
-    position = 0
+    position = scale = 0
     for tensor in spec.tensors:
         first = max(within.start - position, 0)
         last = min(within.stop - position, tensor.num_elements)
         for start in range(first, last, length):
-            yield Piece(tensor.name, start, min(length, last - start), position + start)
+            yield Piece(tensor.name, start, min(length, last - start), position + start, scale + start // SCALE_BLOCK)
         position += tensor.num_elements
+        scale += num_scales(tensor.num_elements)
 
 
 def _spans(pieces: Iterator[Piece], length: int) -> Iterator[_Span]:

@@ -30,10 +30,10 @@ from isthmus.errors import (
     UploadBroken,
 )
 from isthmus.federation import FederationState
+from isthmus.feedback import ErrorFeedback
 from isthmus.logs import Event, log_event
 from isthmus.manifest import ProjectorManifest
 from isthmus.round import Round
-from isthmus.tensors import contribution_of
 from isthmus.traces import silo_span
 from silo_agent.believed import Believed
 from silo_agent.outbox import Aside, Entry, Outbox
@@ -96,6 +96,7 @@ class Agent:
         hub: The aggregator.
         trainer: Trains.
         outbox: Keeps deltas until they are counted.
+        feedback: Keeps what the encoding lost of them.
         status: Told what goes on.
         budget: What the silo has spent of its privacy, for plans that ask for it.
         metrics: Go with every delta beside those of the training.
@@ -108,6 +109,7 @@ class Agent:
     hub: Hub
     trainer: Trainer
     outbox: Outbox
+    feedback: ErrorFeedback
     status: StatusFile
     budget: Budget
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -184,7 +186,8 @@ class Agent:
         if result.num_examples == 0:
             return Ending.EXHAUSTED
         spent = self.budget.record(current)  # first: a delta that exists is on record
-        header, payload = contribution_of(
+        self.feedback.recover(lambda number, digest: False)  # the outbox is empty: what was counted has been settled
+        header, payload = self.feedback.contribution_of(
             current,
             local=result.tensors,
             base=base,
@@ -243,6 +246,7 @@ class Agent:
             self._give_up(entry, Aside.LATE, error, samples_used=True)
             self._saw(header.round)
             return
+        self.feedback.settle(header)  # first: while the entry is there, all of this is done again
         self.outbox.settle(entry, receipt)
         self._saw(header.round)
         self._log_delta(Event.DELTA_COUNTED, header, silo=receipt.silo, l2_norm=receipt.l2_norm)

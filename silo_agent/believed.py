@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 
 from isthmus.contribution import Encoding
+from isthmus.durable import write_durably
 from isthmus.errors import AggregatorUntrusted, ConfigInvalid
 from isthmus.manifest import ProjectorManifest
 from isthmus.round import Round
 from isthmus.tensors import decode, encode
-from silo_agent.durable import write_durably
 from silo_agent.policy import Policy, require_change, require_privacy, require_quorum
 
 MAX_BRIDGED = 10_000

@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from isthmus.durable import write_durably
 from isthmus.errors import ConfigInvalid
 from silo_agent.data import Sample
-from silo_agent.durable import write_durably
 from silo_agent.pictures import require_picture
 
 SHARD_PICTURES = 256

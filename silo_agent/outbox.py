@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
+from isthmus.durable import sync_folder, write_durably
 from isthmus.errors import ConfigInvalid
 from isthmus.receipts import receipt_to_json
 from isthmus.tensors import Payload
-from silo_agent.durable import sync_folder, write_durably
 
 _BYTES, _SIGNED = ("base_digest", "spec_fingerprint", "payload_digest"), ("nonce", "signature")
 

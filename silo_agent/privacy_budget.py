@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from isthmus.contribution import EPSILON_METRIC
+from isthmus.durable import write_durably
 from isthmus.errors import ConfigInvalid
 from isthmus.federation import PrivacyPolicy, TrainingPlan
 from isthmus.round import Round
-from silo_agent.durable import write_durably
 from silo_agent.private_steps import num_private_steps, sampling_rate
 
 _ORDERS = (*range(2, 64), 80, 128, 256, 512)

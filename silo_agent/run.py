@@ -17,6 +17,7 @@ from isthmus.credentials import load_credentials, save_credentials
 from isthmus.doctor.examining import explained
 from isthmus.enrolling import enrol
 from isthmus.errors import ConfigInvalid, IsthmusError
+from isthmus.feedback import ErrorFeedback
 from isthmus.invitation import parse_invitation
 from isthmus.logs import Event, log_event
 from silo_agent.agent import Agent, Ending
@@ -45,6 +46,10 @@ class StateFolder:
     def outbox_of(self, federation: str) -> Path:
         """The outbox of one federation: another federation's deltas never meet this one."""
         return self.folder / federation / "outbox"
+
+    def feedback_of(self, federation: str) -> Path:
+        """What the encoding lost of one federation's deltas."""
+        return self.folder / federation / "feedback"
 
     def believed_of(self, federation: str) -> Path:
         """What is believed of one federation."""
@@ -146,6 +151,7 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
             hub,
             trainer_of(config, samples),
             Outbox(state.outbox_of(config.federation)),
+            ErrorFeedback(state.feedback_of(config.federation)),
             status,
             Budget(state.privacy_of(config.federation), num_samples=len(samples.items)),
             metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},

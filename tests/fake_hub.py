@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
+from isthmus.codec import decode
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.errors import ContributionConflict
 from isthmus.federation import FederationState, TrainingPlan
 from isthmus.round import Round
 from isthmus.spec import ProjectorSpec, TensorSpec
-from isthmus.tensors import decode
 from silo_agent.outbox import Outbox
 from silo_agent.privacy_budget import Budget
 from silo_agent.status_file import StatusFile
@@ -40,6 +40,8 @@ class FakeHub:
         self._folder = folder
         self._num_rounds = num_rounds
         self.plan = PLAN
+        self.encoding = Encoding.FP32
+        """Of deltas; whatever it loses is to be fed back."""
         self.state = FederationState.RUNNING
         self.skipped_rounds = 0
         self.signing_key = b"key"
@@ -66,7 +68,8 @@ class FakeHub:
             base_digest=hashlib.sha256(str(number).encode()).digest(),
             base_size_bytes=1,
             spec=SPEC,
-            encoding=Encoding.FP32,
+            encoding=self.encoding,
+            error_feedback=True,
             plan=self.plan,
             num_rounds=self._num_rounds,
             max_num_examples=5,
@@ -92,7 +95,7 @@ class FakeHub:
         assert hashlib.sha256(content).digest() == header.payload_digest
         document = {
             "digest": header.payload_digest.hex(),
-            "delta": decode(bytearray(content), SPEC)["weight"].mean().item(),
+            "delta": decode(content[8 + int.from_bytes(content[:8], "little") :], header.encoding).mean().item(),
             "num_examples": header.num_examples,
             "metrics": header.metrics,
         }

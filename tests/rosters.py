@@ -9,7 +9,7 @@ import numpy as np
 
 from aggregator.aggregate import Aggregated, RoundInputs, aggregate
 from aggregator.blocks import GRAIN, Payload, RosterBlocks, Rule, open_payload, walk_payloads
-from isthmus.codec import F32, encode
+from isthmus.codec import F32, encode_tensors
 from isthmus.contribution import Encoding
 from isthmus.federation import Choice, StrategyPolicy
 from isthmus.payload import header_bytes
@@ -46,7 +46,8 @@ def deltas(num_silos: int, spec: ProjectorSpec, *, name: str = "delta") -> list[
 
 def payload_bytes(flat: F32, spec: ProjectorSpec, encoding: Encoding = Encoding.FP32) -> bytes:
     """The payload of these values, tensor after tensor."""
-    return header_bytes(spec, encoding) + encode(flat, encoding)
+    edges = np.cumsum([tensor.num_elements for tensor in spec.tensors])[:-1]
+    return header_bytes(spec, encoding) + b"".join(encode_tensors(np.split(flat, edges), encoding))
 
 
 def payload(data: bytes) -> Payload:

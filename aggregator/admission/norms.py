@@ -1,8 +1,11 @@
 """Measures a payload's values as they stream by: finite or not, and their L2 norms, the same for any chunking.
 
+What is measured are the decoded values. Scales, which come before all values, are judged when the last of them is
+there, by `aggregator.admission.scales`, and kept until their values have passed: 2 bytes for each 1024 values.
+
 The order of every float64 operation is fixed by the tensor alone: blocks of `BLOCK_ELEMENTS` from the tensor's start,
 the squares of a block summed by numpy's pairwise reduction, the blocks' sums added in order. No BLAS, whose last digits
-change with its threads. Holds one block, whatever the payload's size.
+change with its threads. Holds one block, whatever the payload's size, and the scales.
 """
 
 import math
@@ -10,7 +13,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.codec import F32, decode
+from aggregator.admission.scales import judge_scales, scaled
+from isthmus.codec import F32, SCALE_BYTES, decode, num_scales
 from isthmus.contribution import Encoding
 from isthmus.errors import DeltaNotFinite
 from isthmus.payload import ITEM_BYTES, TensorSpan
@@ -45,8 +49,10 @@ class NormMeter:
         self._pending = bytearray(self._block_bytes)
         self._num_pending = 0
         self._scratch = np.empty(BLOCK_ELEMENTS, np.float64)
+        self._scales = bytearray()
+        self._scale = 0
         self._index = 0
-        self._position = 0
+        self._position = spans[0].start
         self._squares = [0.0] * len(spans)
         self.samples: dict[str, NDArray[np.float64]] = {}
 
@@ -65,7 +71,9 @@ class NormMeter:
 
         Raises:
             DeltaNotFinite: A block that is complete now holds NaN or infinity.
+            PayloadMalformed: A scale, or a value under its scale, is none that encoding gives.
         """
+        data = self._take_scales(data)
         while data:
             size = min(self._block_bytes, self._spans[self._index].end - self._position)
             if self._num_pending or len(data) < size:
@@ -73,6 +81,23 @@ class NormMeter:
             else:
                 self._measure(data[:size])
                 data = data[size:]
+
+    def _take_scales(self, data: memoryview) -> memoryview:
+        """Keeps the scales, and judges them when they are complete; the bytes left over."""
+        missing = self._spans[0].start - len(self._scales)
+        if missing and data:
+            self._scales += data[:missing]
+            if len(self._scales) == self._spans[0].start:
+                judge_scales(self._scales, self._spans)
+        return data[missing:]
+
+    def _decoded(self, block: memoryview, span: TensorSpan) -> F32:
+        """The values of one whole block of the current tensor."""
+        if not self._scales:
+            return decode(block, self._encoding)
+        start, self._scale = self._scale, self._scale + num_scales(len(block))
+        scales = memoryview(self._scales)[start * SCALE_BYTES : self._scale * SCALE_BYTES]
+        return scaled(block, scales, span=span, start=self._position - span.start)
 
     def _gather(self, data: memoryview, size: int) -> memoryview:
         """Copies a part of a block aside, and measures the block when that completes it; the bytes left over."""
@@ -88,7 +113,7 @@ class NormMeter:
         """Adds one whole block of the current tensor to its sum of squares, and moves on."""
         span = self._spans[self._index]
         with np.errstate(all="ignore"):  # a signalling NaN is refused below, not warned of
-            values = decode(block, self._encoding)
+            values = self._decoded(block, span)
             squares = self._scratch[: len(values)]
             np.copyto(squares, values)
             total = float(np.add.reduce(np.square(squares, out=squares)))

@@ -213,4 +213,5 @@ def _round_message(
         num_rounds=federation.rounds,
         max_num_examples=federation.admission.max_num_examples,
         quorum=federation.participation.silos.min,
+        error_feedback=federation.feeds_errors_back,
     )

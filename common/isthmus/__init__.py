@@ -21,6 +21,7 @@ from isthmus.spec import ProjectorSpec, TensorSpec
 
 if TYPE_CHECKING:
     from isthmus.client import SiloClient
+    from isthmus.feedback import ErrorFeedback
     from isthmus.operator_client import OperatorClient
     from isthmus.tensors import Payload, contribution_of
 
@@ -28,6 +29,7 @@ __all__ = [
     "ContributionHeader",
     "DeltaNormExceeded",
     "Encoding",
+    "ErrorFeedback",
     "FederationOverview",
     "FederationState",
     "FederationSummary",
@@ -50,6 +52,7 @@ __all__ = [
 
 # The aggregator and the command line import this package without torch; these names load when first used.
 _LATE = {
+    "ErrorFeedback": "isthmus.feedback",
     "OperatorClient": "isthmus.operator_client",
     "Payload": "isthmus.tensors",
     "SiloClient": "isthmus.client",

@@ -36,6 +36,7 @@ def round_from_proto(message: aggregator_pb2.GetRoundResponse, *, federation: st
         receipt=receipt_from_proto(message.receipt) if message.HasField("receipt") else None,
         waiting_for=message.waiting_for,
         quorum=message.quorum,
+        error_feedback=message.error_feedback,
     )
 
 

@@ -3,10 +3,8 @@
 Every failure is one of `isthmus.errors`; transient ones are repeated here until patience is over (`isthmus.retry`).
 """
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -28,10 +26,10 @@ from isthmus.checking import (
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.credentials import CredentialsFile
 from isthmus.downloads import Download, IntoMemory
-from isthmus.enrolling import is_renewal_due, renew
+from isthmus.enrolling import renew_if_due
 from isthmus.errors import IsthmusError, SignatureInvalid, SiloNotEnrolled
 from isthmus.federation import FederationState
-from isthmus.logs import Event, log_event
+from isthmus.feedback import ErrorFeedback
 from isthmus.manifest import ProjectorManifest
 from isthmus.payload import layout
 from isthmus.raw_streams import pull_projector, push_delta
@@ -44,8 +42,6 @@ from isthmus.traces import silo_span
 from isthmus.uploads import Data, Outgoing
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc
 from isthmus.wire import header_to_proto, manifest_from_proto, receipt_from_proto
-
-_LOG = logging.getLogger(__name__)
 
 LONG_POLL_SECONDS = 30.0
 """How long one GetRound waits for a later round; short enough for every proxy, and asked again at once."""
@@ -119,7 +115,7 @@ class SiloClient:
             AggregatorUntrusted: The answer holds a receipt that is not the aggregator's own for this silo and round.
             IsthmusError: FederationUnknown, IdentityInvalid, or AggregatorUnreachable when patience is over.
         """
-        self._renew_if_due()
+        renew_if_due(self._connection, self._file, federation=self.federation)
         request = aggregator_pb2.GetRoundRequest(federation=self.federation, after_round=after_round)
         request.wait.FromNanoseconds(int(wait_seconds * 1e9))
         timeout = self._deadline_seconds + wait_seconds
@@ -193,6 +189,7 @@ class SiloClient:
         *,
         num_examples: int,
         metrics: Mapping[str, float] | None = None,
+        feedback: ErrorFeedback | None = None,
     ) -> Receipt:
         """Pushes delta = local - base in the round's encoding; returns once it is durable and counted.
 
@@ -201,6 +198,8 @@ class SiloClient:
             local: The trained projector (not the delta): names and shapes of the round's spec, any floating dtype.
             num_examples: Samples trained on: the weight claimed for the delta.
             metrics: Finite numbers that travel along, for example {"train_loss": 2.5}.
+            feedback: Adds what the encoding lost of earlier deltas, and keeps what it loses of this one, where the
+                federation asks for that.
 
         Raises:
             RefusedDelta: The delta is wrong; honest mistakes are found before anything is sent.
@@ -208,10 +207,18 @@ class SiloClient:
             ContributionConflict: This silo already contributed other bytes to this round.
             IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
         """
-        header, payload = contribution_of(
+        if feedback is not None:
+            feedback.recover(
+                lambda number, digest: self.push_status(number, digest).receipt is not None, but_round=round.number
+            )
+        make = feedback.contribution_of if feedback else contribution_of
+        header, payload = make(
             round, local=local, base=self._base_of(round), num_examples=num_examples, metrics=metrics
         )
-        return self.push_payload(header, payload)
+        receipt = self.push_payload(header, payload)
+        if feedback is not None:
+            feedback.settle(header)
+        return receipt
 
     def sign(self, header: ContributionHeader) -> ContributionHeader:
         """The header under this silo's signature: as it is where today's signing key signed it, else signed anew.
@@ -266,17 +273,6 @@ class SiloClient:
         )
         self._require_own(status.receipt, round_number, payload_digest=payload_digest)
         return status
-
-    def _renew_if_due(self) -> None:
-        """Renews the certificate when a third of its time is left; an aggregator that does not is asked again later."""
-        credentials = self._file.current()
-        if credentials.files is not None or not is_renewal_due(credentials.certificate, now=datetime.now(UTC)):
-            return
-        try:
-            renew(self._connection, self._file, federation=self.federation)
-        except IsthmusError as error:
-            ends = f"{credentials.certificate.not_after:%Y-%m-%d %H:%M} UTC"
-            log_event(_LOG, Event.CERTIFICATE_NOT_RENEWED, logging.WARNING, ends=ends, text=str(error))
 
     def _status_of(self, round_number: int, payload_digest: bytes) -> PushStatus:
         request = aggregator_pb2.GetPushStatusRequest(

@@ -1,8 +1,9 @@
 """How a site enrols with an invitation, and renews its certificate: its keys are made here and stay here."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -20,9 +21,12 @@ from isthmus.credentials import (
 from isthmus.errors import AggregatorUnreachable, AggregatorUntrusted, ConfigInvalid, IsthmusError
 from isthmus.invitation import Invitation
 from isthmus.keys import TlsKey, new_signing_key, new_tls_key
+from isthmus.logs import Event, log_event
 from isthmus.signatures import is_signed, public_key_of, trust_statement
 from isthmus.status import error_of
 from isthmus.v1 import enrolment_pb2, enrolment_pb2_grpc
+
+_LOG = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 30.0
 
@@ -99,6 +103,18 @@ def enrol_with(invitation: Invitation, *, certificate: Path, key: Path) -> Crede
 def is_renewal_due(certificate: Certificate, *, now: datetime) -> bool:
     """Whether so much of the certificate's time is over that it should be renewed."""
     return now >= certificate.not_before + (certificate.not_after - certificate.not_before) * RENEW_AT
+
+
+def renew_if_due(connection: Connection, file: CredentialsFile, *, federation: str) -> None:
+    """Renews the certificate when a third of its time is left; an aggregator that does not is asked again later."""
+    credentials = file.current()
+    if credentials.files is not None or not is_renewal_due(credentials.certificate, now=datetime.now(UTC)):
+        return
+    try:
+        renew(connection, file, federation=federation)
+    except IsthmusError as error:
+        ends = f"{credentials.certificate.not_after:%Y-%m-%d %H:%M} UTC"
+        log_event(_LOG, Event.CERTIFICATE_NOT_RENEWED, logging.WARNING, ends=ends, text=str(error))
 
 
 def renew(connection: Connection, file: CredentialsFile, *, federation: str) -> None:

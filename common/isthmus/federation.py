@@ -214,12 +214,19 @@ class Federation(_Table):
     name: Name
     rounds: int = Field(ge=1, le=1_000_000)
     encoding: Encoding = Encoding.FP32
+    error_feedback: bool | None = None
+    """Whether silos keep what the encoding lost and add it to their next delta; None: with int8, and no other."""
     participation: ParticipationPolicy
     admission: AdmissionPolicy = AdmissionPolicy()
     strategy: StrategyPolicy = StrategyPolicy()
     retention: RetentionPolicy = RetentionPolicy()
     plan: PlanPolicy
     projector: ProjectorPolicy | None = None
+
+    @property
+    def feeds_errors_back(self) -> bool:
+        """Whether silos are asked to; see `error_feedback`."""
+        return self.encoding is Encoding.INT8 if self.error_feedback is None else self.error_feedback
 
     def first_trained(self, counting: int) -> int:
         """The earliest round whose deltas a round may count; itself, unless deltas may be stale."""

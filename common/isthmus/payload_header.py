@@ -7,7 +7,7 @@ allocated from a number that stands in the header. Knows names, dtypes, shapes a
 from isthmus.contribution import Encoding
 from isthmus.errors import PayloadMalformed, SpecMismatch
 from isthmus.foreign import shown
-from isthmus.payload import DTYPES, PayloadLayout, TensorSpan, spans
+from isthmus.payload import DTYPES, PayloadLayout, Stored, spans, stored
 from isthmus.payload_entries import Entry, label, read_entries
 from isthmus.spec import ProjectorSpec, TensorSpec
 from isthmus.strict_json import malformed
@@ -28,12 +28,15 @@ def parse_header(
         PayloadMalformed: It is no canonical safetensors; `check` is the ST_* name of what is wrong.
         SpecMismatch: It is, but of other tensors; `check` is the SCHEMA_* name.
     """
-    header, entries = read_entries(data, {tensor.name for tensor in spec.tensors}, payload_size_bytes)
-    _require_names(entries, spec)
-    for tensor in spec.tensors:
-        _require_dtype(entries[tensor.name], DTYPES[encoding])
+    expected = stored(spec, encoding)
+    header, entries = read_entries(data, {tensor.name for tensor in expected}, payload_size_bytes)
+    _require_names(entries, expected)
+    for tensor in expected:
+        _require_dtype(entries[tensor.name], tensor.dtype)
         _require_shape(entries[tensor.name], tensor)
-    return _placed(header, entries, spans(spec, encoding), payload_size_bytes=payload_size_bytes)
+    placed = PayloadLayout(header, spans(spec, encoding))
+    _require_places(entries, expected, placed, payload_size_bytes=payload_size_bytes)
+    return placed
 
 
 def read_spec(data: bytes | bytearray, *, payload_size_bytes: int) -> ProjectorSpec:
@@ -51,22 +54,23 @@ def read_spec(data: bytes | bytearray, *, payload_size_bytes: int) -> ProjectorS
     for entry in entries.values():
         _require_dtype(entry, DTYPES[Encoding.FP32])
     spec = ProjectorSpec(tuple(TensorSpec(name, "F32", entries[name].shape) for name in sorted(entries)))
-    _placed(header, entries, spans(spec, Encoding.FP32), payload_size_bytes=payload_size_bytes)
+    placed = PayloadLayout(header, spans(spec, Encoding.FP32))
+    _require_places(entries, stored(spec, Encoding.FP32), placed, payload_size_bytes=payload_size_bytes)
     return spec
 
 
-def _require_names(entries: dict[str, Entry], spec: ProjectorSpec) -> None:
-    for tensor in spec.tensors:
+def _require_names(entries: dict[str, Entry], expected: tuple[Stored, ...]) -> None:
+    for tensor in expected:
         if tensor.name not in entries:
             raise SpecMismatch(
                 f"Tensor {tensor.name} is missing from the payload. Push every tensor of the projector that was "
-                "pulled, under its name.",
+                "pulled, under its name, as SiloClient.push does.",
                 tensor=tensor.name,
                 check="SCHEMA_MISSING",
                 measured="missing",
                 limit="present",
             )
-    for name in sorted(entries.keys() - {tensor.name for tensor in spec.tensors}):
+    for name in sorted(entries.keys() - {tensor.name for tensor in expected}):
         raise SpecMismatch(
             f"The payload has a tensor {label(name)} that the federation's spec does not have. Push the tensors of "
             "the projector that was pulled, and no others.",
@@ -89,7 +93,7 @@ def _require_dtype(entry: Entry, dtype: str) -> None:
         )
 
 
-def _require_shape(entry: Entry, tensor: TensorSpec) -> None:
+def _require_shape(entry: Entry, tensor: Stored) -> None:
     if entry.shape != tensor.shape:
         raise SpecMismatch(
             f"Tensor {entry.name} has shape {list(entry.shape)} in the payload; the federation's spec says "
@@ -101,13 +105,12 @@ def _require_shape(entry: Entry, tensor: TensorSpec) -> None:
         )
 
 
-def _placed(
-    header: bytes, entries: dict[str, Entry], expected: tuple[TensorSpan, ...], *, payload_size_bytes: int
-) -> PayloadLayout:
-    """The layout, when every tensor lies where the spec's order puts it and nothing follows the last."""
-    if any(_lies(entries[span.tensor.name]) != (span.start, span.end) for span in expected):
+def _require_places(
+    entries: dict[str, Entry], expected: tuple[Stored, ...], layout: PayloadLayout, *, payload_size_bytes: int
+) -> None:
+    """Checks that every tensor lies where the spec's order puts it and nothing follows the last."""
+    if any(_lies(entries[tensor.name]) != (tensor.start, tensor.end) for tensor in expected):
         raise _misplaced(entries, expected)
-    layout = PayloadLayout(header, expected)
     if layout.size_bytes != payload_size_bytes:
         raise malformed(
             "ST_LENGTH",
@@ -115,16 +118,15 @@ def _placed(
             measured=payload_size_bytes,
             limit=layout.size_bytes,
         )
-    return layout
 
 
 def _lies(entry: Entry) -> tuple[int, int]:
     return entry.start, entry.end
 
 
-def _misplaced(entries: dict[str, Entry], expected: tuple[TensorSpan, ...]) -> PayloadMalformed:
+def _misplaced(entries: dict[str, Entry], expected: tuple[Stored, ...]) -> PayloadMalformed:
     """Why the tensors lie wrong: badly sized, with holes or overlaps, or else merely in another order."""
-    sizes = {span.tensor.name: span.end - span.start for span in expected}
+    sizes = {tensor.name: tensor.end - tensor.start for tensor in expected}
     position = 0
     for entry in sorted(entries.values(), key=_lies):
         end = position + sizes[entry.name]
@@ -139,11 +141,11 @@ def _misplaced(entries: dict[str, Entry], expected: tuple[TensorSpan, ...]) -> P
             )
         position = end
     found = [entry.name for entry in sorted(entries.values(), key=_lies)]
-    first = next(span.tensor.name for span, name in zip(expected, found, strict=True) if span.tensor.name != name)
+    first = next(tensor.name for tensor, name in zip(expected, found, strict=True) if tensor.name != name)
     return malformed(
         "ST_ORDER",
-        f"The tensors' values must follow each other by name; {first} does not lie where its name belongs.",
+        f"The tensors' values must follow each other by name (scales first); {first} does not lie where it belongs.",
         tensor=first,
         measured=shown(found),
-        limit="sorted by name",
+        limit="sorted by name, scales first",
     )

@@ -20,6 +20,7 @@ class Round:
         receipt: This silo's receipt in this round; None: it has not contributed.
         waiting_for: What the round is waiting for, in words.
         quorum: The least number of contributions that the round may be cut with.
+        error_feedback: Whether a silo keeps what the encoding lost and adds it to its next delta.
     """
 
     federation: str
@@ -37,6 +38,7 @@ class Round:
     receipt: Receipt | None = None
     waiting_for: str = ""
     quorum: int = 0
+    error_feedback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

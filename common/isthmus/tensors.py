@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from isthmus.codec import F32, decode_int8, encode_tensors
+from isthmus.codec import decode as decode_values
 from isthmus.contribution import MAX_METRICS, METRIC_NAME_PATTERN, ContributionHeader, Encoding
 from isthmus.delta import difference, num_not_finite, require_finite
 from isthmus.errors import AggregatorUntrusted, HeaderInvalid, NumExamplesOutOfRange, PayloadMalformed
@@ -25,7 +27,7 @@ TORCH_DTYPES: dict[Encoding, torch.dtype] = {
     Encoding.BF16: torch.bfloat16,
     Encoding.FP16: torch.float16,
 }
-"""torch rounds to nearest even, as the protocol asks."""
+"""torch rounds to nearest even, as the protocol asks. Encodings with scales are `isthmus.codec`'s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Payload:
     """An encoded delta or projector: its bytes as parts in order, never joined in memory.
 
     Attributes:
-        parts: The safetensors header, then each tensor's bytes; float32 parts share memory with the tensors encoded.
+        parts: The safetensors header; each tensor's scales, if any; each tensor's values, which for float32 share
+            memory with the tensors encoded.
         size_bytes: Of all parts.
         digest: SHA-256 of all parts, 32 bytes.
     """
@@ -51,15 +54,39 @@ def encode(tensors: Mapping[str, torch.Tensor], spec: ProjectorSpec, encoding: E
         DeltaNotFinite: A value is not finite once encoded (fp16 ends at 65504).
     """
     require_match(tensors, spec)
-    parts = [memoryview(layout(spec, encoding).header)]
+    scales: list[memoryview] = []
+    values: list[memoryview] = []
     for tensor in spec.tensors:
-        values = tensors[tensor.name].detach().to("cpu", TORCH_DTYPES[encoding]).contiguous()
-        require_finite(tensor.name, values, what=f"The projector encoded as {encoding}")
-        parts.append(values.reshape(-1).view(torch.uint8).numpy().data)
+        *own_scales, own_values = _encoded(tensor.name, tensors[tensor.name].detach(), encoding)
+        scales += own_scales
+        values.append(own_values)
+    parts = [memoryview(layout(spec, encoding).header), *scales, *values]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
     return Payload(tuple(parts), sum(part.nbytes for part in parts), digest.digest())
+
+
+def _encoded(name: str, tensor: torch.Tensor, encoding: Encoding) -> list[memoryview]:
+    """The bytes of one tensor: its scales, if the encoding has any, and its values."""
+    values = tensor.to("cpu", TORCH_DTYPES.get(encoding, torch.float32)).contiguous()
+    require_finite(name, values, what=f"The projector encoded as {encoding}")
+    if encoding in TORCH_DTYPES:
+        return [values.reshape(-1).view(torch.uint8).numpy().data]
+    return [memoryview(part) for part in encode_tensors([values.numpy()], encoding)]
+
+
+def decode_delta(payload: Payload, spec: ProjectorSpec, encoding: Encoding) -> dict[str, torch.Tensor]:
+    """What the aggregator makes of a payload that `encode` gave: float32 tensors; of fp32 they may share its memory."""
+    _, *parts = payload.parts
+    scales, values = parts[: -len(spec.tensors)], parts[-len(spec.tensors) :]
+
+    def flat(index: int) -> F32:
+        return decode_int8(values[index], scales=scales[index]) if scales else decode_values(values[index], encoding)
+
+    return {
+        tensor.name: torch.from_numpy(flat(index)).reshape(tensor.shape) for index, tensor in enumerate(spec.tensors)
+    }
 
 
 def decode(data: bytearray, spec: ProjectorSpec) -> dict[str, torch.Tensor]:
@@ -122,8 +149,24 @@ def contribution_of(
     Raises:
         RefusedDelta: What the aggregator would refuse; see `isthmus.delta.difference` and `isthmus.errors`.
     """
+    delta = difference(local, base, spec=round.spec)
+    return contribution_of_delta(round, delta=delta, num_examples=num_examples, metrics=metrics)
+
+
+def contribution_of_delta(
+    round: Round,
+    *,
+    delta: Mapping[str, torch.Tensor],
+    num_examples: int,
+    metrics: Mapping[str, float] | None = None,
+) -> tuple[ContributionHeader, Payload]:
+    """As `contribution_of`, of a delta that was taken already: float32, on the CPU.
+
+    Raises:
+        RefusedDelta: What the aggregator would refuse.
+    """
     weight = _whole_number(num_examples, round.max_num_examples)
-    payload = encode(difference(local, base, spec=round.spec), round.spec, round.encoding)
+    payload = encode(delta, round.spec, round.encoding)
     header = ContributionHeader(
         federation=round.federation,
         round=round.number,

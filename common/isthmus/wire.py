@@ -20,6 +20,7 @@ _ENCODINGS = {
     Encoding.FP32: projector_pb2.ENCODING_FP32,
     Encoding.BF16: projector_pb2.ENCODING_BF16,
     Encoding.FP16: projector_pb2.ENCODING_FP16,
+    Encoding.INT8: projector_pb2.ENCODING_INT8,
 }
 _ENCODING_VALUES: dict[int, Encoding] = {number: value for value, number in _ENCODINGS.items()}
 _STATES = {

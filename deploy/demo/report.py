@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from deploy.demo import findings
 from deploy.demo.plots import LOOKS, PLOTS, row_name
 from deploy.demo.report_values import Report, report_of
+from isthmus.durable import write_durably
 from isthmus.errors import InvariantBroken
-from silo_agent.durable import write_durably
 
 TEMPLATE = "report.html.j2"
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}

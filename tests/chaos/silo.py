@@ -25,7 +25,7 @@ from tests.rosters import values
 NUM_EXAMPLES = {"north": 3, "east": 5, "south": 7}
 """Of each silo, all different, so that a weight that went astray changes the projector."""
 
-WATCHED = ("silo_agent/agent.py", "silo_agent/outbox.py", "silo_agent/durable.py")
+WATCHED = ("silo_agent/agent.py", "silo_agent/outbox.py", "isthmus/feedback.py", "isthmus/durable.py")
 """Every line of these is a point."""
 
 

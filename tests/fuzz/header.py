@@ -15,7 +15,15 @@ import safetensors
 
 from isthmus.contribution import Encoding
 from isthmus.errors import IsthmusError, PayloadMalformed, RefusedDelta, SpecMismatch
-from isthmus.payload import DTYPES, ITEM_BYTES, MAX_HEADER_BYTES, PayloadLayout
+from isthmus.payload import (
+    DTYPES,
+    ITEM_BYTES,
+    MAX_HEADER_BYTES,
+    SCALE_DTYPE,
+    SCALED,
+    PayloadLayout,
+    scales_bytes,
+)
 from isthmus.payload_header import parse_header, read_spec
 from isthmus.spec import ProjectorSpec, TensorSpec
 from tests.fuzz.tape import Tape
@@ -161,17 +169,19 @@ def _loaded(payload: bytes, layout: PayloadLayout, encoding: Encoding) -> Loaded
 def _agree_on_its_own_spec(payload: bytes) -> None:
     """With the spec of what the library reads, we refuse or read the same, in every encoding."""
     expected = oracle(payload)
-    encodings = [
-        encoding for encoding in Encoding if {DTYPES[encoding]} == {one for one, _, _ in (expected or {}).values()}
-    ]
+    found = {one for one, _, _ in (expected or {}).values()}
+    encodings = [one for one in Encoding if {DTYPES[one]} | ({SCALE_DTYPE} if one in SCALED else set()) == found]
     for encoding in encodings if expected else ():
+        own = {name: entry for name, entry in expected.items() if entry[0] == DTYPES[encoding]}
         try:
-            spec = ProjectorSpec(tuple(TensorSpec(name, "F32", tuple(expected[name][1])) for name in sorted(expected)))
+            spec = ProjectorSpec(tuple(TensorSpec(name, "F32", tuple(own[name][1])) for name in sorted(own)))
             layout = parse_header(payload, spec, encoding, payload_size_bytes=len(payload))
         except (PayloadMalformed, SpecMismatch):
             continue
-        assert expected == _loaded(payload, layout, encoding)
-        assert len(payload) == layout.data_start + ITEM_BYTES[encoding] * spec.num_elements
+        assert own == _loaded(payload, layout, encoding)
+        assert (
+            len(payload) == layout.data_start + scales_bytes(spec, encoding) + ITEM_BYTES[encoding] * spec.num_elements
+        )
 
 
 def _require_one_verdict(payload: bytes, *, cuts: list[int]) -> None:

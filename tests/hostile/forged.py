@@ -11,7 +11,7 @@ import pytest
 
 from aggregator.admission.header import judge_header
 from aggregator.admission.payload import Admitted, PayloadInspection
-from isthmus.codec import encode
+from isthmus.codec import encode_tensors
 from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.errors import RefusedDelta
 from isthmus.federation import Federation, parse_federation
@@ -51,9 +51,8 @@ def payload_of(entries: dict[str, object] | str | bytes, data: bytes = DATA, *, 
 
 def delta_of(values: Iterable[np.ndarray], spec: ProjectorSpec = SPEC, encoding: Encoding = Encoding.FP32) -> bytes:
     """The canonical payload of these values, one array a tensor in the spec's order."""
-    return header_bytes(spec, encoding) + b"".join(
-        encode(np.ascontiguousarray(v, np.float32), encoding) for v in values
-    )
+    tensors = [np.ascontiguousarray(v, np.float32) for v in values]
+    return header_bytes(spec, encoding) + b"".join(encode_tensors(tensors, encoding))
 
 
 def header_of(payload: bytes, *, spec: ProjectorSpec = SPEC, **fields: object) -> ContributionHeader:

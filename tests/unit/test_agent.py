@@ -25,6 +25,7 @@ from isthmus.errors import (
     RoundClosed,
 )
 from isthmus.federation import FederationState
+from isthmus.feedback import ErrorFeedback
 from silo_agent.agent import Agent, Ending
 from silo_agent.outbox import Aside, Outbox
 from tests.fake_hub import FakeHub, FakeTrainer, budget_in, silo_parts, status_in
@@ -41,14 +42,16 @@ class Silo:
         self.trainer: FakeTrainer
         self.outbox: Outbox
         self.hub, self.trainer, self.outbox = silo_parts(folder)
+        self.feedback = ErrorFeedback(folder / "feedback")
 
     def run(self) -> Ending:
         """Runs a new agent to its end."""
         metrics = {"samples": 8.0}
         status = status_in(self.folder)
         budget = budget_in(self.folder)
-        agent = Agent(self.hub, self.trainer, self.outbox, status, budget, metrics=metrics, sleep=self.slept.append)
-        return agent.run()
+        return Agent(
+            self.hub, self.trainer, self.outbox, self.feedback, status, budget, metrics=metrics, sleep=self.slept.append
+        ).run()
 
     @property
     def status(self) -> dict[str, object]:
@@ -241,7 +244,15 @@ def test_paused_federation_is_asked_again(silo: Silo) -> None:
         words.append(silo.status["words"])
         silo.hub.state = FederationState.RUNNING
 
-    agent = Agent(silo.hub, silo.trainer, silo.outbox, status_in(silo.folder), budget_in(silo.folder), sleep=resume)
+    agent = Agent(
+        silo.hub,
+        silo.trainer,
+        silo.outbox,
+        silo.feedback,
+        status_in(silo.folder),
+        budget_in(silo.folder),
+        sleep=resume,
+    )
 
     assert agent.run() is Ending.FINISHED
     assert words == ["The federation f is paused by its operator."]
@@ -291,6 +302,7 @@ def test_why_nobody_answers_is_examined_and_logged_once(silo: Silo, caplog: pyte
         silo.hub,
         silo.trainer,
         silo.outbox,
+        silo.feedback,
         status_in(silo.folder),
         budget_in(silo.folder),
         sleep=silo.slept.append,
@@ -309,6 +321,7 @@ def test_untrusted_aggregator_ends_the_agent(silo: Silo) -> None:
         silo.hub,
         silo.trainer,
         silo.outbox,
+        silo.feedback,
         status_in(silo.folder),
         budget_in(silo.folder),
         sleep=silo.slept.append,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.federation import PrivacyPolicy
+from isthmus.feedback import ErrorFeedback
 from silo_agent.agent import Agent, Ending
 from silo_agent.outbox import Outbox
 from silo_agent.privacy_budget import Spent, epsilon_of
@@ -17,7 +18,8 @@ PRIVACY = PrivacyPolicy(clip_norm=1.0, noise_multiplier=1.0, epsilon=9.0, delta=
 def run(hub: FakeHub, folder: Path) -> Ending:
     """Runs a new agent over the folder to its end."""
     _, trainer, outbox = silo_parts(folder)
-    return Agent(hub, trainer, outbox, status_in(folder), budget_in(folder)).run()
+    feedback = ErrorFeedback(folder / "feedback")
+    return Agent(hub, trainer, outbox, feedback, status_in(folder), budget_in(folder)).run()
 
 
 def private_hub(folder: Path, *, num_rounds: int) -> FakeHub:

@@ -25,7 +25,9 @@ def test_blocks_hold_every_value_once(encoding: Encoding, length: int) -> None:
 
     blocks = [block.values.copy() for block in walk_payloads(WIDE, payloads, encoding=encoding, length=length)]
 
-    expected = np.stack([decode(encode(one, encoding), encoding) for one in flat])
+    edges = np.cumsum([tensor.num_elements for tensor in WIDE.tensors])[:-1]
+    tensors = [np.split(one, edges) for one in flat]
+    expected = np.stack([np.concatenate([decode(encode(t, encoding), encoding) for t in one]) for one in tensors])
     assert np.array_equal(np.concatenate(blocks, axis=1), expected)
 
 

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.codec import decode, encode
+from isthmus.codec import SCALE_BYTES, decode, encode
 from isthmus.contribution import Encoding
-from isthmus.payload import ITEM_BYTES
+from isthmus.payload import ITEM_BYTES, SCALED
+from tests.quantized import FLOATING, TORCH_TYPES
 from tests.rosters import values
 
-TORCH = {Encoding.FP32: torch.float32, Encoding.BF16: torch.bfloat16, Encoding.FP16: torch.float16}
 ENCODINGS = list(Encoding)
 
 
 def torch_bytes(array: np.ndarray, encoding: Encoding) -> bytes:
     """What torch makes of these values."""
-    return torch.from_numpy(array.copy()).to(TORCH[encoding]).view(torch.uint8).numpy().tobytes()
+    return torch.from_numpy(array.copy()).to(TORCH_TYPES[encoding]).view(torch.uint8).numpy().tobytes()
 
 
 def bit_patterns() -> np.ndarray:
@@ -25,7 +25,7 @@ def bit_patterns() -> np.ndarray:
     return (upper[:, None] | lower).ravel().view(np.float32)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", FLOATING)
 def test_encode_rounds_as_torch_does(encoding: Encoding) -> None:
     """Every kind of number, ties and subnormals included, becomes the bytes that torch makes of it; NaN stays NaN."""
     numbers = bit_patterns()
@@ -34,7 +34,7 @@ def test_encode_rounds_as_torch_does(encoding: Encoding) -> None:
     assert encode(numbers, encoding) == torch_bytes(numbers, encoding)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", FLOATING)
 def test_encode_keeps_nan(encoding: Encoding) -> None:
     """No NaN turns into a number or infinity by rounding."""
     numbers = bit_patterns()
@@ -47,7 +47,7 @@ def test_encode_keeps_nan(encoding: Encoding) -> None:
 def test_decode_is_exact(encoding: Encoding) -> None:
     """All 65,536 values of a 16-bit encoding decode to torch's float32, bit for bit where they are numbers."""
     data = np.arange(2**16, dtype="<u2").tobytes()
-    expected = torch.frombuffer(bytearray(data), dtype=TORCH[encoding]).to(torch.float32).numpy()
+    expected = torch.frombuffer(bytearray(data), dtype=TORCH_TYPES[encoding]).to(torch.float32).numpy()
 
     decoded = decode(data, encoding)
 
@@ -63,7 +63,7 @@ def test_encoded_values_survive_a_second_round(encoding: Encoding) -> None:
     once = encode(values("codec", 1000), encoding)
 
     assert encode(decode(once, encoding), encoding) == once
-    assert len(once) == 1000 * ITEM_BYTES[encoding]
+    assert len(once) == 1000 * ITEM_BYTES[encoding] + (SCALE_BYTES if encoding in SCALED else 0)
 
 
 @pytest.mark.parametrize("encoding", [Encoding.BF16, Encoding.FP16])

@@ -5,7 +5,7 @@ import pytest
 
 from aggregator.admission.full_weights import likeness, sampled_tensors
 from aggregator.admission.norms import NormMeter
-from isthmus.codec import encode
+from isthmus.codec import encode_tensors
 from isthmus.contribution import Encoding
 from isthmus.payload import header_bytes, spans
 from isthmus.spec import ProjectorSpec, spec_of
@@ -26,7 +26,7 @@ def projector(seed: int, scale: float = 0.02) -> Tensors:
 
 def encoded(tensors: Tensors, encoding: Encoding) -> bytes:
     """The values alone, in the spec's order."""
-    return b"".join(encode(tensors[name].astype(np.float32), encoding) for name in sorted(tensors))
+    return b"".join(encode_tensors((tensors[name].astype(np.float32) for name in sorted(tensors)), encoding))
 
 
 def is_full_weights(payload: Tensors, base: Tensors, encoding: Encoding = Encoding.FP32) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aggregator.admission.norms import BLOCK_ELEMENTS, SAMPLE_ELEMENTS, NormMeter
-from isthmus.codec import decode, encode
+from isthmus.codec import decode, encode, encode_tensors
 from isthmus.contribution import Encoding
 from isthmus.payload import spans
 from isthmus.spec import ProjectorSpec, TensorSpec
@@ -26,7 +26,7 @@ def values_of(name: str) -> np.ndarray:
 def measured(encoding: Encoding, sampled: frozenset[str] = frozenset()) -> NormMeter:
     """The meter after all values."""
     meter = NormMeter(spans(SPEC, encoding), encoding, sampled=sampled)
-    meter.feed(memoryview(b"".join(encode(values_of(tensor.name), encoding) for tensor in SPEC.tensors)))
+    meter.feed(memoryview(b"".join(encode_tensors((values_of(tensor.name) for tensor in SPEC.tensors), encoding))))
     return meter
 
 

@@ -10,8 +10,7 @@ from isthmus.payload import MAX_HEADER_BYTES, header_bytes, layout
 from isthmus.payload_entries import header_size
 from isthmus.payload_header import parse_header, read_spec
 from isthmus.spec import MAX_TENSORS, ProjectorSpec, TensorSpec, spec_of
-
-TORCH_TYPES = {Encoding.FP32: torch.float32, Encoding.BF16: torch.bfloat16, Encoding.FP16: torch.float16}
+from tests.quantized import library_tensors
 
 SHAPES: list[dict[str, tuple[int, ...]]] = [
     {"a": ()},
@@ -25,8 +24,8 @@ SHAPES: list[dict[str, tuple[int, ...]]] = [
 @pytest.mark.parametrize("shapes", SHAPES, ids=["scalar", "projector", "odd names", "many"])
 def test_header_is_the_librarys_byte_for_byte(shapes: dict[str, tuple[int, ...]], encoding: Encoding) -> None:
     """What the safetensors library writes begins with our header and is as long as our layout says."""
-    tensors = {name: torch.zeros(shape, dtype=TORCH_TYPES[encoding]) for name, shape in shapes.items()}
-    written = safetensors.torch.save(tensors)
+    tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    written = safetensors.torch.save(library_tensors(tensors, encoding))
     placed = layout(spec_of(tensors), encoding)
 
     assert written[: placed.data_start] == header_bytes(spec_of(tensors), encoding)
@@ -37,9 +36,9 @@ def test_header_is_the_librarys_byte_for_byte(shapes: dict[str, tuple[int, ...]]
 @pytest.mark.parametrize("shapes", SHAPES, ids=["scalar", "projector", "odd names", "many"])
 def test_parser_reads_what_the_library_writes(shapes: dict[str, tuple[int, ...]], encoding: Encoding) -> None:
     """The parser gives our own layout back, from the whole payload or from its header alone."""
-    tensors = {name: torch.zeros(shape, dtype=TORCH_TYPES[encoding]) for name, shape in shapes.items()}
+    tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
     spec = spec_of(tensors)
-    written = safetensors.torch.save(tensors)
+    written = safetensors.torch.save(library_tensors(tensors, encoding))
     head = written[: header_size(written[:8], payload_size_bytes=len(written))]
 
     assert parse_header(written, spec, encoding, payload_size_bytes=len(written)) == layout(spec, encoding)
@@ -90,3 +89,28 @@ def test_no_tensor_is_called_metadata() -> None:
     """The name that safetensors reserves is no tensor's."""
     with pytest.raises(SpecMismatch, match="reserved"):
         ProjectorSpec((TensorSpec("__metadata__", "F32", (1,)),))
+
+
+@pytest.mark.parametrize(
+    ("names", "check"),
+    [(["scale:w", "w"], "name"), ([f"t{index:04}" for index in range(MAX_TENSORS // 2 + 1)], "num_tensors")],
+    ids=["a tensor named like scales", "too many with their scales"],
+)
+def test_spec_without_room_for_scales_is_refused(names: list[str], check: str) -> None:
+    """A federation whose int8 payloads could not be told apart, or read, is refused when it is created."""
+    spec = ProjectorSpec(tuple(TensorSpec(name, "F32", (1,)) for name in names))
+
+    with pytest.raises(SpecMismatch) as caught:
+        layout(spec, Encoding.INT8)
+
+    assert check == caught.value.details["check"]
+    assert layout(spec, Encoding.BF16).data_bytes == 2 * len(names)
+
+
+def test_int8_is_a_quarter_of_float32() -> None:
+    """Of a projector of some size, int8 with its scales has 25.05 % of the bytes of float32."""
+    spec = ProjectorSpec((TensorSpec("w", "F32", (4096, 1024)),))
+
+    share = layout(spec, Encoding.INT8).data_bytes / layout(spec, Encoding.FP32).data_bytes
+
+    assert 0.25 + 2 / 4096 == share

@@ -18,6 +18,7 @@ def test_names_of_the_sdk_are_frozen() -> None:
         "ContributionHeader",
         "DeltaNormExceeded",
         "Encoding",
+        "ErrorFeedback",
         "FederationOverview",
         "FederationState",
         "FederationSummary",

@@ -15,6 +15,7 @@ from isthmus.round import Round
 from isthmus.spec import spec_of
 from isthmus.tensors import Payload, contribution_of, decode, encode
 from tests.plans import PLAN
+from tests.quantized import library_tensors
 
 TENSORS = {
     "linear.weight": torch.arange(12, dtype=torch.float32).reshape(3, 4) / 7,
@@ -48,8 +49,7 @@ def open_round(encoding: Encoding = Encoding.FP32) -> Round:
 @pytest.mark.parametrize("encoding", list(Encoding))
 def test_payload_is_what_the_safetensors_library_writes(encoding: Encoding) -> None:
     """Byte for byte, a payload is the library's file of the same tensors in the encoding's dtype."""
-    dtype = {Encoding.FP32: torch.float32, Encoding.BF16: torch.bfloat16, Encoding.FP16: torch.float16}[encoding]
-    expected = safetensors.torch.save({name: tensor.to(dtype) for name, tensor in TENSORS.items()})
+    expected = safetensors.torch.save(library_tensors(TENSORS, encoding))
 
     payload = encode(TENSORS, SPEC, encoding)
 

@@ -33,7 +33,7 @@ class GetRoundRequest(_message.Message):
     def __init__(self, federation: _Optional[str] = ..., after_round: _Optional[int] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class GetRoundResponse(_message.Message):
-    __slots__ = ("state", "round", "base_digest", "base_size_bytes", "spec", "encoding", "plan", "deadline", "deadline_remaining_seconds", "receipt", "waiting_for", "num_rounds", "max_num_examples", "quorum")
+    __slots__ = ("state", "round", "base_digest", "base_size_bytes", "spec", "encoding", "plan", "deadline", "deadline_remaining_seconds", "receipt", "waiting_for", "num_rounds", "max_num_examples", "quorum", "error_feedback")
     STATE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class GetRoundResponse(_message.Message):
     NUM_ROUNDS_FIELD_NUMBER: _ClassVar[int]
     MAX_NUM_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     QUORUM_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FEEDBACK_FIELD_NUMBER: _ClassVar[int]
     state: FederationState
     round: int
     base_digest: bytes
@@ -62,7 +63,8 @@ class GetRoundResponse(_message.Message):
     num_rounds: int
     max_num_examples: int
     quorum: int
-    def __init__(self, state: _Optional[_Union[FederationState, str]] = ..., round: _Optional[int] = ..., base_digest: _Optional[bytes] = ..., base_size_bytes: _Optional[int] = ..., spec: _Optional[_Union[_projector_pb2.ProjectorSpec, _Mapping]] = ..., encoding: _Optional[_Union[_projector_pb2.Encoding, str]] = ..., plan: _Optional[_Union[_projector_pb2.TrainingPlan, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline_remaining_seconds: _Optional[float] = ..., receipt: _Optional[_Union[_projector_pb2.Receipt, _Mapping]] = ..., waiting_for: _Optional[str] = ..., num_rounds: _Optional[int] = ..., max_num_examples: _Optional[int] = ..., quorum: _Optional[int] = ...) -> None: ...
+    error_feedback: bool
+    def __init__(self, state: _Optional[_Union[FederationState, str]] = ..., round: _Optional[int] = ..., base_digest: _Optional[bytes] = ..., base_size_bytes: _Optional[int] = ..., spec: _Optional[_Union[_projector_pb2.ProjectorSpec, _Mapping]] = ..., encoding: _Optional[_Union[_projector_pb2.Encoding, str]] = ..., plan: _Optional[_Union[_projector_pb2.TrainingPlan, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline_remaining_seconds: _Optional[float] = ..., receipt: _Optional[_Union[_projector_pb2.Receipt, _Mapping]] = ..., waiting_for: _Optional[str] = ..., num_rounds: _Optional[int] = ..., max_num_examples: _Optional[int] = ..., quorum: _Optional[int] = ..., error_feedback: bool = ...) -> None: ...
 
 class PullProjectorRequest(_message.Message):
     __slots__ = ("federation", "number", "digest", "offset_bytes")
