@@ -10,6 +10,7 @@ from isthmus.doctor.findings import Finding, problem, well
 from isthmus.errors import ConfigInvalid, IsthmusError
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
+from silo_agent.held_out import split
 from silo_agent.outbox import Aside, Outbox
 from silo_agent.privacy_budget import Budget
 from silo_agent.run import StateFolder, trainer_of
@@ -68,7 +69,9 @@ def _state(config: SiloConfig) -> tuple[str, None]:
 
 def _data(config: SiloConfig) -> tuple[str, Samples]:
     samples = load_samples(config.data, cache=config.cache_folder)
-    return samples.summary(), samples
+    _, held_out = split(samples, share=config.data.held_out)
+    told = f" Held out, and never trained on: {len(held_out.items)}." if config.data.held_out else ""
+    return samples.summary() + told, samples
 
 
 def _trainer(config: SiloConfig, samples: Samples) -> tuple[str, Trainer]:

@@ -23,10 +23,12 @@ from isthmus.projectors import build_projector
 from isthmus.spec import ProjectorSpec, spec_of
 from silo_agent.caption_loss import mean_loss
 from silo_agent.captioner import open_llm
+from silo_agent.data import Sample
 from silo_agent.encoders import ENCODERS, load_encoder, pixels
 from silo_agent.features import FeatureSource, features_of
 from silo_agent.fit import fit_schedule, schedule_of
-from silo_agent.trainer import LocalResult, Report, Surroundings, quiet, settings_of
+from silo_agent.held_out import evaluate, to_evaluate
+from silo_agent.trainer import Evaluated, LocalResult, Report, Surroundings, Tell, quiet, settings_of, silent
 
 
 class ComposedOptions(BaseModel):
@@ -146,6 +148,26 @@ class ComposedTrainer:
         settings_of(plan, ComposedSettings)
         require_widths(spec, self.model.widths)
 
+    @torch.no_grad()
+    def evaluate(
+        self, projector: Mapping[str, torch.Tensor], plan: TrainingPlan, *, tell: Tell = silent
+    ) -> Evaluated | None:
+        """See `Trainer`."""
+        around, settings = self._surroundings, settings_of(plan, ComposedSettings)
+        samples = to_evaluate(around, plan)
+        if not samples:
+            return None
+        llm = self.model.llm
+        captions = [llm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in samples]
+        features = self._features_of(samples, self.model.source(settings))
+        module, scaling = module_of(projector).to(around.device), self.model.scaling(settings)
+
+        def losses_of(batch: Sequence[int]) -> float:
+            tokens = scaling.image_tokens(module, features[list(batch)].to(around.device))
+            return llm.token_losses(tokens, [captions[index] for index in batch]).double().sum().item()
+
+        return evaluate(captions, losses_of, batch_size=plan.batch_size, tell=tell)
+
     def train(
         self,
         projector: Mapping[str, torch.Tensor],
@@ -175,10 +197,12 @@ class ComposedTrainer:
         """[N, T, D] of all samples, kept in memory until the settings change."""
         source = self.model.source(settings)
         if self._features[0] != source.digest:
-            around = self._surroundings
-            rows = features_of(around.samples.items, source, folder=around.cache, max_pixels=around.max_pixels)
-            self._features = (source.digest, rows)
+            self._features = (source.digest, self._features_of(self._surroundings.samples.items, source))
         return self._features[1]
+
+    def _features_of(self, samples: Sequence[Sample], source: FeatureSource) -> torch.Tensor:
+        around = self._surroundings
+        return features_of(samples, source, folder=around.cache, max_pixels=around.max_pixels)
 
 
 def require_widths(spec: ProjectorSpec, widths: tuple[int, int]) -> None:

@@ -23,6 +23,7 @@ from silo_agent.agent import Agent, Ending
 from silo_agent.believed import Believed
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
+from silo_agent.held_out import split
 from silo_agent.outbox import Outbox
 from silo_agent.privacy_budget import Budget
 from silo_agent.status_file import Phase, StatusFile, peak_rss_bytes
@@ -112,17 +113,20 @@ def run_agent(config: SiloConfig) -> Ending:
 
 
 def trainer_of(config: SiloConfig, samples: Samples) -> Trainer:
-    """The configuration's trainer over these samples.
+    """The configuration's trainer over these samples, without those that are held out.
 
     Raises:
-        ConfigInvalid: A package, model file or folder is missing, or an option is wrong.
+        ConfigInvalid: A package, model file or folder is missing, or an option is wrong; or all samples are held out.
     """
+    trained, held_out = split(samples, share=config.data.held_out)
     surroundings = Surroundings(
         silo=config.silo,
-        samples=samples,
+        samples=trained,
         cache=config.cache_folder,
         device=config.compute.device,
         max_pixels=config.data.max_pixels,
+        held_out=held_out,
+        max_held_out=config.data.max_held_out,
     )
     return build_trainer(config.trainer, surroundings, folder=config.folder)
 
