@@ -181,9 +181,10 @@ def staged(
     )
     header = _signed(replace(header, nonce=_seed("nonce", name)[:16]), silo=silo)
     admitted = _admitted(header, payload, record)
-    upload = _upload(header, silo=silo)
     segments = tuple(
-        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + segment_bytes])
+        ledger.stage_segment(
+            _upload(header, silo=silo), offset_bytes=start, data=payload[start : start + segment_bytes]
+        )
         for start in range(0, len(payload), segment_bytes)
     )
     return Contribution(
