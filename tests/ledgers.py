@@ -166,13 +166,12 @@ def staged(
     """A contribution whose bytes are staged and that is not committed."""
     name = f"{federation}-{round_number}-{silo}{variant}"
     record = ledger.federation(federation)
-    spec = record.spec
-    payload = payload_bytes(values(name, spec.num_elements, scale=0.1), spec)
+    payload = payload_bytes(values(name, record.spec.num_elements, scale=0.1), record.spec)
     header = ContributionHeader(
         federation=federation,
         round=round_number,
         base_digest=ledger.manifest(federation, round_number - 1).digest,
-        spec_fingerprint=spec.fingerprint,
+        spec_fingerprint=record.spec.fingerprint,
         payload_digest=hashlib.sha256(payload).digest(),
         payload_size_bytes=len(payload),
         num_examples=10 + len(name),
@@ -181,10 +180,9 @@ def staged(
     )
     header = _signed(replace(header, nonce=_seed("nonce", name)[:16]), silo=silo)
     admitted = _admitted(header, payload, record)
+    upload = _upload(header, silo=silo)
     segments = tuple(
-        ledger.stage_segment(
-            _upload(header, silo=silo), offset_bytes=start, data=payload[start : start + segment_bytes]
-        )
+        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + segment_bytes])
         for start in range(0, len(payload), segment_bytes)
     )
     return Contribution(
