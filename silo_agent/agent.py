@@ -197,7 +197,12 @@ class Agent:
         return None
 
     def _evaluate(self, current: Round, base: Mapping[str, torch.Tensor]) -> dict[str, float]:
-        """How the pulled projector does on held-out samples, as metrics; none where that is nothing to report."""
+        """How the pulled projector does on held-out samples, as metrics; none where that is nothing to report.
+
+        A loss is a number about samples, so under privacy none is measured.
+        """
+        if current.plan.privacy is not None:
+            return {}
         self.status.enter(Phase.EVALUATING, evaluated=0, to_evaluate=0)
         started = time.monotonic()
 

@@ -8,6 +8,7 @@ before, and the same picture at two silos of one share is trained on at neither.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from isthmus.errors import ConfigInvalid
 from isthmus.federation import TrainingPlan
@@ -20,8 +21,15 @@ SHARE_OF_ROUND = 4
 """One sample is evaluated for at least so many trained on. Without a backward pass that is under a tenth of a round."""
 
 
-def split(samples: Samples, *, share: float) -> tuple[Samples, Samples]:
-    """What is trained on, in its order, and what is held out, in the order of its hashes.
+class Parts(NamedTuple):
+    """A silo's samples: what is trained on, in its order, and what is held out, in the order of its hashes."""
+
+    trained: Samples
+    held_out: Samples
+
+
+def split(samples: Samples, *, share: float) -> Parts:
+    """Splits the silo's samples.
 
     A greater share holds out what a smaller one did, and more: those samples may have been trained on before.
 
@@ -39,7 +47,7 @@ def split(samples: Samples, *, share: float) -> tuple[Samples, Samples]:
             f"data.held_out = {share:g} holds all {len(held_out)} samples out, so none is left to train on. Lower it, "
             "or add data."
         )
-    return replace(samples, items=kept), Samples(tuple(held_out))
+    return Parts(replace(samples, items=kept), Samples(tuple(held_out)))
 
 
 def to_evaluate(around: Surroundings, plan: TrainingPlan) -> tuple[Sample, ...]:

@@ -23,7 +23,7 @@ from silo_agent.agent import Agent, Ending
 from silo_agent.believed import Believed
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
-from silo_agent.held_out import split
+from silo_agent.held_out import Parts, split
 from silo_agent.outbox import Outbox
 from silo_agent.privacy_budget import Budget
 from silo_agent.status_file import Phase, StatusFile, peak_rss_bytes
@@ -112,20 +112,19 @@ def run_agent(config: SiloConfig) -> Ending:
         return ending
 
 
-def trainer_of(config: SiloConfig, samples: Samples) -> Trainer:
-    """The configuration's trainer over these samples, without those that are held out.
+def trainer_of(config: SiloConfig, parts: Parts) -> Trainer:
+    """The configuration's trainer over these samples.
 
     Raises:
-        ConfigInvalid: A package, model file or folder is missing, or an option is wrong; or all samples are held out.
+        ConfigInvalid: A package, model file or folder is missing, or an option is wrong.
     """
-    trained, held_out = split(samples, share=config.data.held_out)
     surroundings = Surroundings(
         silo=config.silo,
-        samples=trained,
+        samples=parts.trained,
         cache=config.cache_folder,
         device=config.compute.device,
         max_pixels=config.data.max_pixels,
-        held_out=held_out,
+        held_out=parts.held_out,
         max_held_out=config.data.max_held_out,
     )
     return build_trainer(config.trainer, surroundings, folder=config.folder)
@@ -138,6 +137,7 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
         torch.set_num_threads(config.compute.threads)
     samples = load_samples(config.data, cache=config.cache_folder)
     _report_data(samples, config.state / "skipped.jsonl")
+    parts = split(samples, share=config.data.held_out)
     status.tell(samples=len(samples.items), skipped=len(samples.skipped))
     with SiloClient(
         config.aggregator,
@@ -148,10 +148,10 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
     ) as hub:
         agent = Agent(
             hub,
-            trainer_of(config, samples),
+            trainer_of(config, parts),
             Outbox(state.outbox_of(config.federation)),
             status,
-            Budget(state.privacy_of(config.federation), num_samples=len(samples.items)),
+            Budget(state.privacy_of(config.federation), num_samples=len(parts.trained.items)),
             metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},
             silo=credentials.silo,
             believed=Believed(state.believed_of(config.federation), config.policy),

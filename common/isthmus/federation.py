@@ -242,10 +242,10 @@ class Federation(_Table):
 
     @model_validator(mode="after")
     def _comparable(self) -> "Federation":
-        if self.evaluation.gate and self.participation.max_staleness:
+        if self.evaluation.gate and (self.participation.max_staleness or self.plan.privacy):
             raise ValueError(
-                "evaluation.gate needs participation.max_staleness = 0: silos of a buffered round judge different "
-                "projectors"
+                "evaluation.gate needs participation.max_staleness = 0, for silos of a buffered round judge different "
+                "projectors, and no plan.privacy, under which no loss leaves a silo"
             )
         return self
 

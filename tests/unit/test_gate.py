@@ -281,9 +281,21 @@ def test_manifest_from_before_evaluations_is_read(tmp_path: Path) -> None:
     assert replace(manifest, reverted=False) == Ledger(ledger.store).manifest(NAME, 1)
 
 
-def test_gate_is_refused_with_buffers() -> None:
-    """In buffered mode a round's silos judge different projectors, so the two together are refused, and why."""
-    buffered = definition(quorum=2, most=2, participation="max_staleness = 1")
+@pytest.mark.parametrize(
+    "toml",
+    [
+        definition(quorum=2, most=2, participation="max_staleness = 1"),
+        definition().replace(
+            "plan = {", "plan = { privacy = { clip_norm = 1, noise_multiplier = 1, epsilon = 1, delta = 1e-5 },"
+        ),
+    ],
+    ids=["buffers", "privacy"],
+)
+def test_gate_is_refused_where_silos_cannot_judge_one_projector(toml: str) -> None:
+    """In buffered mode silos judge different projectors, under privacy none; with a gate that is refused, and why."""
+    parse_federation(toml)
 
-    with pytest.raises(FederationInvalid, match=r"evaluation\.gate needs participation\.max_staleness = 0"):
-        parse_federation(buffered + "\nevaluation.gate = {}\n")
+    with pytest.raises(
+        FederationInvalid, match=r"evaluation\.gate needs participation\.max_staleness = 0, .* no plan\.privacy"
+    ):
+        parse_federation(toml + "\nevaluation.gate = {}\n")
