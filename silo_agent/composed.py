@@ -136,7 +136,7 @@ class ComposedTrainer:
                 raise ConfigInvalid(f"There is no {path}. Correct trainer.{key}.")
         self._options = options
         self._surroundings = surroundings
-        self._features: tuple[str, torch.Tensor] = ("", torch.empty(0))
+        self._features: dict[str, tuple[tuple[str, int], torch.Tensor]] = {}
 
     @cached_property
     def model(self) -> ComposedModel:
@@ -159,7 +159,7 @@ class ComposedTrainer:
             return None
         llm = self.model.llm
         captions = [llm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in samples]
-        features = self._features_of(samples, self.model.source(settings))
+        features = self._features_of("held out", samples, settings)
         module, scaling = module_of(projector).to(around.device), self.model.scaling(settings)
 
         def losses_of(batch: Sequence[int]) -> float:
@@ -182,7 +182,8 @@ class ComposedTrainer:
         around, llm = self._surroundings, self.model.llm
         settings = settings_of(plan, ComposedSettings)
         captions = [llm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in around.samples.items]
-        features, scaling = self._features_under(settings), self.model.scaling(settings)
+        features = self._features_of("trained", around.samples.items, settings)
+        scaling = self.model.scaling(settings)
         module = module_of(projector).to(around.device)
 
         def loss_of(batch: Sequence[int]) -> torch.Tensor:
@@ -193,16 +194,14 @@ class ComposedTrainer:
         todo = schedule_of(captions, plan, around=around, round_number=round_number, cursor=cursor)
         return fit_schedule(module, todo, loss_of, plan=plan, report=report)
 
-    def _features_under(self, settings: ComposedSettings) -> torch.Tensor:
-        """[N, T, D] of all samples, kept in memory until the settings change."""
-        source = self.model.source(settings)
-        if self._features[0] != source.digest:
-            self._features = (source.digest, self._features_of(self._surroundings.samples.items, source))
-        return self._features[1]
-
-    def _features_of(self, samples: Sequence[Sample], source: FeatureSource) -> torch.Tensor:
-        around = self._surroundings
-        return features_of(samples, source, folder=around.cache, max_pixels=around.max_pixels)
+    def _features_of(self, use: str, samples: Sequence[Sample], settings: ComposedSettings) -> torch.Tensor:
+        """[N, T, D] of these samples, kept in memory until the settings, or how many there are, change."""
+        around, source = self._surroundings, self.model.source(settings)
+        key = (source.digest, len(samples))
+        if use not in self._features or self._features[use][0] != key:
+            rows = features_of(samples, source, folder=around.cache, max_pixels=around.max_pixels)
+            self._features[use] = (key, rows)
+        return self._features[use][1]
 
 
 def require_widths(spec: ProjectorSpec, widths: tuple[int, int]) -> None:
