@@ -17,8 +17,8 @@ from silo_agent.trainer import Evaluated, Surroundings, Tell
 
 _TEXT = "isthmus held-out"
 
-SHARE_OF_ROUND = 4
-"""One sample is evaluated for at least so many trained on. Without a backward pass that is under a tenth of a round."""
+SHARE_OF_ROUND = 8
+"""One sample is evaluated for at least so many trained on: under a tenth of a round's work (docs/LOG.md)."""
 
 
 class Parts(NamedTuple):

@@ -191,12 +191,12 @@ def test_evaluation_is_of_held_out_samples_alone(bench: Bench) -> None:
     """Case 7: the loss is that of the held-out samples, however they are batched; without any there is none."""
     held_out = build_case(bench.case, bench.folder, bench.samples, held_out=bench.samples)
 
-    one = held_out.evaluate(bench.case.projector, plan_with(batch_size=3))
-    other = held_out.evaluate(bench.case.projector, plan_with(batch_size=8))
+    one = held_out.evaluate(bench.case.projector, plan_with(local_epochs=5, batch_size=3))
+    other = held_out.evaluate(bench.case.projector, plan_with(local_epochs=5, batch_size=8))
 
     assert one is not None
     assert other is not None
-    assert (one.num_samples, other.num_samples) == (2, 2)
+    assert (one.num_samples, other.num_samples) == (5, 5)
     assert one.loss == pytest.approx(other.loss, rel=1e-5)
     assert bench.trainer.evaluate(bench.case.projector, PLAN) is None
 

@@ -97,14 +97,14 @@ def test_all_held_out_is_refused() -> None:
 @pytest.mark.parametrize(
     ("plan", "expected"),
     [
-        ({"local_steps": 10, "batch_size": 8}, 20),
-        ({"local_steps": 0, "local_epochs": 1}, 25),
+        ({"local_steps": 10, "batch_size": 8}, 10),
+        ({"local_steps": 0, "local_epochs": 1}, 12),
         ({"local_steps": 0, "local_epochs": 3}, 30),
         ({"local_steps": 1, "batch_size": 1}, 1),
     ],
 )
 def test_evaluation_costs_a_small_share_of_the_round(plan: dict[str, object], expected: int) -> None:
-    """At most a quarter as many samples as the round trains on, at most the cap, at least one; always the same ones."""
+    """At most an eighth as many samples as the round trains on, at most the cap, at least one; always the same ones."""
     held_out = samples_of(range(1000, 1100))
     around = Surroundings("s", samples_of(range(100)), Path("cache"), held_out=held_out, max_held_out=30)
 
