@@ -36,6 +36,7 @@ def check(config: SiloConfig) -> Iterator[Finding]:
         answered = answered or (finding.name == "federation" and finding.ok)
         yield finding
     if answered and trainer is not None and parts is not None:
+        yield _found("projector", lambda: _fits(config, trainer, parts))[0]
 
 
 def _found(name: str, look: Callable[[], tuple[str, Thing]]) -> tuple[Finding, Thing | None]:
