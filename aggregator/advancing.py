@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from aggregator.advance import Finished, Outcome, Published, Waiting, advance
+from aggregator.gate import told_of
 from aggregator.ledger import Ledger
 from aggregator.ledger.round_records import record_rounds
 from aggregator.metrics.meters import Meters
@@ -15,6 +16,7 @@ from aggregator.publication import Combine, in_process
 from aggregator.round_traces import round_span
 from isthmus.errors import InvariantBroken, IsthmusError, StoreUnavailable
 from isthmus.logs import Event, log_event
+from isthmus.manifest import ProjectorManifest
 
 _LOG = logging.getLogger(__name__)
 
@@ -194,16 +196,17 @@ class Advancing:
 
     def _tell_published(self, name: str, published: Published) -> None:
         manifest, roster = published.manifest, published.roster
+        event = _event_of(manifest)
         log_event(
             _LOG,
-            Event.ROUND_ABANDONED if roster.abandoned else Event.PROJECTOR_PUBLISHED,
-            logging.WARNING if roster.abandoned else logging.INFO,
+            event,
+            logging.INFO if event is Event.PROJECTOR_PUBLISHED else logging.WARNING,
             federation=name,
             round=manifest.number,
             sha256=manifest.digest,
             silos=list(manifest.silos),
             num_examples=manifest.num_examples,
-            reason=roster.reason,
+            reason=f"{roster.reason} {told_of(manifest)}".rstrip(),
         )
         if published.unswept:
             log_event(
@@ -229,3 +232,9 @@ class Advancing:
             level = logging.INFO if answers else logging.WARNING
             log_event(_LOG, Event.STORE_BACK if answers else Event.STORE_LOST, level, text=str(error or ""))
             self._on_store(answers)
+
+
+def _event_of(manifest: ProjectorManifest) -> Event:
+    if manifest.abandoned:
+        return Event.ROUND_ABANDONED
+    return Event.ROUND_REVERTED if manifest.reverted else Event.PROJECTOR_PUBLISHED

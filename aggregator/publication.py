@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from aggregator.aggregate import Aggregated, RoundInputs, aggregate
 from aggregator.blocks import Payload, open_payload
+from aggregator.gate import Verdict, verdict_of
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Roster
 from aggregator.ledger.records import FederationRecord
@@ -19,6 +20,7 @@ from aggregator.rules import entry_of
 from aggregator.stores.aside import aside, clear
 from isthmus.contribution import EPSILON_METRIC
 from isthmus.errors import InvariantBroken, ScratchUnavailable
+from isthmus.evaluation import PREFIX
 from isthmus.manifest import ProjectorManifest
 
 At = Callable[[str], None]
@@ -73,7 +75,8 @@ def publish(
 ) -> ProjectorManifest:
     """Combines the roster, stores what comes out, then makes it visible; the manifest that stands.
 
-    An abandoned roster is not combined: its projector is the one before it, under the next number.
+    An abandoned roster is not combined: its projector is the one before it, under the next number. Nor is one whose
+    silos flagged the projector that they started from: its projector is the one that was made from.
 
     Raises:
         StoreUnavailable, ScratchUnavailable, ConfigInvalid, InvariantBroken: As `aggregator.advance.advance`.
@@ -82,8 +85,8 @@ def publish(
     record, base = ledger.federation(name), ledger.manifest(name, roster.round - 1)
     contributions = ledger.roster_contributions(roster)
     ledger.record_admissions(contributions)  # what is published is on record, even if every committer died
-    aggregated = None
-    if not roster.abandoned:
+    aggregated, verdict = None, verdict_of(ledger, roster, contributions)
+    if not roster.abandoned and verdict.back_to is None:
         inputs = inputs_of(ledger, record, base, contributions=contributions)
 
         def combined(projector: BinaryIO, state: BinaryIO) -> Aggregated:
@@ -91,7 +94,7 @@ def publish(
 
         aggregated = _stored(ledger, name, combined, scratch=scratch, at=at)
     at("blobs")
-    manifest = manifest_of(record, base, roster, aggregated=aggregated, contributions=contributions)
+    manifest = manifest_of(record, base, roster, aggregated=aggregated, contributions=contributions, verdict=verdict)
     standing = ledger.publish(name, manifest)
     at("manifest")
     if not _is_same(standing, manifest):
@@ -157,13 +160,16 @@ def manifest_of(
     *,
     aggregated: Aggregated | None,
     contributions: list[Contribution],
+    verdict: Verdict,
 ) -> ProjectorManifest:
     """What is known of the projector that a roster gave: a function of its arguments, whoever computes it.
 
-    `aggregated` is None for an abandoned roster: then it is the projector before, and nothing of its content changes.
+    `aggregated` is None for a roster that is not combined: then it is the projector before, or the one that the verdict
+    goes back to, and nothing of its content changes.
     """
-    strategy = record.federation.strategy
-    content = replace(base, rule="", server_optimizer="", tolerance=0.0)
+    strategy, back_to = record.federation.strategy, verdict.back_to
+    metrics = mean_metrics(contributions) | (verdict.summary.to_metrics() if verdict.summary else {})
+    content = replace(back_to or base, rule="", server_optimizer="", tolerance=0.0)
     if aggregated is not None:
         state = aggregated.state
         content = replace(
@@ -184,8 +190,9 @@ def manifest_of(
         roster_digest=roster.digest,
         silos=roster.silos,
         num_examples=sum(one.header.num_examples for one in contributions),
-        metrics=mean_metrics(contributions),
+        metrics=dict(sorted(metrics.items())),  # as they are stored
         abandoned=roster.abandoned,
+        reverted=back_to is not None,
     )
 
 
@@ -195,8 +202,9 @@ def mean_metrics(contributions: list[Contribution]) -> dict[str, float]:
     Of what is spent of privacy it is the most that any silo spent: a mean would promise too much.
 
     A mean that is out of a float's range is left out: a silo's report must not keep a round from being published.
+    Evaluations are left out, too: they have a summary of their own.
     """
-    reported = [set(one.header.metrics) for one in contributions]
+    reported = [{name for name in one.header.metrics if not name.startswith(PREFIX)} for one in contributions]
     weights = [one.header.num_examples for one in contributions]
     total = sum(weights)
     means = {}

@@ -39,7 +39,10 @@ def round_span(ledger: Ledger, published: Published, reached: Mapping[str, float
                 into = links if name == "round.combine" else ()
                 traces.lasted(name, replace(place, span_id=0), since=reached[begins], until=reached[ends], links=into)
         span.tell(
-            num_contributions=len(roster.entries), abandoned=int(roster.abandoned), projector=manifest.digest.hex()[:12]
+            num_contributions=len(roster.entries),
+            abandoned=int(roster.abandoned),
+            reverted=int(manifest.reverted),
+            projector=manifest.digest.hex()[:12],
         )
         yield
 

@@ -1,4 +1,4 @@
-"""The agent's loop: deliver what the outbox holds, join the open round, train, keep the delta, deliver it.
+"""The agent's loop: deliver what the outbox holds, join the open round, evaluate, train, keep the delta, deliver it.
 
 Knows the order of these steps and what each error means for them; knows no model, no data and no gRPC. The process may
 die at any line: a round whose delta is in the outbox is never trained again, and no delta leaves the outbox before its
@@ -15,6 +15,7 @@ from typing import Protocol
 
 import torch
 
+from isthmus import evaluation
 from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.errors import (
     AggregatorUnreachable,
@@ -182,6 +183,7 @@ class Agent:
             digest=current.base_digest,
             size_bytes=current.base_size_bytes,
         )
+        held_out = self._evaluate(current, base)
         result = self._train(current, base)
         if result.num_examples == 0:
             return Ending.EXHAUSTED
@@ -192,10 +194,43 @@ class Agent:
             local=result.tensors,
             base=base,
             num_examples=min(result.num_examples, current.max_num_examples),
-            metrics={**self.metrics, **result.metrics, **spent},
+            metrics={**self.metrics, **held_out, **result.metrics, **spent},
         )
         self._deliver(self.outbox.put(header, payload, cursor=result.cursor))
         return None
+
+    def _evaluate(self, current: Round, base: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """How the pulled projector does on held-out samples, as metrics; none where that is nothing to report.
+
+        A loss is a number about samples, so under privacy none is measured.
+        """
+        if current.plan.privacy is not None:
+            return {}
+        self.status.enter(Phase.EVALUATING, evaluated=0, to_evaluate=0)
+        started = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            self.status.tell(at_once=done == total, evaluated=done, to_evaluate=total)
+
+        with silo_span("silo.evaluate", current.federation, current.number, silo=self.silo):
+            found = self.trainer.evaluate(base, current.plan, tell=tell)
+        if found is None:
+            return {}
+        metrics = {evaluation.LOSS: found.loss, evaluation.SAMPLES: float(found.num_samples)}
+        flaw = evaluation.flaw(metrics)
+        log_event(
+            LOG,
+            Event.PROJECTOR_EVALUATED,
+            logging.WARNING if flaw else logging.INFO,
+            federation=current.federation,
+            round=current.number,
+            projector=current.number - 1,
+            loss=found.loss,
+            num_samples=found.num_samples,
+            seconds=round(time.monotonic() - started, 3),
+            words=f"Not reported: {flaw}; a report is {evaluation.BOUNDS}." if flaw else "",
+        )
+        return {} if flaw else metrics
 
     def _train(self, current: Round, base: Mapping[str, torch.Tensor]) -> LocalResult:
         self.status.enter(Phase.TRAINING, step=0, num_steps=0)

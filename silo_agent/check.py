@@ -9,7 +9,8 @@ from isthmus.doctor.examining import examine
 from isthmus.doctor.findings import Finding, problem, well
 from isthmus.errors import ConfigInvalid, IsthmusError
 from silo_agent.config import SiloConfig
-from silo_agent.data import Samples, load_samples
+from silo_agent.data import load_samples
+from silo_agent.held_out import Parts, split
 from silo_agent.outbox import Aside, Outbox
 from silo_agent.privacy_budget import Budget
 from silo_agent.run import StateFolder, trainer_of
@@ -24,18 +25,18 @@ def check(config: SiloConfig) -> Iterator[Finding]:
     """One finding per thing looked at, as soon as it is known. Changes nothing but caches."""
     yield well("configuration", f"Silo {config.silo} in federation {config.federation}.")
     yield _found("state", lambda: _state(config))[0]
-    finding, samples = _found("data", lambda: _data(config))
+    finding, parts = _found("data", lambda: _data(config))
     yield finding
     trainer = None
-    if samples is not None:
-        finding, trainer = _found("model", lambda: _trainer(config, samples))
+    if parts is not None:
+        finding, trainer = _found("model", lambda: _trainer(config, parts))
         yield finding
     answered = False
     for finding in examine(config.aggregator, config.credentials, federation=config.federation):
         answered = answered or (finding.name == "federation" and finding.ok)
         yield finding
-    if answered and trainer is not None and samples is not None:
-        yield _found("projector", lambda: _fits(config, trainer, samples))[0]
+    if answered and trainer is not None and parts is not None:
+        yield _found("projector", lambda: _fits(config, trainer, parts))[0]
 
 
 def _found(name: str, look: Callable[[], tuple[str, Thing]]) -> tuple[Finding, Thing | None]:
@@ -66,16 +67,18 @@ def _state(config: SiloConfig) -> tuple[str, None]:
     return waiting + (f" Deltas set aside: {', '.join(aside)}; delete them when you like." if aside else ""), None
 
 
-def _data(config: SiloConfig) -> tuple[str, Samples]:
+def _data(config: SiloConfig) -> tuple[str, Parts]:
     samples = load_samples(config.data, cache=config.cache_folder)
-    return samples.summary(), samples
+    parts = split(samples, share=config.data.held_out)
+    told = f" Held out, and never trained on: {len(parts.held_out.items)}." if config.data.held_out else ""
+    return samples.summary() + told, parts
 
 
-def _trainer(config: SiloConfig, samples: Samples) -> tuple[str, Trainer]:
-    return f"The trainer {config.trainer.name} is set up.", trainer_of(config, samples)
+def _trainer(config: SiloConfig, parts: Parts) -> tuple[str, Trainer]:
+    return f"The trainer {config.trainer.name} is set up.", trainer_of(config, parts)
 
 
-def _fits(config: SiloConfig, trainer: Trainer, samples: Samples) -> tuple[str, None]:
+def _fits(config: SiloConfig, trainer: Trainer, parts: Parts) -> tuple[str, None]:
     """Whether the federation's projector fits the silo's model, and its plan the silo's privacy."""
     with SiloClient(
         config.aggregator,
@@ -85,7 +88,7 @@ def _fits(config: SiloConfig, trainer: Trainer, samples: Samples) -> tuple[str, 
     ) as hub:
         current = hub.round()
     trainer.require(current.spec, current.plan)
-    spent = Budget(StateFolder(config.state).privacy_of(config.federation), num_samples=len(samples.items))
+    spent = Budget(StateFolder(config.state).privacy_of(config.federation), num_samples=len(parts.trained.items))
     if words := spent.refusal(current):
         return words, None
     return f"The federation's projector fits: {current.spec.num_elements} values.", None

@@ -23,10 +23,12 @@ from isthmus.projectors import build_projector
 from isthmus.spec import ProjectorSpec, spec_of
 from silo_agent.caption_loss import mean_loss
 from silo_agent.captioner import open_llm
+from silo_agent.data import Sample
 from silo_agent.encoders import ENCODERS, load_encoder, pixels
 from silo_agent.features import FeatureSource, features_of
 from silo_agent.fit import fit_schedule, schedule_of
-from silo_agent.trainer import LocalResult, Report, Surroundings, quiet, settings_of
+from silo_agent.held_out import evaluate, to_evaluate
+from silo_agent.trainer import Evaluated, LocalResult, Report, Surroundings, Tell, quiet, settings_of, silent
 
 
 class ComposedOptions(BaseModel):
@@ -134,7 +136,7 @@ class ComposedTrainer:
                 raise ConfigInvalid(f"There is no {path}. Correct trainer.{key}.")
         self._options = options
         self._surroundings = surroundings
-        self._features: tuple[str, torch.Tensor] = ("", torch.empty(0))
+        self._features: dict[str, tuple[tuple[str, int], torch.Tensor]] = {}
 
     @cached_property
     def model(self) -> ComposedModel:
@@ -145,6 +147,26 @@ class ComposedTrainer:
         """See `Trainer`."""
         settings_of(plan, ComposedSettings)
         require_widths(spec, self.model.widths)
+
+    @torch.no_grad()
+    def evaluate(
+        self, projector: Mapping[str, torch.Tensor], plan: TrainingPlan, *, tell: Tell = silent
+    ) -> Evaluated | None:
+        """See `Trainer`."""
+        around, settings = self._surroundings, settings_of(plan, ComposedSettings)
+        samples = to_evaluate(around, plan)
+        if not samples:
+            return None
+        llm = self.model.llm
+        captions = [llm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in samples]
+        features = self._features_of("held out", samples, settings)
+        module, scaling = module_of(projector).to(around.device), self.model.scaling(settings)
+
+        def losses_of(batch: Sequence[int]) -> float:
+            tokens = scaling.image_tokens(module, features[list(batch)].to(around.device))
+            return llm.token_losses(tokens, [captions[index] for index in batch]).double().sum().item()
+
+        return evaluate(captions, losses_of, batch_size=plan.batch_size, tell=tell)
 
     def train(
         self,
@@ -160,7 +182,8 @@ class ComposedTrainer:
         around, llm = self._surroundings, self.model.llm
         settings = settings_of(plan, ComposedSettings)
         captions = [llm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in around.samples.items]
-        features, scaling = self._features_under(settings), self.model.scaling(settings)
+        features = self._features_of("trained", around.samples.items, settings)
+        scaling = self.model.scaling(settings)
         module = module_of(projector).to(around.device)
 
         def loss_of(batch: Sequence[int]) -> torch.Tensor:
@@ -171,14 +194,14 @@ class ComposedTrainer:
         todo = schedule_of(captions, plan, around=around, round_number=round_number, cursor=cursor)
         return fit_schedule(module, todo, loss_of, plan=plan, report=report)
 
-    def _features_under(self, settings: ComposedSettings) -> torch.Tensor:
-        """[N, T, D] of all samples, kept in memory until the settings change."""
-        source = self.model.source(settings)
-        if self._features[0] != source.digest:
-            around = self._surroundings
-            rows = features_of(around.samples.items, source, folder=around.cache, max_pixels=around.max_pixels)
-            self._features = (source.digest, rows)
-        return self._features[1]
+    def _features_of(self, use: str, samples: Sequence[Sample], settings: ComposedSettings) -> torch.Tensor:
+        """[N, T, D] of these samples, kept in memory until the settings, or how many there are, change."""
+        around, source = self._surroundings, self.model.source(settings)
+        key = (source.digest, len(samples))
+        if use not in self._features or self._features[use][0] != key:
+            rows = features_of(samples, source, folder=around.cache, max_pixels=around.max_pixels)
+            self._features[use] = (key, rows)
+        return self._features[use][1]
 
 
 def require_widths(spec: ProjectorSpec, widths: tuple[int, int]) -> None:

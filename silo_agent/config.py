@@ -42,6 +42,10 @@ class DataConfig(_Table):
     """Of Parquet files: the captions."""
     max_pixels: int = Field(default=64_000_000, ge=1, le=178_956_970)
     """A picture with more is skipped before it is decoded: a small file can unfold to gigabytes. Pillow's own limit."""
+    held_out: float = Field(default=0.0, ge=0.0, le=0.5)
+    """Share of the pictures that is never trained on: each pulled projector's loss on it is reported; 0: none."""
+    max_held_out: int = Field(default=256, ge=1, le=1_000_000)
+    """So many held-out samples are evaluated before a round at most."""
 
 
 class ComputeConfig(_Table):

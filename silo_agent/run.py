@@ -24,6 +24,7 @@ from silo_agent.agent import Agent, Ending
 from silo_agent.believed import Believed
 from silo_agent.config import SiloConfig
 from silo_agent.data import Samples, load_samples
+from silo_agent.held_out import Parts, split
 from silo_agent.outbox import Outbox
 from silo_agent.privacy_budget import Budget
 from silo_agent.status_file import Phase, StatusFile, peak_rss_bytes
@@ -116,7 +117,7 @@ def run_agent(config: SiloConfig) -> Ending:
         return ending
 
 
-def trainer_of(config: SiloConfig, samples: Samples) -> Trainer:
+def trainer_of(config: SiloConfig, parts: Parts) -> Trainer:
     """The configuration's trainer over these samples.
 
     Raises:
@@ -124,10 +125,12 @@ def trainer_of(config: SiloConfig, samples: Samples) -> Trainer:
     """
     surroundings = Surroundings(
         silo=config.silo,
-        samples=samples,
+        samples=parts.trained,
         cache=config.cache_folder,
         device=config.compute.device,
         max_pixels=config.data.max_pixels,
+        held_out=parts.held_out,
+        max_held_out=config.data.max_held_out,
     )
     return build_trainer(config.trainer, surroundings, folder=config.folder)
 
@@ -139,6 +142,7 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
         torch.set_num_threads(config.compute.threads)
     samples = load_samples(config.data, cache=config.cache_folder)
     _report_data(samples, config.state / "skipped.jsonl")
+    parts = split(samples, share=config.data.held_out)
     status.tell(samples=len(samples.items), skipped=len(samples.skipped))
     with SiloClient(
         config.aggregator,
@@ -149,11 +153,11 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
     ) as hub:
         agent = Agent(
             hub,
-            trainer_of(config, samples),
+            trainer_of(config, parts),
             Outbox(state.outbox_of(config.federation)),
             ErrorFeedback(state.feedback_of(config.federation)),
             status,
-            Budget(state.privacy_of(config.federation), num_samples=len(samples.items)),
+            Budget(state.privacy_of(config.federation), num_samples=len(parts.trained.items)),
             metrics={"samples": len(samples.items), "samples_skipped": len(samples.skipped)},
             silo=credentials.silo,
             believed=Believed(state.believed_of(config.federation), config.policy),

@@ -21,6 +21,7 @@ class Phase(enum.StrEnum):
     STARTING = "starting"
     WAITING = "waiting"
     PULLING = "pulling"
+    EVALUATING = "evaluating"
     TRAINING = "training"
     PUSHING = "pushing"
     FINISHED = "finished"
@@ -33,8 +34,9 @@ class StatusFile:
     """Writes the agent's state to a file, whole or not at all; several threads may tell it things.
 
     The file is one JSON object: `at` (UTC), `pid`, `peak_rss_bytes`, `phase`, and every fact told so far, for example
-    silo, federation, round, num_rounds, step, num_steps, loss, samples, skipped, bytes_down, bytes_up, words. The last
-    training that ended stays as trained_round and trained_loss: a reader may come when the next round has begun.
+    silo, federation, round, num_rounds, evaluated, to_evaluate, step, num_steps, loss, samples, skipped, bytes_down,
+    bytes_up, words. The last training that ended stays as trained_round and trained_loss: a reader may come when the
+    next round has begun.
 
     Args:
         file: Where; its folder exists.

@@ -33,6 +33,21 @@ def quiet(step: Step) -> None:
     """Reports nothing."""
 
 
+Tell = Callable[[int, int], None]
+"""Told samples done and in all."""
+
+
+def silent(done: int, total: int) -> None:
+    """Tells nothing."""
+
+
+class Evaluated(NamedTuple):
+    """How a projector does on held-out samples: the loss per caption token, in nats, and of how many samples."""
+
+    loss: float
+    num_samples: int
+
+
 @dataclass(frozen=True, slots=True)
 class LocalResult:
     """What local training gave.
@@ -62,10 +77,24 @@ class Trainer(Protocol):
     4. It keeps nothing between calls that changes a result: the cursor comes in and goes out.
     5. Everything of the model but the projector stays as it was.
     6. When a one-pass plan has no sample left, the result has num_examples 0 and the projector as it came.
+    7. `evaluate` gives the loss of the projector given on held-out samples, which `train` never sees; the loss may be
+       no number. None: nothing is held out. It changes nothing of what `train` gives.
     """
 
     def require(self, spec: ProjectorSpec, plan: TrainingPlan) -> None:
         """Checks that `train` can train a projector of this spec by this plan."""
+        ...
+
+    def evaluate(
+        self, projector: Mapping[str, torch.Tensor], plan: TrainingPlan, *, tell: Tell = silent
+    ) -> Evaluated | None:
+        """Evaluates a pulled projector before a round is trained from it; see `silo_agent.held_out`.
+
+        Args:
+            projector: The global projector, float32, on the CPU.
+            plan: What the round will train by.
+            tell: Told how far it is.
+        """
         ...
 
     def train(
@@ -89,16 +118,22 @@ class Trainer(Protocol):
         ...
 
 
+NONE = Samples(())
+"""No samples."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What every trainer gets beside its own options.
 
     Attributes:
         silo: Mixed into the seed, so that silos order their data differently.
-        samples: The silo's picture-caption pairs.
+        samples: The silo's picture-caption pairs that are trained on.
         cache: A folder for what can be computed again; safe to delete at any time.
         device: torch device of the models.
         max_pixels: Larger pictures are never decoded.
+        held_out: Pairs that are never trained on, in the order in which they are evaluated.
+        max_held_out: So many of those are evaluated at most.
     """
 
     silo: str
@@ -106,6 +141,8 @@ class Surroundings:
     cache: Path
     device: str = "cpu"
     max_pixels: int = 64_000_000
+    held_out: Samples = NONE
+    max_held_out: int = 256
 
 
 class TrainerEntry(NamedTuple):

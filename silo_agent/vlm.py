@@ -25,8 +25,9 @@ from isthmus.projectors.from_model import projector_from_config
 from isthmus.spec import ProjectorSpec, require_match
 from silo_agent.caption_loss import mean_loss, targets_of, token_losses
 from silo_agent.fit import fit_schedule, schedule_of
+from silo_agent.held_out import evaluate, to_evaluate
 from silo_agent.pictures import require_picture
-from silo_agent.trainer import LocalResult, Report, Surroundings, quiet, settings_of
+from silo_agent.trainer import Evaluated, LocalResult, Report, Surroundings, Tell, quiet, settings_of, silent
 
 CAPTION_TOKEN_TYPES: dict[str, int] = {"paligemma": 1}
 """By model type: token_type_ids of a caption where 0 would let it be read ahead; 0 everywhere else."""
@@ -161,6 +162,26 @@ class VlmTrainer:
         """See `Trainer`; reads the model's configuration only."""
         settings_of(plan, VlmSettings)
         require_match(projector_from_config(self._options.model).state_dict(), spec)
+
+    @torch.no_grad()
+    def evaluate(
+        self, projector: Mapping[str, torch.Tensor], plan: TrainingPlan, *, tell: Tell = silent
+    ) -> Evaluated | None:
+        """See `Trainer`."""
+        around, settings = self._around, settings_of(plan, VlmSettings)
+        samples = to_evaluate(around, plan)
+        if not samples:
+            return None
+        vlm = self.vlm
+        captions = [vlm.token_ids(sample.caption, limit=settings.max_caption_tokens) for sample in samples]
+        vlm.projector.load_state_dict(dict(projector))
+
+        def losses_of(batch: Sequence[int]) -> float:
+            pictures = [require_picture(samples[index].picture, max_pixels=around.max_pixels) for index in batch]
+            chosen = [captions[index] for index in batch]
+            return vlm.token_losses(pictures, chosen, prompt=settings.prompt).double().sum().item()
+
+        return evaluate(captions, losses_of, batch_size=plan.batch_size, tell=tell)
 
     def train(
         self,

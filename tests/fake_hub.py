@@ -19,7 +19,7 @@ from isthmus.spec import ProjectorSpec, TensorSpec
 from silo_agent.outbox import Outbox
 from silo_agent.privacy_budget import Budget
 from silo_agent.status_file import StatusFile
-from silo_agent.trainer import LocalResult, Report, Step, quiet
+from silo_agent.trainer import Evaluated, LocalResult, Report, Step, Tell, quiet, silent
 from tests.plans import PLAN
 
 SPEC = ProjectorSpec((TensorSpec("weight", "F32", (2, 3)),))
@@ -130,12 +130,14 @@ class FakeTrainer:
         num_samples: After these a one-pass plan has none left.
         num_examples: What it claims to have trained on.
         meanwhile: Called with the round while it trains.
+        evaluated: What every projector does on its held-out samples; None: it has none.
     """
 
     log: Path
     num_samples: int = 1000
     num_examples: int = 3
     meanwhile: Callable[[int], None] = lambda round_number: None
+    evaluated: Evaluated | None = None
 
     @property
     def trained(self) -> list[int]:
@@ -149,6 +151,14 @@ class FakeTrainer:
 
     def require(self, spec: ProjectorSpec, plan: TrainingPlan) -> None:
         """Everything fits."""
+
+    def evaluate(
+        self, projector: Mapping[str, torch.Tensor], plan: TrainingPlan, *, tell: Tell = silent
+    ) -> Evaluated | None:
+        """See `Trainer`: what `evaluated` says."""
+        if self.evaluated:
+            tell(self.evaluated.num_samples, self.evaluated.num_samples)
+        return self.evaluated
 
     def train(
         self,

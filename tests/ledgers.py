@@ -1,6 +1,7 @@
 """Ledgers for tests: a small federation, its silos, and contributions staged as the service stages them."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -13,6 +14,7 @@ from aggregator.advance import At, Outcome, advance
 from aggregator.ledger import Ledger, enrolment
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.ledger.records import CredentialRecord, FederationRecord, SiloRecord
+from isthmus import evaluation
 from isthmus.certificates import key_digest, read_certificates
 from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import Federation, parse_federation
@@ -133,9 +135,22 @@ def _seed(what: str, name: str) -> bytes:
     return hashlib.sha256(f"{what} {name}".encode()).digest()
 
 
-def contribute(ledger: Ledger, silo: str, *, round_number: int = 1, federation: str = NAME) -> Contribution:
+def contribute(
+    ledger: Ledger,
+    silo: str,
+    *,
+    round_number: int = 1,
+    federation: str = NAME,
+    metrics: Mapping[str, float] | None = None,
+) -> Contribution:
     """Stages and commits one silo's delta to a round; what stands. The delta follows from the silo and the round."""
-    return ledger.commit_contribution(staged(ledger, silo, round_number=round_number, federation=federation))
+    made = staged(ledger, silo, round_number=round_number, federation=federation, metrics=metrics)
+    return ledger.commit_contribution(made)
+
+
+def held_out(loss: float, num_samples: int = 10) -> dict[str, float]:
+    """The metrics of a silo that evaluated what it pulled."""
+    return {evaluation.LOSS: loss, evaluation.SAMPLES: float(num_samples)}
 
 
 def staged(
@@ -146,22 +161,22 @@ def staged(
     federation: str = NAME,
     variant: str = "",
     segment_bytes: int = SEGMENT_BYTES,
+    metrics: Mapping[str, float] | None = None,
 ) -> Contribution:
     """A contribution whose bytes are staged and that is not committed."""
     name = f"{federation}-{round_number}-{silo}{variant}"
     record = ledger.federation(federation)
-    spec = record.spec
-    payload = payload_bytes(values(name, spec.num_elements, scale=0.1), spec)
+    payload = payload_bytes(values(name, record.spec.num_elements, scale=0.1), record.spec)
     header = ContributionHeader(
         federation=federation,
         round=round_number,
         base_digest=ledger.manifest(federation, round_number - 1).digest,
-        spec_fingerprint=spec.fingerprint,
+        spec_fingerprint=record.spec.fingerprint,
         payload_digest=hashlib.sha256(payload).digest(),
         payload_size_bytes=len(payload),
         num_examples=10 + len(name),
         encoding=Encoding.FP32,
-        metrics={"loss": float(len(name))},
+        metrics={"loss": float(len(name)), **(metrics or {})},
     )
     header = _signed(replace(header, nonce=_seed("nonce", name)[:16]), silo=silo)
     admitted = _admitted(header, payload, record)

@@ -15,7 +15,7 @@ from isthmus.projectors import build_projector
 from isthmus.projectors.from_model import projector_from_config
 from silo_agent.data import Samples
 from silo_agent.encoders import ENCODERS, EncoderEntry, FeaturePrior
-from silo_agent.trainer import Surroundings, Trainer, build_trainer
+from silo_agent.trainer import NONE, Surroundings, Trainer, build_trainer
 from tests.vlm_folders import VOCABULARY_SIZE, character_tokenizer, write_vlm
 
 NUM_FEATURES = 6
@@ -81,7 +81,8 @@ def with_tiny_encoder() -> None:
     ENCODERS["tiny"] = EncoderEntry(TinyEncoder, 14)  # type: ignore[arg-type]
 
 
-def build_case(case: Case, folder: Path, samples: Samples, *, silo: str = "north") -> Trainer:
+def build_case(case: Case, folder: Path, samples: Samples, *, silo: str = "north", held_out: Samples = NONE) -> Trainer:
     """The case's trainer over these samples."""
-    surroundings = Surroundings(silo=silo, samples=samples, cache=folder / "cache", max_pixels=10_000)
+    cache = folder / "cache"
+    surroundings = Surroundings(silo=silo, samples=samples, cache=cache, max_pixels=10_000, held_out=held_out)
     return build_trainer(case.choice, surroundings, folder=folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.ledgers import held_out
 from tests.real_aggregator import RealAggregator, real_aggregator
 from tests.serving import ENROL_AT, Operator, Silo, definition
 
@@ -70,7 +71,7 @@ def one_round(watched: Watched, *, name: str = "harbour") -> list[Silo]:
     silos = [Silo(address, operator.invite(silo, federation=name), federation=name) for silo in ("north", "south")]
     for silo in silos:
         silo.pull(number=0)
-        silo.push(silo.delta())
+        silo.push(silo.delta().but(metrics={"train_loss": 1.0, **held_out(2.5)}))
     assert silos[0].round(after_round=1, wait_seconds=20).round == 2
     watched.wait_for(lambda it: it.value("isthmus_round", federation=name) == 2)
     return silos

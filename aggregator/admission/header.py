@@ -5,6 +5,7 @@
 
 import math
 
+from isthmus import evaluation
 from isthmus.contribution import EPSILON_METRIC, MAX_METRICS, METRIC_NAME_PATTERN, ContributionHeader
 from isthmus.errors import (
     BaseStale,
@@ -176,6 +177,8 @@ def _require_metrics(metrics: dict[str, float]) -> None:
             raise _metrics(f"the metric name {shown(name)}", f"names of {METRIC_NAME_PATTERN.pattern}")
         if type(value) not in (int, float) or not math.isfinite(value):
             raise _metrics(f"{label(name)} = {shown(value)}", "finite numbers")
+    if words := evaluation.flaw(metrics):
+        raise _metrics(words, evaluation.BOUNDS)
 
 
 def _require_privacy(metrics: dict[str, float], most: float) -> None:

@@ -17,6 +17,7 @@ from isthmus.spec import NAME_PATTERN
 ROSTER = "roster.fixed"
 PUBLISHED = "projector.published"
 ABANDONED = "round.abandoned"
+REVERTED = "round.reverted"
 REMOVED = "deltas.removed"
 DAMAGED = "record.damaged"
 
@@ -33,6 +34,7 @@ EVENTS = (
     ROSTER,
     PUBLISHED,
     ABANDONED,
+    REVERTED,
     REMOVED,
     DAMAGED,
 )
@@ -105,7 +107,7 @@ def story(ledger: Ledger, federation: str, *, told: Container[str] = ()) -> list
 
 def _order(entry: Entry) -> tuple[datetime, bool, str]:
     """When it was; a round's roster and projector have the instant of its cut, and the roster was first."""
-    return entry.at or datetime.max.replace(tzinfo=UTC), entry.event in (PUBLISHED, ABANDONED), entry.key
+    return entry.at or datetime.max.replace(tzinfo=UTC), entry.event in (PUBLISHED, ABANDONED, REVERTED), entry.key
 
 
 def _kind(key: str, rest: str) -> tuple[Place, Read] | None:
@@ -149,7 +151,7 @@ def _roster(place: Place, document: bytes) -> Entry:
 def _projector(place: Place, document: bytes) -> Entry:
     manifest = manifest_from_json(document)
     made: dict[str, object] = {"digest": manifest.digest.hex(), "num_examples": manifest.num_examples}
-    event = ABANDONED if manifest.abandoned else PUBLISHED
+    event = ABANDONED if manifest.abandoned else REVERTED if manifest.reverted else PUBLISHED
     return Entry(place.key, manifest.cut_at, event, "aggregator", place.round, details=made)
 
 

@@ -2,7 +2,8 @@
 
 Before a contribution is committed its payload's digest is claimed for its silo and round, create-only. A claim stands
 while its contribution is counted or can still be: whoever made it may go on after a crash, and nobody else may bring
-the same bytes. Once a round is over that did not count it, the claim is void for good, and another one may follow.
+the same bytes. Once a round is over that did not count it, or whose result was taken back, the claim is void for good,
+and another one may follow: a silo that trains anew from the earlier projector may well come to the same bytes.
 """
 
 import itertools
@@ -94,5 +95,16 @@ def _may_count(ledger: Ledger, header: ContributionHeader, claim: _Claim) -> boo
         if roster is None:
             return True
         if any(entry.silo == claim.silo and number - entry.staleness == trained for entry in roster.entries):
-            return not roster.abandoned
+            return not (roster.abandoned or _was_taken_back(ledger, federation, number))
     return False
+
+
+def _was_taken_back(ledger: Ledger, federation: str, number: int) -> bool:
+    """Whether nothing of a round is in any later projector: it was reverted, or the one that judged its result was."""
+    latest = ledger.latest_number(federation)
+    if number <= latest and ledger.manifest(federation, number).reverted:
+        return True
+    judge = number + 1
+    while judge <= latest and ledger.manifest(federation, judge).abandoned:  # it handed the question on
+        judge += 1
+    return judge <= latest and ledger.manifest(federation, judge).reverted

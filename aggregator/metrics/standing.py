@@ -6,6 +6,7 @@ from statistics import fmean
 
 from aggregator.ledger import Ledger, strikes
 from aggregator.rpc.present import Present, present_of
+from isthmus.evaluation import Summary, summary_in
 from isthmus.federation import FederationState
 from isthmus.manifest import ProjectorManifest
 
@@ -28,6 +29,7 @@ class Last:
         num_examples: Claimed, over the roster.
         l2_norms: Of its roster's deltas.
         loss: Mean over the roster of what silos report as `LOSS`; None where not all do.
+        held_out: What they report of the projector that the round started from, before training; None where none does.
     """
 
     number: int
@@ -37,6 +39,13 @@ class Last:
     num_examples: int = 0
     l2_norms: tuple[float, ...] = ()
     loss: float | None = None
+    held_out: Summary | None = None
+
+    @property
+    def held_out_losses(self) -> dict[str, float]:
+        """Mean and quartiles of the held-out losses; empty where there are none."""
+        found = self.held_out
+        return {"mean": found.mean, "q1": found.q1, "median": found.median, "q3": found.q3} if found else {}
 
     @property
     def norms(self) -> dict[str, float]:
@@ -63,6 +72,7 @@ class Standing:
         quarantined: Who is barred for hostile payloads.
         last: The newest published round.
         num_abandoned: Rounds that ended without their quorum, among the first `num_counted`.
+        num_reverted: Rounds whose silos flagged the projector that they started from, among the same.
         num_counted: Rounds whose manifests were looked at: all, unless the lineage is long and this process young.
     """
 
@@ -79,6 +89,7 @@ class Standing:
     quarantined: tuple[str, ...]
     last: Last
     num_abandoned: int = 0
+    num_reverted: int = 0
     num_counted: int = field(default=0)
 
 
@@ -140,12 +151,19 @@ def _last(ledger: Ledger, manifest: ProjectorManifest, *, name: str, before: Las
         num_examples=manifest.num_examples,
         l2_norms=tuple(one.l2_norm for one in contributions),
         loss=manifest.metrics.get(LOSS),
+        held_out=summary_in(manifest.metrics),
     )
 
 
 def _counted(ledger: Ledger, made: Standing, before: Standing | None) -> Standing:
-    """The same with abandoned rounds counted: those that were not looked at yet, and so many at once."""
+    """The same with abandoned and reverted rounds counted: those not looked at yet, and so many at once."""
     num_counted, num_abandoned = (before.num_counted, before.num_abandoned) if before else (0, 0)
+    num_reverted = before.num_reverted if before else 0
     until = min(made.last.number, num_counted + _MANIFESTS_AT_ONCE)
-    found = sum(ledger.manifest(made.name, number).abandoned for number in range(num_counted + 1, until + 1))
-    return replace(made, num_counted=until, num_abandoned=num_abandoned + found)
+    found = [ledger.manifest(made.name, number) for number in range(num_counted + 1, until + 1)]
+    return replace(
+        made,
+        num_counted=until,
+        num_abandoned=num_abandoned + sum(manifest.abandoned for manifest in found),
+        num_reverted=num_reverted + sum(manifest.reverted for manifest in found),
+    )

@@ -33,6 +33,11 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Standing], float | None]], ...] = (
     ("isthmus_published_silos", "Silos in the newest roster.", lambda one: one.last.num_silos),
     ("isthmus_published_examples", "Examples that they claim.", lambda one: one.last.num_examples),
     ("isthmus_published_loss", "Mean of their train_loss, as they report it.", lambda one: one.last.loss),
+    (
+        "isthmus_published_held_out_silos",
+        "Silos in the newest roster that evaluated the projector before it.",
+        lambda one: one.last.held_out.num_silos if one.last.held_out else 0,
+    ),
 )
 
 
@@ -61,7 +66,7 @@ class States(Collector):
                     family.add_metric([one.name], value)
             yield family
         yield from _counters(standings)
-        yield from _by_phase_and_norm(standings)
+        yield from _by_phase_and_stat(standings)
         yield from _by_silo(standings)
         trouble = GaugeMetricFamily("isthmus_trouble", "1: this replica's last step failed.", labels=["federation"])
         for federation in self.names[:MAX_FEDERATIONS]:  # those that cannot be read, too
@@ -72,22 +77,31 @@ class States(Collector):
 def _counters(standings: Sequence[Standing]) -> Iterator[Metric]:
     published = CounterMetricFamily("isthmus_rounds_published", "Rounds that are over.", labels=["federation"])
     abandoned = CounterMetricFamily("isthmus_rounds_abandoned", "Those without their quorum.", labels=["federation"])
+    reverted = CounterMetricFamily("isthmus_rounds_reverted", "Those that evaluation took back.", labels=["federation"])
     for one in standings:
         published.add_metric([one.name], one.last.number)
         if one.num_counted == one.last.number:  # else a counter would seem to grow while it is still being read
             abandoned.add_metric([one.name], one.num_abandoned)
-    yield from (published, abandoned)
+            reverted.add_metric([one.name], one.num_reverted)
+    yield from (published, abandoned, reverted)
 
 
-def _by_phase_and_norm(standings: Sequence[Standing]) -> Iterator[Metric]:
+def _by_phase_and_stat(standings: Sequence[Standing]) -> Iterator[Metric]:
     phases = GaugeMetricFamily("isthmus_round_phase", "1: what the round is at.", labels=["federation", "phase"])
     norms = GaugeMetricFamily("isthmus_published_l2_norm", "Norms of the newest roster.", labels=["federation", "stat"])
+    held_out = GaugeMetricFamily(
+        "isthmus_published_held_out_loss",
+        "Held-out losses that the newest roster reports of the projector before it.",
+        labels=["federation", "stat"],
+    )
     for one in standings:
         for phase in PHASES:
             phases.add_metric([one.name, phase], float(phase == one.phase))
         for stat, norm in one.last.norms.items():
             norms.add_metric([one.name, stat], norm)
-    yield from (phases, norms)
+        for stat, loss in one.last.held_out_losses.items():
+            held_out.add_metric([one.name, stat], loss)
+    yield from (phases, norms, held_out)
 
 
 def _by_silo(standings: Sequence[Standing]) -> Iterator[Metric]:

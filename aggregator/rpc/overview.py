@@ -11,8 +11,8 @@ from isthmus.federation import FederationState
 from isthmus.v1 import admin_pb2
 from isthmus.wire import instant_to_proto, spec_to_proto, state_to_proto
 
-MAX_ABANDONED_ROUNDS = 20
-"""Abandoned rounds that a status names; more are counted."""
+MAX_NAMED_ROUNDS = 20
+"""Rounds without a result of their own that a status names, of each kind; more are counted."""
 
 
 def summary_message(present: Present) -> admin_pb2.FederationSummary:
@@ -35,6 +35,7 @@ def status_message(ledger: Ledger, present: Present, *, seal: Seal, trouble: str
     federation, closing = present.record.federation, present.closing
     lineage = ledger.lineage(federation.name)
     abandoned = [manifest.number for manifest in lineage if manifest.abandoned]
+    reverted = [manifest.number for manifest in lineage if manifest.reverted]
     return admin_pb2.GetStatusResponse(
         summary=summary_message(present),
         waiting_for=present.waiting_for,
@@ -49,8 +50,10 @@ def status_message(ledger: Ledger, present: Present, *, seal: Seal, trouble: str
         quorum=federation.participation.silos.min,
         max_staleness=federation.participation.max_staleness,
         overdue=present.overdue,
-        abandoned_rounds=abandoned[-MAX_ABANDONED_ROUNDS:],
+        abandoned_rounds=abandoned[-MAX_NAMED_ROUNDS:],
         num_abandoned_rounds=len(abandoned),
+        reverted_rounds=reverted[-MAX_NAMED_ROUNDS:],
+        num_reverted_rounds=len(reverted),
         cut_began_at=instant_to_proto(closing.cut_at) if closing else None,
         trouble=trouble,
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from aggregator.aggregate import aggregate
 from aggregator.blocks import GRAIN, Payload, Reader, open_payload, walk_payloads
+from aggregator.gate import verdict_of
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Roster
 from aggregator.publication import inputs_of, manifest_of
@@ -43,7 +44,7 @@ def recomputed(
 
     Args:
         ledger: Where the deltas and the projector before stand.
-        roster: Of a round whose projector is published.
+        roster: Of a round that was combined and whose projector is published.
         contributions: The roster's, in its order.
         memory_budget_bytes: What the arithmetic may hold at once.
         scratch: A folder with room for a projector and an optimizer's state.
@@ -55,8 +56,7 @@ def recomputed(
     name = roster.federation
     record, published = ledger.federation(name), ledger.manifest(name, roster.round)
     base = ledger.manifest(name, roster.round - 1)
-    if roster.abandoned:
-        return Recomputed(manifest_of(record, base, roster, aggregated=None, contributions=contributions))
+    verdict = verdict_of(ledger, roster, contributions)
     with tempfile.TemporaryFile(dir=scratch) as projector, tempfile.TemporaryFile(dir=scratch) as state:
         aggregated = aggregate(
             inputs_of(ledger, record, base, contributions=contributions),
@@ -65,7 +65,9 @@ def recomputed(
             projector_out=projector,
             state_out=state,
         )
-        manifest = manifest_of(record, base, roster, aggregated=aggregated, contributions=contributions)
+        manifest = manifest_of(
+            record, base, roster, aggregated=aggregated, contributions=contributions, verdict=verdict
+        )
         if not manifest.tolerance:
             return Recomputed(manifest)
         pairs = [(published.digest, manifest.digest, projector)]

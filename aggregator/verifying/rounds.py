@@ -3,6 +3,7 @@
 import dataclasses
 
 from aggregator.aggregate import Aggregated
+from aggregator.gate import Verdict, verdict_of
 from aggregator.ledger import keys, removal
 from aggregator.ledger.audit import Trail
 from aggregator.ledger.documents import Closing, Contribution, Roster
@@ -120,12 +121,17 @@ def _check_published(case: Case, roster: Roster, members: list[Checked] | None) 
     contributions = [member.contribution for member in members]
     for one in contributions:
         check_admitted(case.evidence, one)
-    if roster.abandoned:  # nothing was combined, so nothing but documents is needed
-        again = manifest_of(case.record, base, roster, aggregated=None, contributions=contributions)
+    try:
+        verdict = verdict_of(case.ledger, roster, contributions)
+    except InvariantBroken as error:  # the round that it compares with is damaged, and told there
+        _cannot_have_come(case, roster.round, error)
+        return False
+    if roster.abandoned or verdict.back_to:  # nothing was combined, so nothing but documents is needed
+        again = manifest_of(case.record, base, roster, aggregated=None, contributions=contributions, verdict=verdict)
         _compare(case, published, again, leaving=())
         return True
     if not all(member.is_whole for member in members) or not _rests(case, base):
-        _compare(case, published, _documented(case, roster, contributions), leaving=_RESULTS)
+        _compare(case, published, _documented(case, roster, contributions, verdict=verdict), leaving=_RESULTS)
         return False
     return _recompute(case, roster, contributions)
 
@@ -154,12 +160,7 @@ def _recompute(case: Case, roster: Roster, contributions: list[Contribution]) ->
         if any(exists(case.evidence.store, keys.removal(case.name, number)) for _, number in trained(roster)):
             case.findings.remark(f"Round {roster.round} was not recomputed: its deltas were removed meanwhile.")
             return False
-        case.findings.broke(
-            keys.projector(case.name, roster.round),
-            expected="a projector that its round gives",
-            found=str(error),
-            meaning=f"Projector {roster.round} cannot have come from its round.",
-        )
+        _cannot_have_come(case, roster.round, error)
         return True
     if 0 < again.deviation <= again.manifest.tolerance:
         case.findings.remark(
@@ -172,7 +173,18 @@ def _recompute(case: Case, roster: Roster, contributions: list[Contribution]) ->
     return True
 
 
-def _documented(case: Case, roster: Roster, contributions: list[Contribution]) -> ProjectorManifest:
+def _cannot_have_come(case: Case, number: int, error: InvariantBroken) -> None:
+    case.findings.broke(
+        keys.projector(case.name, number),
+        expected="a projector that its round gives",
+        found=str(error),
+        meaning=f"Projector {number} cannot have come from its round.",
+    )
+
+
+def _documented(
+    case: Case, roster: Roster, contributions: list[Contribution], *, verdict: Verdict
+) -> ProjectorManifest:
     """The manifest of a round whose deltas are gone: what documents say, the published digests taken as they are."""
     published, base = case.ledger.manifest(case.name, roster.round), case.ledger.manifest(case.name, roster.round - 1)
     state = published.optimizer_state_digest
@@ -180,7 +192,7 @@ def _documented(case: Case, roster: Roster, contributions: list[Contribution]) -
         Written(published.digest, published.size_bytes),
         Written(state, published.optimizer_state_size_bytes) if state else None,
     )
-    return manifest_of(case.record, base, roster, aggregated=aggregated, contributions=contributions)
+    return manifest_of(case.record, base, roster, aggregated=aggregated, contributions=contributions, verdict=verdict)
 
 
 def _compare(

@@ -71,6 +71,8 @@ def overview_from_proto(message: admin_pb2.GetStatusResponse) -> FederationOverv
         overdue=message.overdue,
         abandoned_rounds=tuple(message.abandoned_rounds),
         num_abandoned_rounds=message.num_abandoned_rounds,
+        reverted_rounds=tuple(message.reverted_rounds),
+        num_reverted_rounds=message.num_reverted_rounds,
         cut_began_at=instant_from_proto(message.cut_began_at) if message.HasField("cut_began_at") else None,
         trouble=message.trouble,
     )

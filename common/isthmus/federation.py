@@ -199,6 +199,24 @@ class RetentionPolicy(_Table):
     """Hours after its cut, or the federation's end, when bytes go that no roster counts: broken off, refused, late."""
 
 
+class GatePolicy(_Table):
+    """When a projector that made the silos worse is taken back; see `aggregator.gate`."""
+
+    tolerance: float = Field(default=0.05, ge=0.0, le=1000.0)
+    """By how much the median silo's held-out loss may rise from one projector to the next, as a share of it."""
+    min_silos: int = Field(default=3, ge=2, le=10_000)
+    """Nothing is decided by fewer silos that reported of both projectors."""
+
+
+class EvaluationPolicy(_Table):
+    """What becomes of the held-out losses that silos report of the projector they pulled."""
+
+    max_samples: int = Field(default=1000, ge=1, le=2**53)
+    """The most that one silo weighs in their mean."""
+    gate: GatePolicy | None = None
+    """Absent: nothing is taken back, whatever silos report."""
+
+
 class ProjectorPolicy(_Table):
     """How the initial projector is made when none is given as a file; only read where the federation is created."""
 
@@ -220,6 +238,7 @@ class Federation(_Table):
     admission: AdmissionPolicy = AdmissionPolicy()
     strategy: StrategyPolicy = StrategyPolicy()
     retention: RetentionPolicy = RetentionPolicy()
+    evaluation: EvaluationPolicy = EvaluationPolicy()
     plan: PlanPolicy
     projector: ProjectorPolicy | None = None
 
@@ -227,6 +246,15 @@ class Federation(_Table):
     def feeds_errors_back(self) -> bool:
         """Whether silos are asked to; see `error_feedback`."""
         return self.encoding is Encoding.INT8 if self.error_feedback is None else self.error_feedback
+
+    @model_validator(mode="after")
+    def _comparable(self) -> "Federation":
+        if self.evaluation.gate and (self.participation.max_staleness or self.plan.privacy):
+            raise ValueError(
+                "evaluation.gate needs participation.max_staleness = 0, for silos of a buffered round judge different "
+                "projectors, and no plan.privacy, under which no loss leaves a silo"
+            )
+        return self
 
     def first_trained(self, counting: int) -> int:
         """The earliest round whose deltas a round may count; itself, unless deltas may be stale."""

@@ -12,7 +12,8 @@ class ProjectorManifest:
     `tolerance` is how far a recomputation may lie from the values, as a share of the largest of their tensor.
     A manifest is a pure function of stored bytes: `cut_at` is the instant in the roster, not that of publication.
     The signature is the aggregator's, made when a manifest is sent; empty in the store.
-    That of an abandoned round has the digest and the optimizer's state of the projector before it, and no rule.
+    That of an abandoned round has the digest and the optimizer's state of the projector before it, and no rule. One
+    that is `reverted` has those of an earlier one: the silos' evaluations flagged the projector before it.
     """
 
     number: int
@@ -30,4 +31,5 @@ class ProjectorManifest:
     metrics: dict[str, float] = field(default_factory=dict)
     tolerance: float = 0.0
     abandoned: bool = False
+    reverted: bool = False
     signature: bytes = b""

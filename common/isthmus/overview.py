@@ -55,6 +55,8 @@ class FederationOverview:
         overdue: The deadline has passed without the quorum.
         abandoned_rounds: The newest of them, in order.
         num_abandoned_rounds: All of them.
+        reverted_rounds: The newest rounds whose silos flagged the projector they started from, in order.
+        num_reverted_rounds: All of them.
         cut_began_at: Since when the round is being cut; None when it is not.
         trouble: Why the last step failed at the replica that answered; empty when it did not.
     """
@@ -72,5 +74,7 @@ class FederationOverview:
     overdue: bool
     abandoned_rounds: tuple[int, ...]
     num_abandoned_rounds: int
+    reverted_rounds: tuple[int, ...]
+    num_reverted_rounds: int
     cut_began_at: datetime | None
     trouble: str

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from isthmus import evaluation
 from isthmus.codec import F32, decode_int8, encode_tensors
 from isthmus.codec import decode as decode_values
 from isthmus.contribution import MAX_METRICS, METRIC_NAME_PATTERN, ContributionHeader, Encoding
@@ -207,6 +208,13 @@ def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
                 measured=metrics[name],
                 limit=METRIC_NAME_PATTERN.pattern,
             )
+    if words := evaluation.flaw(checked):
+        raise HeaderInvalid(
+            f"The metrics say {words}; an evaluation is {evaluation.BOUNDS}. Correct it, or leave it out.",
+            check="metrics",
+            measured=words,
+            limit=evaluation.BOUNDS,
+        )
     return checked
 
 

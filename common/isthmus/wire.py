@@ -217,6 +217,7 @@ def manifest_to_proto(manifest: ProjectorManifest) -> projector_pb2.ProjectorMan
         tolerance=manifest.tolerance,
         cut_at=instant_to_proto(manifest.cut_at),
         abandoned=manifest.abandoned,
+        reverted=manifest.reverted,
         signature=manifest.signature,
     )
 
@@ -238,6 +239,7 @@ def manifest_from_proto(message: projector_pb2.ProjectorManifest) -> ProjectorMa
         metrics={metric.name: metric.value for metric in message.metrics},
         tolerance=message.tolerance,
         abandoned=message.abandoned,
+        reverted=message.reverted,
         signature=message.signature,
     )
 

@@ -16,6 +16,7 @@ PHASE_STYLES = {
     "starting": "dim",
     "waiting": "dim",
     "pulling": "cyan",
+    "evaluating": "cyan",
     "training": "bold green",
     "pushing": "magenta",
     "finished": "green",

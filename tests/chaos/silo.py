@@ -17,7 +17,18 @@ from isthmus.client import SiloClient
 from isthmus.federation import TrainingPlan
 from isthmus.spec import ProjectorSpec
 from silo_agent.outbox import Outbox
-from silo_agent.trainer import TRAINERS, LocalResult, Report, Step, Surroundings, TrainerEntry, quiet
+from silo_agent.trainer import (
+    TRAINERS,
+    Evaluated,
+    LocalResult,
+    Report,
+    Step,
+    Surroundings,
+    Tell,
+    TrainerEntry,
+    quiet,
+    silent,
+)
 from tests.chaos.orders import Orders
 from tests.chaos.points import LINE, Points
 from tests.rosters import values
@@ -45,6 +56,12 @@ class ChaosTrainer:
 
     def require(self, spec: ProjectorSpec, plan: TrainingPlan) -> None:
         """Everything fits."""
+
+    def evaluate(
+        self, projector: Mapping[str, torch.Tensor], plan: TrainingPlan, *, tell: Tell = silent
+    ) -> Evaluated | None:
+        """Nothing is held out."""
+        return None
 
     def train(
         self,

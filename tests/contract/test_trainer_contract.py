@@ -185,3 +185,43 @@ def test_one_pass_uses_every_sample_once(bench: Bench) -> None:
 
     assert claims == [3, 3, 2, 0]
     assert distance(result, bench) == 0.0
+
+
+def test_evaluation_is_of_held_out_samples_alone(bench: Bench) -> None:
+    """Case 7: the loss is that of the held-out samples, however they are batched; without any there is none."""
+    held_out = build_case(bench.case, bench.folder, bench.samples, held_out=bench.samples)
+
+    one = held_out.evaluate(bench.case.projector, plan_with(local_epochs=5, batch_size=3))
+    other = held_out.evaluate(bench.case.projector, plan_with(local_epochs=5, batch_size=8))
+
+    assert one is not None
+    assert other is not None
+    assert (one.num_samples, other.num_samples) == (5, 5)
+    assert one.loss == pytest.approx(other.loss, rel=1e-5)
+    assert bench.trainer.evaluate(bench.case.projector, PLAN) is None
+
+
+def test_evaluation_follows_training(bench: Bench) -> None:
+    """Case 7: a projector that was trained on samples does better on them; how far it is is told to the end."""
+    trainer = build_case(bench.case, bench.folder, bench.samples, held_out=bench.samples)
+    plan = plan_with(local_epochs=12, learning_rate=0.1, final_learning_rate=0.03, gradient_clip_norm=0.0)
+    trained = bench.train(plan).tensors
+    told = list[tuple[int, int]]()
+
+    before = trainer.evaluate(bench.case.projector, plan, tell=lambda done, total: told.append((done, total)))
+    after = trainer.evaluate(trained, plan)
+
+    assert before is not None
+    assert after is not None
+    assert after.loss < before.loss
+    assert told[-1] == (8, 8)
+
+
+def test_evaluation_changes_nothing(bench: Bench) -> None:
+    """Case 7: a round trained after an evaluation gives the bits that it gives without, and no sample of the other."""
+    trainer = build_case(bench.case, bench.folder, bench.samples, held_out=bench.samples)
+    expected = bench.train()
+
+    trainer.evaluate({name: tensor * 2 for name, tensor in bench.case.projector.items()}, PLAN)
+
+    assert same(expected, bench.train(trainer=trainer))

@@ -258,6 +258,11 @@ def test_b21_header_claims_no_training() -> None:
         pytest.param({"m" * 65: 0.0}, id="B22-name of 65 characters"),
         pytest.param({"m" * 1_000_000: 0.0}, id="B22-name of 1 MB"),
         pytest.param({"Loss\n": 0.0}, id="B22-name with a newline"),
+        pytest.param({"held_out_loss": 1.0}, id="B22-evaluation without its samples"),
+        pytest.param({"held_out_samples": 1.0}, id="B22-evaluation without its loss"),
+        pytest.param({"held_out_loss": -0.1, "held_out_samples": 1.0}, id="B22-evaluation below 0"),
+        pytest.param({"held_out_loss": 1e300, "held_out_samples": 1.0}, id="B22-evaluation beyond all bounds"),
+        pytest.param({"held_out_loss": 1.0, "held_out_samples": 1e300}, id="B22-evaluation on too many samples"),
     ],
 )
 def test_metrics_out_of_range_are_refused(metrics: dict[str, float]) -> None:

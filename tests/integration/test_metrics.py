@@ -64,6 +64,7 @@ def test_documented_metrics_are_those_that_are_told(scene: Scene) -> None:
         ("isthmus_rounds_planned", F, 2),
         ("isthmus_rounds_published_total", F, 1),
         ("isthmus_rounds_abandoned_total", F, 0),
+        ("isthmus_rounds_reverted_total", F, 0),
         ("isthmus_round_phase", {**F, "phase": "collecting"}, 1),
         ("isthmus_round_phase", {**F, "phase": "cutting"}, 0),
         ("isthmus_round_contributions", F, 0),
@@ -75,6 +76,8 @@ def test_documented_metrics_are_those_that_are_told(scene: Scene) -> None:
         ("isthmus_published_silos", F, 2),
         ("isthmus_published_examples", F, 20),
         ("isthmus_published_loss", F, 1.0),
+        ("isthmus_published_held_out_loss", {**F, "stat": "median"}, 2.5),
+        ("isthmus_published_held_out_silos", F, 2),
         ("isthmus_deltas_admitted_total", F, 2),
         ("isthmus_deltas_refused_total", {**F, "reason": DeltaNormExceeded.reason}, 1),
         ("isthmus_delta_l2_norm_count", F, 2),
@@ -118,7 +121,7 @@ def test_labels_are_lists_and_names_that_exist(scene: Scene) -> None:
         "phase": set(labels.PHASES),
         "step": set(labels.STEPS),
         "verb": set(labels.VERBS),
-        "stat": {"min", "mean", "max"},
+        "stat": {"min", "mean", "max", "q1", "median", "q3"},
         "kind": {"uploads", "pulls", "creations", "polls", "calls"},
     }
     strange = {

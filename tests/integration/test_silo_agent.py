@@ -16,6 +16,7 @@ from isthmus.credentials import save_credentials
 from isthmus.doctor.findings import well
 from isthmus.enrolling import enrol
 from isthmus.errors import ConfigInvalid, DeltaNormExceeded, IsthmusError
+from isthmus.evaluation import summary_in
 from isthmus.federation import FederationState, parse_federation
 from isthmus.operator_client import OperatorClient
 from isthmus.projectors.initial import initial_projector
@@ -186,6 +187,28 @@ def test_no_private_name_leaves_the_process(finished: Finished, aggregator: Real
     assert [word for word in private if word.encode() in said] == []
     skipped = (finished.silos[0].state / "skipped.jsonl").read_text().splitlines()
     assert ["red.png", "purple.png"] == [json.loads(row)["picture"] for row in skipped]
+
+
+def test_agent_reports_what_it_pulled(
+    aggregator: RealAggregator, operator: OperatorClient, model: Path, tmp_path: Path
+) -> None:
+    """With samples held out the agent says before each round how the pulled projector does, and that gets better."""
+    silo = silo_in(tmp_path / "judge", aggregator, model=model, federation="judged")
+    create(operator, "judged", [silo], model=model, more="local_epochs = 12")
+    config = load_config(silo.config, environment={}, assignments=["data.held_out=0.5"])
+    (told,) = [finding.text for finding in check(config) if finding.name == "data"]
+
+    code, _, events = silo.finish(silo.start("run", "--set", "data.held_out=0.5"))
+
+    first, second = (summary_in(manifest.metrics) for manifest in operator.lineage("judged")[1:])
+    logged = [event for event in events if event["event"] == "projector.evaluated"]
+    assert (code, [(event["round"], event["projector"]) for event in logged]) == (0, [(1, 0), (2, 1)])
+    assert first is not None
+    assert second is not None
+    assert [first.median, second.median] == [event["loss"] for event in logged]
+    assert second.median < first.median
+    trained = operator.lineage("judged")[1].num_examples
+    assert f"Held out, and never trained on: {len(COLOURS) - trained}." in told
 
 
 def test_killed_agent_goes_on(

@@ -105,7 +105,7 @@ def test_one_trace_holds_a_silos_part_on_both_sides(traced: Traced) -> None:
         return parents[name] == spans[above].span.span_id
 
     at_the_silo = {name for name, one in spans.items() if one.service == "isthmus-silo"}
-    assert at_the_silo == {"silo.round", "silo.pull", "silo.train", "silo.push"}
+    assert at_the_silo == {"silo.round", "silo.pull", "silo.evaluate", "silo.train", "silo.push"}
     assert spans.keys() - at_the_silo == {
         "projector.pull",
         "delta.receive",

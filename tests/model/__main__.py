@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.model.cut import LONG, cut_scene
+from tests.model.cut import LONG, cut_scene, gated_scene
 from tests.model.explore import explore
 from tests.model.mutants import MUTANTS
 from tests.model.scene import Scene
@@ -26,6 +26,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         as_expected = [_told(str(cast), cut_scene(cast, folder), wrong=False) for cast in LONG[:first]]
+        as_expected += [_told("2 replicas x 1 silo, a gate that flags by its report", gated_scene(folder), wrong=False)]
         as_expected += [_told(f"wrong: {name}", one.scene(folder), wrong=True) for name, one in MUTANTS.items()]
     return 0 if all(as_expected) else 1
 

@@ -16,7 +16,7 @@ from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
 from isthmus.contribution import Receipt
 from isthmus.errors import RoundClosed
-from tests.ledgers import after, definition, found, staged, step
+from tests.ledgers import after, contribute, definition, found, held_out, staged, step
 from tests.model.bucket import contents_of
 from tests.model.claims import Claims, Refused
 from tests.model.scene import Scene, Work
@@ -95,6 +95,34 @@ def cut_scene(cast: Cast, scratch: Path, *, replica_sees: View = the_same, push_
         contents=contents_of(store),
         actors=actors,
         survivor=survives,
+        wrong_with_bucket=claims.wrong_with_bucket,
+        wrong_with_ending=claims.wrong_with_ending,
+    )
+
+
+def gated_scene(scratch: Path) -> Scene:
+    """Two replicas find round 2 due while silo b pushes. By a's report alone the gate decides nothing.
+
+    With b's it flags. So which projector is published depends on the roster that wins, and on nothing else.
+    """
+    store, claims = MemoryStore(), Claims(scratch)
+    ledger = Ledger(store)
+    gate = "\nevaluation.gate = { tolerance = 0.1, min_silos = 2 }\n"
+    found(ledger, definition(quorum=1, rounds=2) + gate, silos=("a", "b"))
+    for silo in "ab":
+        ledger.record_admission(contribute(ledger, silo, metrics=held_out(2.0)))
+    step(ledger, scratch, now=after(999))
+    late = _of_one_segment(staged(ledger, "b", round_number=2, metrics=held_out(3.0)), store)
+    ledger.record_admission(contribute(ledger, "a", round_number=2, metrics=held_out(3.0)))
+    replica = _replica(the_same, scratch, late_hours=1)
+    return Scene(
+        contents=contents_of(store),
+        actors={
+            "replica 1": replica,
+            "replica 2": replica,
+            "push b": _push(late, the_same, stages=b"", records=True),
+        },
+        survivor=replica,
         wrong_with_bucket=claims.wrong_with_bucket,
         wrong_with_ending=claims.wrong_with_ending,
     )

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.cut import SHORT, Cast, cut_scene
+from aggregator.ledger import keys
+from aggregator.ledger.documents import manifest_from_json
+from tests.ledgers import NAME
+from tests.model.cut import SHORT, Cast, cut_scene, gated_scene
 from tests.model.explore import explore
 from tests.model.mutants import MUTANTS
 from tests.model.trace import counterexample
@@ -17,6 +20,15 @@ def test_cut_keeps_its_promises_in_every_order(cast: Cast, tmp_path: Path) -> No
 
     assert not explored.broken, counterexample(cut_scene(cast, tmp_path))
     assert len(explored.ends) > 1
+
+
+def test_gate_decides_alike_in_every_order(tmp_path: Path) -> None:
+    """Whether a round is taken back follows from the roster that wins, whoever dies: both ends come to be, and hold."""
+    explored = explore(gated_scene(tmp_path))
+
+    assert not explored.broken, counterexample(gated_scene(tmp_path))
+    documents = [content for bucket, _ in explored.ends for key, content in bucket if key == keys.projector(NAME, 2)]
+    assert {False, True} == {manifest_from_json(document).reverted for document in documents}
 
 
 @pytest.mark.parametrize("name", MUTANTS)

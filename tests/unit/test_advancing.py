@@ -17,7 +17,7 @@ from aggregator.stores.memory import MemoryStore
 from isthmus.errors import StoreUnavailable
 from isthmus.federation import FederationState
 from isthmus.logs import Event
-from tests.ledgers import NAME, after, contribute, definition, found
+from tests.ledgers import NAME, after, contribute, definition, found, held_out
 
 Told = list[tuple[str, int, dict[str, object]]]
 
@@ -142,6 +142,23 @@ def test_abandoned_round_is_told_as_a_warning(tellings: Tellings, tmp_path: Path
         )
     ] == reasons
     assert [] == tellings.of(Event.PROJECTOR_PUBLISHED)
+
+
+def test_reverted_round_is_told_as_a_warning(tellings: Tellings, tmp_path: Path) -> None:
+    """A round that was taken back is no published projector like any other: the figures say why, and what it is now."""
+    ledger = Ledger(MemoryStore())
+    found(ledger, definition(rounds=2) + "\nevaluation.gate = {}\n")
+    for number, loss in ((1, 2.0), (2, 3.0)):
+        for silo in "abc":
+            contribute(ledger, silo, round_number=number, metrics=held_out(loss))
+        loop(ledger, tmp_path, clock=lambda: after(60)).turn()
+
+    assert [1] == [facts["round"] for _, _, facts in tellings.of(Event.PROJECTOR_PUBLISHED)]
+    ((_, level, facts),) = tellings.of(Event.ROUND_REVERTED)
+    reason = str(facts["reason"])
+    assert (logging.WARNING, 2) == (level, facts["round"])
+    assert "of 3 silos that evaluated projector 1 and the one it was made from" in reason
+    assert "(median +50.00%). Projector 2 is that earlier one again." in reason
 
 
 def test_full_scratch_folder_is_not_the_stores_trouble(tellings: Tellings, tmp_path: Path) -> None:

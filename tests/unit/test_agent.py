@@ -28,6 +28,7 @@ from isthmus.federation import FederationState
 from isthmus.feedback import ErrorFeedback
 from silo_agent.agent import Agent, Ending
 from silo_agent.outbox import Aside, Outbox
+from silo_agent.trainer import Evaluated
 from tests.fake_hub import FakeHub, FakeTrainer, budget_in, silo_parts, status_in
 from tests.plans import plan_with
 
@@ -73,6 +74,34 @@ def test_takes_part_in_every_round(silo: Silo) -> None:
     assert [receipt["delta"] for receipt in silo.hub.receipts.values()] == [0.25, 0.25, 0.25]
     assert silo.hub.receipts[1]["metrics"] == {"samples": 8.0, "train_loss": 0.5}
     assert silo.outbox.entries() == []
+
+
+def test_reports_the_pulled_projector_on_held_out_samples(silo: Silo) -> None:
+    """Before a round is trained its projector is evaluated, and the report goes with the delta; the status tells it."""
+    silo.trainer.evaluated = Evaluated(2.5, 40)
+    told = []
+    silo.trainer.meanwhile = lambda number: told.append(silo.status["evaluated"])
+
+    assert silo.run() is Ending.FINISHED
+
+    expected = {"held_out_loss": 2.5, "held_out_samples": 40.0, "samples": 8.0, "train_loss": 0.5}
+    assert [receipt["metrics"] for receipt in silo.hub.receipts.values()] == [expected] * 3
+    assert told == [40, 40, 40]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), 1e7])
+def test_evaluation_that_is_no_number_is_left_out_and_told(
+    silo: Silo, loss: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loss that is not finite, or above the bound, is a warning with the value; the round is trained all the same."""
+    silo.trainer.evaluated = Evaluated(loss, 40)
+
+    with caplog.at_level(logging.INFO):
+        assert silo.run() is Ending.FINISHED
+
+    assert silo.hub.receipts[1]["metrics"] == {"samples": 8.0, "train_loss": 0.5}
+    (record, *_) = [record for record in caplog.records if record.message == "projector.evaluated"]
+    assert (record.levelname, f"Not reported: held_out_loss = {loss:g}" in record.facts["words"]) == ("WARNING", True)
 
 
 @pytest.mark.parametrize("call", ["round", "pull", "push_payload"])

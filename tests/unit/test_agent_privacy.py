@@ -9,6 +9,7 @@ from isthmus.feedback import ErrorFeedback
 from silo_agent.agent import Agent, Ending
 from silo_agent.outbox import Outbox
 from silo_agent.privacy_budget import Spent, epsilon_of
+from silo_agent.trainer import Evaluated
 from tests.fake_hub import FakeHub, budget_in, silo_parts, status_in
 from tests.plans import plan_with
 
@@ -44,6 +45,17 @@ def test_no_round_is_trained_past_the_budget(tmp_path: Path) -> None:
     assert 1 < len(spent) == len(silo_parts(tmp_path)[1].trained) < 20
     assert spent == sorted(spent)
     assert spent[-1] <= 9.0 < 2 * spent[-1]
+
+
+def test_no_evaluation_leaves_under_privacy(tmp_path: Path) -> None:
+    """A held-out loss is a number about samples, so under privacy none is reported, whatever is held out."""
+    hub = private_hub(tmp_path, num_rounds=1)
+    _, trainer, outbox = silo_parts(tmp_path)
+    trainer.evaluated = Evaluated(2.5, 40)
+
+    Agent(hub, trainer, outbox, status_in(tmp_path), budget_in(tmp_path)).run()
+
+    assert [name for name in hub.pushed[0].metrics if name.startswith("held_out")] == []
 
 
 def test_budget_outlives_the_agent(tmp_path: Path) -> None:

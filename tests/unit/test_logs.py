@@ -59,9 +59,9 @@ def test_event_names_are_frozen():
         advance.failed agent.enrolled agent.started agent.stopped agent.waiting aggregator.draining aggregator.started
         aggregator.stopped call.failed call.refused certificate.loaded certificate.not_renewed data.read
         delta.admitted delta.counted delta.dropped delta.refused deltas.removed federation.created
-        federation.state_set housekeeping.failed privacy.spent projector.published projector.pulled round.abandoned
-        round.overdue round.trained round.waiting silo.enrolled silo.invited silo.quarantined
-        silo.released silo.renewed silo.revoked
+        federation.state_set housekeeping.failed privacy.spent projector.evaluated projector.published
+        projector.pulled round.abandoned round.overdue round.reverted round.trained round.waiting silo.enrolled
+        silo.invited silo.quarantined silo.released silo.renewed silo.revoked
         state.unread store.back store.lost sweep.failed traces.back traces.lost upload.broken uploads.removed
     """
 

@@ -10,7 +10,7 @@ from aggregator.ledger.documents import Contribution
 from aggregator.stores.memory import MemoryStore
 from isthmus.contribution import ContributionHeader
 from isthmus.errors import DeltaReplayed
-from tests.ledgers import NAME, after, contribute, definition, found, staged, step
+from tests.ledgers import NAME, after, contribute, definition, found, held_out, staged, step
 
 
 @pytest.fixture
@@ -110,6 +110,26 @@ def test_abandoned_round_counted_nothing(tmp_path: Path) -> None:
     step(ledger, tmp_path, now=after(100))
 
     assert not is_replay(ledger, in_round(staged(ledger, "a").header, 2), "a")
+
+
+def test_round_that_was_taken_back_counted_nothing(tmp_path: Path) -> None:
+    """What made a projector that was taken back, and what was trained from it, may be brought again; no other bytes."""
+    ledger = Ledger(MemoryStore())
+    gate = "\nevaluation.gate = { min_silos = 2 }\n"
+    found(ledger, definition(rounds=5, participation='without_quorum = "abandon"') + gate)
+    brought = []
+    for number, silos, loss in ((1, "ab", 2.0), (2, "ab", 1.0), (3, "a", 9.0), (4, "ab", 9.0)):
+        made = [staged(ledger, silo, round_number=number, metrics=held_out(loss)) for silo in silos]
+        for one in made:
+            commit(ledger, one)
+        step(ledger, tmp_path, now=after(100 * number))
+        brought.append(made[0].header)
+        if number == 3:  # abandoned: whether projector 2 is worse nobody said yet
+            assert is_replay(ledger, in_round(brought[1], 4), "a")
+
+    assert ledger.manifest(NAME, 4).reverted
+    again = [is_replay(ledger, in_round(header, 5), "a") for header in (brought[0], brought[1], brought[3])]
+    assert [True, False, False] == again
 
 
 def test_stale_round_that_can_still_be_counted_is_open(tmp_path: Path) -> None:

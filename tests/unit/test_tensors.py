@@ -157,6 +157,8 @@ def test_weight_of_any_kind_of_number_is_taken(num_examples: object) -> None:
         {"loss": "low"},
         {"loss": None},
         {5: 1.0},
+        {"held_out_loss": 1.0},
+        {"held_out_loss": -1.0, "held_out_samples": 3},
     ],
 )
 def test_metrics_that_cannot_travel_are_refused_here(metrics: dict[str, float]) -> None:

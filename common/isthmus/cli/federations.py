@@ -4,6 +4,7 @@ from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
 
+from isthmus import evaluation
 from isthmus.cli.client import UsageProblem, connect, federation_of
 from isthmus.cli.text import Answer, cell, counted, instant, pairs, size, table
 from isthmus.errors import ConfigInvalid
@@ -67,7 +68,8 @@ def lineage(arguments: Namespace) -> Answer:
     with connect(arguments) as client:
         name = federation_of(client, arguments)
         manifests = client.lineage(name)
-    metrics = sorted({metric for manifest in manifests for metric in manifest.metrics})
+    names = {metric for manifest in manifests for metric in manifest.metrics}
+    metrics = sorted(name for name in names if not name.startswith(evaluation.PREFIX))
     header = (
         "PROJECTOR",
         "DIGEST",
@@ -77,9 +79,11 @@ def lineage(arguments: Namespace) -> Answer:
         "OPTIMIZER",
         "EXAMPLES",
         *map(str.upper, metrics),
+        "HELD-OUT LOSS",
         "SILOS",
     )
-    rows = [_lineage_row(manifest, metrics) for manifest in manifests]
+    losses = {manifest.number - 1: evaluation.summary_in(manifest.metrics) for manifest in manifests}
+    rows = [_lineage_row(manifest, metrics, held_out=losses.get(manifest.number)) for manifest in manifests]
     return Answer({"federation": name, "projectors": manifests}, table(header, rows))
 
 
@@ -160,8 +164,10 @@ def _present(overview: FederationOverview) -> list[tuple[str, str]]:
         ("contributions", _contributions(overview)),
         ("waiting for", overview.waiting_for or "nothing"),
         ("trouble", overview.trouble),
-        ("abandoned", _abandoned(overview)),
+        ("abandoned", _rounds(overview.abandoned_rounds, overview.num_abandoned_rounds)),
+        ("reverted", _rounds(overview.reverted_rounds, overview.num_reverted_rounds)),
         ("projector", f"{latest.number}, sha256 {cell(latest.digest)}, {size(latest.size_bytes)}"),
+        ("held-out loss", _held_out(latest)),
         ("spec", f"{counted(len(overview.spec.tensors), 'tensor')}, {counted(overview.spec.num_elements, 'value')}"),
         ("silos", f"{summary.num_silos} active"),
     ]
@@ -182,23 +188,44 @@ def _contributions(overview: FederationOverview) -> str:
     return f"{overview.num_contributions}, quorum {overview.quorum}"
 
 
-def _abandoned(overview: FederationOverview) -> str:
-    """Which rounds were abandoned; empty when none was."""
-    newest = ", ".join(map(str, overview.abandoned_rounds))
-    if overview.num_abandoned_rounds > len(overview.abandoned_rounds):
-        return f"{counted(overview.num_abandoned_rounds, 'round')}, the newest {newest}"
-    return f"{'rounds' if len(overview.abandoned_rounds) > 1 else 'round'} {newest}" if newest else ""
+def _rounds(newest: tuple[int, ...], number: int) -> str:
+    """Which rounds they are, the newest of many; empty when there is none."""
+    text = ", ".join(map(str, newest))
+    if number > len(newest):
+        return f"{counted(number, 'round')}, the newest {text}"
+    return f"{'rounds' if len(newest) > 1 else 'round'} {text}" if newest else ""
 
 
-def _lineage_row(manifest: ProjectorManifest, metrics: list[str]) -> tuple[object, ...]:
+def _held_out(latest: ProjectorManifest) -> str:
+    """What the silos of the newest published round found, and of which projector; empty where none evaluated it."""
+    found = evaluation.summary_in(latest.metrics)
+    if found is None:
+        return ""
+    return (
+        f"of projector {latest.number - 1}: median {found.median:.4g} (quartiles {found.q1:.4g} to {found.q3:.4g}), "
+        f"mean {found.mean:.4g}, as {counted(found.num_silos, 'silo')} found it in round {latest.number}"
+    )
+
+
+def _lineage_row(
+    manifest: ProjectorManifest, metrics: list[str], *, held_out: evaluation.Summary | None
+) -> tuple[object, ...]:
+    """One projector; `held_out` is what the silos of the round after it found."""
     return (
         manifest.number,
         manifest.digest,
         manifest.parent_digest,
         manifest.cut_at,
-        "abandoned" if manifest.abandoned else manifest.rule,
+        _made_by(manifest),
         manifest.server_optimizer,
         manifest.num_examples or None,
         *(manifest.metrics.get(metric) for metric in metrics),
+        held_out and f"{held_out.median:.4g} ({held_out.q1:.4g} to {held_out.q3:.4g})",
         " ".join(manifest.silos),
     )
+
+
+def _made_by(manifest: ProjectorManifest) -> str:
+    if manifest.abandoned:
+        return "abandoned"
+    return "reverted" if manifest.reverted else manifest.rule

@@ -88,7 +88,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self, federation: _Optional[str] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("summary", "waiting_for", "opened_at", "deadline", "silos", "spec", "latest", "num_contributions", "quorum", "max_staleness", "overdue", "abandoned_rounds", "num_abandoned_rounds", "cut_began_at", "trouble")
+    __slots__ = ("summary", "waiting_for", "opened_at", "deadline", "silos", "spec", "latest", "num_contributions", "quorum", "max_staleness", "overdue", "abandoned_rounds", "num_abandoned_rounds", "cut_began_at", "trouble", "reverted_rounds", "num_reverted_rounds")
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
     OPENED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,8 @@ class GetStatusResponse(_message.Message):
     NUM_ABANDONED_ROUNDS_FIELD_NUMBER: _ClassVar[int]
     CUT_BEGAN_AT_FIELD_NUMBER: _ClassVar[int]
     TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    REVERTED_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    NUM_REVERTED_ROUNDS_FIELD_NUMBER: _ClassVar[int]
     summary: FederationSummary
     waiting_for: str
     opened_at: _timestamp_pb2.Timestamp
@@ -119,7 +121,9 @@ class GetStatusResponse(_message.Message):
     num_abandoned_rounds: int
     cut_began_at: _timestamp_pb2.Timestamp
     trouble: str
-    def __init__(self, summary: _Optional[_Union[FederationSummary, _Mapping]] = ..., waiting_for: _Optional[str] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., silos: _Optional[_Iterable[_Union[SiloStatus, _Mapping]]] = ..., spec: _Optional[_Union[_projector_pb2.ProjectorSpec, _Mapping]] = ..., latest: _Optional[_Union[_projector_pb2.ProjectorManifest, _Mapping]] = ..., num_contributions: _Optional[int] = ..., quorum: _Optional[int] = ..., max_staleness: _Optional[int] = ..., overdue: bool = ..., abandoned_rounds: _Optional[_Iterable[int]] = ..., num_abandoned_rounds: _Optional[int] = ..., cut_began_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trouble: _Optional[str] = ...) -> None: ...
+    reverted_rounds: _containers.RepeatedScalarFieldContainer[int]
+    num_reverted_rounds: int
+    def __init__(self, summary: _Optional[_Union[FederationSummary, _Mapping]] = ..., waiting_for: _Optional[str] = ..., opened_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., silos: _Optional[_Iterable[_Union[SiloStatus, _Mapping]]] = ..., spec: _Optional[_Union[_projector_pb2.ProjectorSpec, _Mapping]] = ..., latest: _Optional[_Union[_projector_pb2.ProjectorManifest, _Mapping]] = ..., num_contributions: _Optional[int] = ..., quorum: _Optional[int] = ..., max_staleness: _Optional[int] = ..., overdue: bool = ..., abandoned_rounds: _Optional[_Iterable[int]] = ..., num_abandoned_rounds: _Optional[int] = ..., cut_began_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trouble: _Optional[str] = ..., reverted_rounds: _Optional[_Iterable[int]] = ..., num_reverted_rounds: _Optional[int] = ...) -> None: ...
 
 class SiloStatus(_message.Message):
     __slots__ = ("silo", "active", "receipt", "last_refusal", "num_contributions", "waited_for_since", "spiffe_id", "quarantined")

@@ -157,7 +157,7 @@ class Receipt(_message.Message):
     def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., silo: _Optional[str] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., l2_norm: _Optional[float] = ..., admitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., counted_in: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class ProjectorManifest(_message.Message):
-    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance", "abandoned", "signature")
+    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance", "abandoned", "reverted", "signature")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +172,7 @@ class ProjectorManifest(_message.Message):
     CUT_AT_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     ABANDONED_FIELD_NUMBER: _ClassVar[int]
+    REVERTED_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     number: int
     digest: bytes
@@ -187,5 +188,6 @@ class ProjectorManifest(_message.Message):
     cut_at: _timestamp_pb2.Timestamp
     tolerance: float
     abandoned: bool
+    reverted: bool
     signature: bytes
-    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ..., abandoned: bool = ..., signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ..., abandoned: bool = ..., reverted: bool = ..., signature: _Optional[bytes] = ...) -> None: ...
