@@ -9,6 +9,7 @@ from typing import Any
 import aggregator.__main__
 import aggregator.advancing
 import aggregator.server
+import aggregator.stores
 from aggregator.advance import Outcome, advance
 from aggregator.stores import Store, open_store
 from tests.chaos.orders import Orders
@@ -28,7 +29,7 @@ def run_replica(task: Mapping[str, Any]) -> int:
     def opened(url: str) -> Store:
         return PointStore(open_store(url), points)
 
-    aggregator.__main__.open_store = opened
+    aggregator.stores.open_store = opened
     aggregator.advancing.advance = partial(_advance, points)
     aggregator.server._now = lambda: datetime.now(UTC) + offset
     return aggregator.__main__.main(["serve", "--config", task["config"], "--port", str(task["port"])])
