@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,14 +46,13 @@ class Silo:
         self.hub, self.trainer, self.outbox = silo_parts(folder)
         self.feedback = ErrorFeedback(folder / "feedback")
 
-    def run(self) -> Ending:
-        """Runs a new agent to its end."""
+    def run(self, **options: Any) -> Ending:
+        """Runs a new agent, with these options beside, to its end."""
         metrics = {"samples": 8.0}
         status = status_in(self.folder)
         budget = budget_in(self.folder)
-        return Agent(
-            self.hub, self.trainer, self.outbox, self.feedback, status, budget, metrics=metrics, sleep=self.slept.append
-        ).run()
+        options = {"metrics": metrics, "sleep": self.slept.append, **options}
+        return Agent(self.hub, self.trainer, self.outbox, self.feedback, status, budget, **options).run()
 
     @property
     def status(self) -> dict[str, object]:
@@ -327,18 +327,7 @@ def test_why_nobody_answers_is_examined_and_logged_once(silo: Silo, caplog: pyte
         check = "certificate" if minute < 3 else "port"
         return AggregatorUnreachable(f"at 12:{minute:02}", retry_after_seconds=2.0, check=check, measured="x")
 
-    agent = Agent(
-        silo.hub,
-        silo.trainer,
-        silo.outbox,
-        silo.feedback,
-        status_in(silo.folder),
-        budget_in(silo.folder),
-        sleep=silo.slept.append,
-        explain=explain,
-    )
-
-    assert agent.run() is Ending.FINISHED
+    assert silo.run(explain=explain) is Ending.FINISHED
     said = [record.facts["words"] for record in caplog.records if record.message == "agent.waiting"]
     assert ["at 12:00", "at 12:03"] == said
 
@@ -346,17 +335,7 @@ def test_why_nobody_answers_is_examined_and_logged_once(silo: Silo, caplog: pyte
 def test_untrusted_aggregator_ends_the_agent(silo: Silo) -> None:
     """Where a stranger answers, the agent does not wait."""
     silo.hub.faults = [("round", AggregatorUnreachable("Socket closed"))]
-    agent = Agent(
-        silo.hub,
-        silo.trainer,
-        silo.outbox,
-        silo.feedback,
-        status_in(silo.folder),
-        budget_in(silo.folder),
-        sleep=silo.slept.append,
-        explain=lambda error: AggregatorUntrusted("a stranger"),
-    )
 
     with pytest.raises(AggregatorUntrusted, match="a stranger"):
-        agent.run()
+        silo.run(explain=lambda error: AggregatorUntrusted("a stranger"))
     assert ([], {}) == (silo.slept, silo.hub.receipts)
