@@ -53,7 +53,7 @@ def test_no_evaluation_leaves_under_privacy(tmp_path: Path) -> None:
     _, trainer, outbox = silo_parts(tmp_path)
     trainer.evaluated = Evaluated(2.5, 40)
 
-    Agent(hub, trainer, outbox, status_in(tmp_path), budget_in(tmp_path)).run()
+    Agent(hub, trainer, outbox, ErrorFeedback(tmp_path / "feedback"), status_in(tmp_path), budget_in(tmp_path)).run()
 
     assert [name for name in hub.pushed[0].metrics if name.startswith("held_out")] == []
 
