@@ -13,7 +13,6 @@ import isthmus.payload_header
 import isthmus.strict_json
 from aggregator.ledger import Ledger
 from aggregator.rpc.incoming import PartMessage
-from isthmus.payload import PayloadLayout
 from isthmus.v1 import projector_pb2
 
 
@@ -32,9 +31,8 @@ class Mutant:
     symptom: str = "AssertionError"
 
 
-def _any_place(header, entries, expected, *, payload_size_bytes):
+def _any_place(entries, expected, layout, *, payload_size_bytes):
     """Takes tensors wherever the header puts them."""
-    return PayloadLayout(header, expected)
 
 
 def _ends_anyhow(messages: Iterator[PartMessage]) -> Iterator[projector_pb2.Chunk]:
@@ -64,7 +62,9 @@ _LENIENT = json.JSONDecoder(parse_int=isthmus.strict_json._integer, parse_consta
 
 MUTANTS: dict[str, Mutant] = {
     "a key may come twice": Mutant("header", lambda: patch.object(isthmus.strict_json, "_DECODER", _LENIENT)),
-    "tensors may lie anywhere": Mutant("header", lambda: patch.object(isthmus.payload_header, "_placed", _any_place)),
+    "tensors may lie anywhere": Mutant(
+        "header", lambda: patch.object(isthmus.payload_header, "_require_places", _any_place)
+    ),
     "JSON's errors come out as they are": Mutant(
         "header", lambda: patch.object(isthmus.strict_json, "_not_json", lambda what: ValueError(what)), "ValueError"
     ),

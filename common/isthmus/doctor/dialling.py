@@ -54,6 +54,8 @@ def _through(endpoint: Endpoint, proxy: Proxy) -> Finding:
     try:
         dial(endpoint, proxy).close()
     except ProxyRefused as error:
+        if not str(error):  # it took the connection and let go of it
+            return _silent(endpoint, proxy, why="it closed the connection")
         words = f"The proxy {proxy} does not connect to {endpoint}: it answers {str(error)!r}."
         todo = f"Ask its administrator to allow CONNECT to {endpoint}, or name {endpoint.host} in no_proxy."
         if error.status == PROXY_AUTHENTICATION_REQUIRED:
@@ -63,9 +65,13 @@ def _through(endpoint: Endpoint, proxy: Proxy) -> Finding:
             todo = f"That is no HTTP proxy. Correct {proxy.variable}, or name {endpoint.host} in no_proxy."
         return problem("proxy", words, where=str(proxy), measured=str(error.status), todo=todo)
     except OSError as error:
-        words = f"The proxy {proxy} does not answer to CONNECT {endpoint}: {_why(error)}."
-        return problem("proxy", words, where=str(proxy), todo=f"Is that a proxy? Correct {proxy.variable}.")
+        return _silent(endpoint, proxy, why=_why(error))
     return well("proxy", f"The proxy {proxy} connects to {endpoint}.", where=str(proxy))
+
+
+def _silent(endpoint: Endpoint, proxy: Proxy, *, why: str) -> Finding:
+    words = f"The proxy {proxy} does not answer to CONNECT {endpoint}: {why}."
+    return problem("proxy", words, where=str(proxy), todo=f"Is that a proxy? Correct {proxy.variable}.")
 
 
 def _direct(host: str, port: int, *, who: str) -> Iterator[Finding]:
