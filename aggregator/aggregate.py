@@ -124,7 +124,7 @@ def check_strategy(federation: Federation, spec: ProjectorSpec) -> None:
     choice = strategy.server_optimizer
     slots = build_server_optimizer(choice).slots
     try:
-        if kept := kept_spec(spec, federation.strategy):
+        if kept := kept_spec(spec, strategy):
             layout(kept, Encoding.FP32)
     except SpecMismatch as error:
         raise FederationInvalid(

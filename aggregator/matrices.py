@@ -8,15 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from aggregator.blocks import Block, CombinedBlock, Payload, RosterBlocks
+from aggregator.blocks import F64, Block, CombinedBlock, Payload, RosterBlocks
 from isthmus.codec import F32, decode
 from isthmus.contribution import Encoding
 from isthmus.payload import ITEM_BYTES, spans
 from isthmus.spec import ProjectorSpec, TensorSpec
-
-F64 = npt.NDArray[np.float64]
 
 BLOCKS_SHARE = 8
 """Of the memory budget, one part in so many is for blocks; the rest is the rule's."""

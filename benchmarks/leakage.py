@@ -39,8 +39,7 @@ from silo_agent.composed import ComposedOptions, ComposedSettings, ComposedTrain
 from silo_agent.config import DataConfig
 from silo_agent.data import Samples, load_samples
 from silo_agent.features import features_of
-from silo_agent.privacy_budget import Spent, epsilon_of
-from silo_agent.private_steps import num_private_steps, sampling_rate
+from silo_agent.privacy_budget import epsilon_of, spent_in
 from silo_agent.trainer import Surroundings, settings_of
 
 ROOT = Path(__file__).parents[1]
@@ -159,7 +158,7 @@ def attacked(ingredients: Ingredients, arms: Sequence[str], *, folder: Path, see
         for name, data in collection.silos.items()
     ]
     for silo in silos[1:]:
-        silo.trainer.__dict__["model"] = silos[0].trainer.model
+        silo.trainer.model = silos[0].trainer.model
     widths = (FEATURES, ingredients.models.llm_width)
     federation = parse_federation(dataclasses.replace(RECIPE, seed=seed).federation_toml(num_silos=4, widths=widths))
     assert federation.projector is not None  # the demo's federation has one
@@ -214,8 +213,7 @@ def epsilon(plan: TrainingPlan, *, num_samples: int) -> float:
     """What one round by this plan spends, at DELTA; infinite without privacy."""
     if plan.privacy is None:
         return float("inf")
-    rate, steps = sampling_rate(plan, num_samples=num_samples), num_private_steps(plan, num_samples=num_samples)
-    return epsilon_of([Spent(1, rate, plan.privacy.noise_multiplier, steps)], delta=DELTA)
+    return epsilon_of([spent_in(1, plan, plan.privacy, num_samples=num_samples)], delta=DELTA)
 
 
 def table(rows: Sequence[dict[str, object]]) -> str:

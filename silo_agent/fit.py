@@ -9,7 +9,7 @@ from torch import nn
 from isthmus.errors import ConfigInvalid, DeltaNotFinite
 from isthmus.federation import TrainingPlan
 from silo_agent.cursor import Schedule, schedule
-from silo_agent.private_steps import Noise, gaussian, private_batches, secret_draws, set_private_gradient
+from silo_agent.private_steps import gaussian, private_batches, secret_draws, set_private_gradient
 from silo_agent.trainer import LocalResult, Report, Step, Surroundings
 
 Optimizers = Callable[[list[nn.Parameter], TrainingPlan], torch.optim.Optimizer]
@@ -30,7 +30,6 @@ def fit(
     *,
     plan: TrainingPlan,
     report: Report,
-    noise: Noise | None = None,
 ) -> list[float]:
     """Trains the projector in place, one optimizer step per batch.
 
@@ -40,7 +39,6 @@ def fit(
         loss_of: The loss per caption token of a batch, a scalar through which the projector's gradient flows.
         plan: Optimizer, learning rates, clipping, FedProx.
         report: Told after every step.
-        noise: Of a plan with privacy; None: secret.
 
     Returns:
         The loss of each step, before the step.
@@ -62,7 +60,7 @@ def fit(
     parameters = [parameter for parameter in projector.parameters() if parameter.requires_grad]
     anchors = [parameter.detach().clone() for parameter in parameters] if plan.fedprox_mu else []
     optimizer = OPTIMIZERS[plan.optimizer](parameters, plan)
-    step_gradient = _gradients(parameters, loss_of, plan=plan, noise=noise)
+    step_gradient = _gradients(parameters, loss_of, plan=plan)
     losses: list[float] = []
     for number, batch in enumerate(batches, start=1):
         for group in optimizer.param_groups:
@@ -84,7 +82,6 @@ def _gradients(
     loss_of: Callable[[Sequence[int]], torch.Tensor],
     *,
     plan: TrainingPlan,
-    noise: Noise | None,
 ) -> Callable[[Sequence[int], int], float]:
     """What gives a batch's gradient to the parameters and returns its loss; told the step's number, too."""
 
@@ -96,11 +93,11 @@ def _gradients(
 
     if plan.privacy is None:
         return plain
-    privacy, drawn = plan.privacy, noise or gaussian(secret_draws())
+    privacy, noise = plan.privacy, gaussian(secret_draws())
 
     def private(batch: Sequence[int], _number: int) -> float:
         expected = float(plan.batch_size)
-        return set_private_gradient(parameters, batch, loss_of, privacy=privacy, expected=expected, noise=drawn)
+        return set_private_gradient(parameters, batch, loss_of, privacy=privacy, expected=expected, noise=noise)
 
     return private
 

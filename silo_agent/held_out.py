@@ -40,14 +40,16 @@ def split(samples: Samples, *, share: float) -> Parts:
     Raises:
         ConfigInvalid: Nothing would be left to train on.
     """
-    held_out = sorted((sample for sample in samples.items if _rank(sample) < share), key=_place)
-    kept = tuple(sample for sample in samples.items if _rank(sample) >= share)
+    ranks = [_rank(sample) for sample in samples.items]
+    kept = tuple(sample for sample, rank in zip(samples.items, ranks, strict=True) if rank >= share)
+    out = [(rank, sample.key, sample) for sample, rank in zip(samples.items, ranks, strict=True) if rank < share]
+    held_out = tuple(sample for _, _, sample in sorted(out, key=lambda one: one[:2]))
     if not kept:
         raise ConfigInvalid(
             f"data.held_out = {share:g} holds all {len(held_out)} samples out, so none is left to train on. Lower it, "
             "or add data."
         )
-    return Parts(replace(samples, items=kept), Samples(tuple(held_out)))
+    return Parts(replace(samples, items=kept), Samples(held_out))
 
 
 def to_evaluate(around: Surroundings, plan: TrainingPlan) -> tuple[Sample, ...]:
@@ -82,7 +84,3 @@ def _rank(sample: Sample) -> float:
     """A fraction in [0, 1): to 53 bits, which a float holds."""
     digest = hashlib.sha256(f"{_TEXT}\n{sample.picture_digest}".encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
-
-
-def _place(sample: Sample) -> tuple[float, str]:
-    return _rank(sample), sample.key

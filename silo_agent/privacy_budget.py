@@ -38,6 +38,16 @@ class Spent:
     steps: int
 
 
+def spent_in(round_number: int, plan: TrainingPlan, privacy: PrivacyPolicy, *, num_samples: int) -> Spent:
+    """What a round by this plan, whose privacy this is, takes of a silo with so many samples."""
+    return Spent(
+        round_number,
+        sampling_rate(plan, num_samples=num_samples),
+        privacy.noise_multiplier,
+        num_private_steps(plan, num_samples=num_samples),
+    )
+
+
 def epsilon_of(spent: Sequence[Spent], *, delta: float) -> float:
     """The epsilon of all these rounds together, at this delta; 0 for none.
 
@@ -99,7 +109,10 @@ class Budget:
                 f"1 / {self._num_samples} or more allows one of them to be given away whole. Ask the operator for a "
                 "smaller one."
             )
-        after = epsilon_of([*self._spent, self._of(current, privacy)], delta=privacy.delta)
+        after = epsilon_of(
+            [*self._spent, spent_in(current.number, current.plan, privacy, num_samples=self._num_samples)],
+            delta=privacy.delta,
+        )
         if after <= privacy.epsilon:
             return ""
         before = epsilon_of(self._spent, delta=privacy.delta)
@@ -117,7 +130,7 @@ class Budget:
         privacy = current.plan.privacy
         if privacy is None:
             return {}
-        spent = (*self._spent, self._of(current, privacy))
+        spent = self._with(current, privacy)
         document = json.dumps([asdict(one) for one in spent], indent=1)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -127,14 +140,9 @@ class Budget:
         self._spent = spent
         return {EPSILON_METRIC: epsilon_of(spent, delta=privacy.delta)}
 
-    def _of(self, current: Round, privacy: PrivacyPolicy) -> Spent:
-        plan: TrainingPlan = current.plan
-        return Spent(
-            current.number,
-            sampling_rate(plan, num_samples=self._num_samples),
-            privacy.noise_multiplier,
-            num_private_steps(plan, num_samples=self._num_samples),
-        )
+    def _with(self, current: Round, privacy: PrivacyPolicy) -> tuple[Spent, ...]:
+        """What is spent once this round is trained, too."""
+        return (*self._spent, spent_in(current.number, current.plan, privacy, num_samples=self._num_samples))
 
 
 def _read(file: Path) -> tuple[Spent, ...]:

@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -129,3 +131,13 @@ def run_round(
 def values_of(data: bytes, count: int) -> F32:
     """The last `count` float32 values of a payload."""
     return np.frombuffer(data[-4 * count :], "<f4").astype(np.float32)
+
+
+def peak_bytes(inputs: RoundInputs, strategy: StrategyPolicy, *, budget_bytes: int, folder: Path) -> int:
+    """The most memory that one round's arithmetic holds at once, written to files in the folder."""
+    with (folder / "projector").open("w+b") as projector_out, (folder / "state").open("w+b") as state_out:
+        tracemalloc.start()
+        aggregate(inputs, strategy, memory_budget_bytes=budget_bytes, projector_out=projector_out, state_out=state_out)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak

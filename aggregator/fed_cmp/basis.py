@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.blocks import RosterBlocks
+from aggregator.blocks import F64, RosterBlocks
 from aggregator.fed_cmp.passes import applied, projected
-from aggregator.matrices import F64, Matrix, MatrixRound
+from aggregator.matrices import Matrix, MatrixRound
 
 OVERSAMPLING = 16
 """Directions tried beside those that are wanted."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.blocks import CombinedBlock
+from aggregator.blocks import F64, CombinedBlock
 from aggregator.fed_cmp.passes import Projected
-from aggregator.matrices import F64, TILE_ROWS, Matrix
+from aggregator.matrices import TILE_ROWS, Matrix
 from isthmus.codec import F32
 
 

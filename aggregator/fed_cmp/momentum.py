@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.matrices import F64
+from aggregator.blocks import F64
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.blocks import RosterBlocks
-from aggregator.matrices import F64, Matrix, MatrixRound, row_tiles
+from aggregator.blocks import F64, RosterBlocks
+from aggregator.matrices import Matrix, MatrixRound, row_tiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aggregator.matrices import F64
+from aggregator.blocks import F64
 
 _FLOOR = 1e-3
 """Of the measure "cosine": a silo that disagrees is hardly believed, and a direction where all do is still a mean."""

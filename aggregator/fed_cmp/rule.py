@@ -7,14 +7,14 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from aggregator.blocks import RosterBlocks
+from aggregator.blocks import F64, RosterBlocks
 from aggregator.fed_cmp.basis import Spectrum, rank_by_energy, spectra
 from aggregator.fed_cmp.fusion import Correction, corrected, correction, products_of
 from aggregator.fed_cmp.momentum import Moved, Remembered, moved
 from aggregator.fed_cmp.passes import projected
 from aggregator.fed_cmp.reliability import reliable_shares
 from aggregator.fed_cmp.room import groups
-from aggregator.matrices import F64, Matrix, MatrixCombined, MatrixRound, MatrixRule, matrices_of
+from aggregator.matrices import Matrix, MatrixCombined, MatrixRound, MatrixRule, matrices_of
 from aggregator.options import Options
 from aggregator.rules.mean import mean
 from isthmus.codec import F32

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from aggregator.blocks import Rule
 from aggregator.fed_cmp import rule as fed_cmp
@@ -15,10 +15,12 @@ from isthmus.federation import Choice, ParticipationPolicy
 
 _KEY = "strategy.rule"
 
+Built = TypeVar("Built", Rule, MatrixRule)
+
 
 @dataclass(frozen=True, slots=True)
-class RuleEntry:
-    """How one rule is chosen.
+class RuleEntry(Generic[Built]):
+    """How one rule is chosen: of deltas, or of matrices (`aggregator.matrices`).
 
     Attributes:
         options: The type of its options; every one has a default, so that the contract tests can build it.
@@ -32,32 +34,13 @@ class RuleEntry:
     """
 
     options: type[Options]
-    build: Callable[[Any], Rule]  # Any: each takes its own options
+    build: Callable[[Any], Built]  # Any: each takes its own options
     least_silos: Callable[[Any], int]
     tolerance: float = 0.0
     coordinate_wise: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixRuleEntry:
-    """How one rule that sees matrices (`aggregator.matrices`) is chosen.
-
-    Attributes:
-        options: As in RuleEntry.
-        build: Likewise.
-        least_silos: Likewise.
-        tolerance: Likewise; above 0, since such a rule uses BLAS or LAPACK.
-        coordinate_wise: Likewise; never.
-    """
-
-    options: type[Options]
-    build: Callable[[Any], MatrixRule]  # Any: each takes its own options
-    least_silos: Callable[[Any], int]
-    tolerance: float
-    coordinate_wise: bool = False
-
-
-RULES: dict[str, RuleEntry] = {
+RULES: dict[str, RuleEntry[Rule]] = {
     "mean": RuleEntry(NoOptions, mean.build, mean.least_silos, coordinate_wise=True),
     "median": RuleEntry(NoOptions, median.build, median.least_silos, coordinate_wise=True),
     "trimmed_mean": RuleEntry(
@@ -74,8 +57,8 @@ RULES: dict[str, RuleEntry] = {
     "robust": RuleEntry(robust.RobustOptions, robust.build, robust.least_silos),
 }
 
-MATRIX_RULES: dict[str, MatrixRuleEntry] = {
-    "fed_cmp": MatrixRuleEntry(fed_cmp.FedCmpOptions, fed_cmp.build, fed_cmp.least_silos, tolerance=1e-5),
+MATRIX_RULES: dict[str, RuleEntry[MatrixRule]] = {
+    "fed_cmp": RuleEntry(fed_cmp.FedCmpOptions, fed_cmp.build, fed_cmp.least_silos, tolerance=1e-5),
 }
 """No name is in both."""
 
@@ -100,7 +83,7 @@ def build_matrix_rule(choice: Choice) -> MatrixRule | None:
     return MATRIX_RULES[choice.name].build(options) if choice.name in MATRIX_RULES else None
 
 
-def entry_of(name: str) -> RuleEntry | MatrixRuleEntry:
+def entry_of(name: str) -> RuleEntry[Rule] | RuleEntry[MatrixRule]:
     """The entry of a rule of either kind, which there is."""
     return MATRIX_RULES[name] if name in MATRIX_RULES else RULES[name]
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from aggregator.aggregate import RoundInputs, SteppedBlock, stepped_blocks
-from aggregator.blocks import GRAIN, Range, pieces, ranges
+from aggregator.blocks import GRAIN, Range, Rule, pieces, ranges
+from aggregator.matrices import MatrixRule
 from aggregator.pre_steps import PRE_STEPS, PreStepEntry
-from aggregator.rules import MATRIX_RULES, RULES, MatrixRuleEntry, RuleEntry
+from aggregator.rules import MATRIX_RULES, RULES, RuleEntry
 from aggregator.server_optimizers import build_server_optimizer
 from isthmus.codec import F32, decode, encode
 from isthmus.contribution import Encoding
@@ -37,15 +38,14 @@ def require_shardable(strategy: StrategyPolicy) -> None:
     wholes = [f"pre-step {step.name}" for step in strategy.pre_steps if not _is_split(PRE_STEPS, step)]
     wholes += [f"rule {strategy.rule.name}"] * (not _is_split({**RULES, **MATRIX_RULES}, strategy.rule))
     if wholes:
-        known: dict[str, RuleEntry | PreStepEntry] = {**RULES, **PRE_STEPS}
-        able = ", ".join(sorted(name for name, entry in known.items() if entry.coordinate_wise))
+        able = ", ".join(sorted(name for name, entry in (RULES | PRE_STEPS).items() if entry.coordinate_wise))
         raise ConfigInvalid(
             f'The {wholes[0]} decides by whole deltas, so that combine.by = "ray" cannot split its rounds; it can '
             f'split those of {able}. Set combine.by to "process" at one replica at least: that one publishes them.'
         )
 
 
-def _is_split(known: Mapping[str, RuleEntry | MatrixRuleEntry | PreStepEntry], choice: Choice) -> bool:
+def _is_split(known: Mapping[str, RuleEntry[Rule] | RuleEntry[MatrixRule] | PreStepEntry], choice: Choice) -> bool:
     """Whether it can be; what is not known is refused elsewhere."""
     return choice.name not in known or known[choice.name].coordinate_wise
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from aggregator.aggregate import aggregate
 from aggregator.blocks import GRAIN, Payload, Reader, open_payload, walk_payloads
-from aggregator.gate import verdict_of
+from aggregator.gate import Verdict
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Roster
 from aggregator.publication import inputs_of, manifest_of
@@ -38,7 +38,13 @@ class Recomputed:
 
 
 def recomputed(
-    ledger: Ledger, roster: Roster, contributions: list[Contribution], *, memory_budget_bytes: int, scratch: Path
+    ledger: Ledger,
+    roster: Roster,
+    contributions: list[Contribution],
+    *,
+    verdict: Verdict,
+    memory_budget_bytes: int,
+    scratch: Path,
 ) -> Recomputed:
     """Combines a roster and steps the server optimizer once more.
 
@@ -46,6 +52,7 @@ def recomputed(
         ledger: Where the deltas and the projector before stand.
         roster: Of a round that was combined and whose projector is published.
         contributions: The roster's, in its order.
+        verdict: Of the roster on the projector that it started from.
         memory_budget_bytes: What the arithmetic may hold at once.
         scratch: A folder with room for a projector and an optimizer's state.
 
@@ -56,7 +63,6 @@ def recomputed(
     name = roster.federation
     record, published = ledger.federation(name), ledger.manifest(name, roster.round)
     base = ledger.manifest(name, roster.round - 1)
-    verdict = verdict_of(ledger, roster, contributions)
     with tempfile.TemporaryFile(dir=scratch) as projector, tempfile.TemporaryFile(dir=scratch) as state:
         aggregated = aggregate(
             inputs_of(ledger, record, base, contributions=contributions),

@@ -133,7 +133,7 @@ def _check_published(case: Case, roster: Roster, members: list[Checked] | None) 
     if not all(member.is_whole for member in members) or not _rests(case, base):
         _compare(case, published, _documented(case, roster, contributions, verdict=verdict), leaving=_RESULTS)
         return False
-    return _recompute(case, roster, contributions)
+    return _recompute(case, roster, contributions, verdict=verdict)
 
 
 def _rests(case: Case, base: ProjectorManifest) -> bool:
@@ -146,13 +146,14 @@ def _rests(case: Case, base: ProjectorManifest) -> bool:
     return not state or case.evidence.blob_holds(state, size_bytes=size_bytes, meaning=lost)
 
 
-def _recompute(case: Case, roster: Roster, contributions: list[Contribution]) -> bool:
+def _recompute(case: Case, roster: Roster, contributions: list[Contribution], *, verdict: Verdict) -> bool:
     published = case.ledger.manifest(case.name, roster.round)
     try:
         again = recomputed(
             case.ledger,
             roster,
             contributions,
+            verdict=verdict,
             memory_budget_bytes=case.memory_budget_bytes,
             scratch=case.scratch,
         )

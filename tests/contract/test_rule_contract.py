@@ -1,10 +1,12 @@
 """What every rule keeps, as `aggregator.blocks.Rule` numbers it; a rule in RULES is tested by being there."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from aggregator.blocks import GRAIN, Rule
-from aggregator.rules import RULES, build_rule, check_rule
+from aggregator.rules import MATRIX_RULES, RULES, build_matrix_rule, build_rule, check_rule, entry_of
 from isthmus.errors import FederationInvalid
 from isthmus.federation import Choice, CountRange, ParticipationPolicy
 from tests.rosters import WIDE, combine, deltas, roster
@@ -89,17 +91,20 @@ def test_rule_gives_the_same_twice(rule: Rule) -> None:
     assert combine(rule, blocks).tobytes() == combine(rule, blocks).tobytes()
 
 
-def test_rule_accepts_the_least_number_of_silos_it_names(name: str) -> None:
-    """A rule is accepted for rounds of as many contributions as it says it needs, and refused below."""
-    least = RULES[name].least_silos(RULES[name].options())
+@pytest.mark.parametrize("chosen", [*RULES, *MATRIX_RULES])
+def test_rule_accepts_the_least_number_of_silos_it_names(chosen: str) -> None:
+    """A rule of either kind is accepted for rounds of as many contributions as it says it needs, and refused below."""
+    least = entry_of(chosen).least_silos(entry_of(chosen).options())
 
-    check_rule(Choice(name=name), ParticipationPolicy(silos=CountRange(min=least, max=100)))
+    check_rule(Choice(name=chosen), ParticipationPolicy(silos=CountRange(min=least, max=100)))
     if least > 1:
         with pytest.raises(FederationInvalid, match=r"participation\.silos\.min"):
-            check_rule(Choice(name=name), ParticipationPolicy(silos=CountRange(min=least - 1, max=100)))
+            check_rule(Choice(name=chosen), ParticipationPolicy(silos=CountRange(min=least - 1, max=100)))
 
 
-def test_rule_refuses_an_unknown_option(name: str) -> None:
-    """An option that the rule does not have is refused by name, not ignored."""
+@pytest.mark.parametrize("build", [build_rule, build_matrix_rule])
+@pytest.mark.parametrize("chosen", [*RULES, *MATRIX_RULES])
+def test_rule_refuses_an_unknown_option(chosen: str, build: Callable[[Choice], object]) -> None:
+    """An option that the rule does not have is refused by name, not ignored, whichever kind was asked for."""
     with pytest.raises(FederationInvalid, match=r"strategy\.rule.*trim_fracton"):
-        build_rule(Choice.model_validate({"name": name, "trim_fracton": 0.1}))
+        build(Choice.model_validate({"name": chosen, "trim_fracton": 0.1}))

@@ -5,11 +5,11 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.blocks import GRAIN
+from aggregator.blocks import F64, GRAIN
 from aggregator.fed_cmp.basis import Spectrum, spectra
 from aggregator.fed_cmp.momentum import Remembered, moved, polar, procrustes, tangent
 from aggregator.fed_cmp.reliability import CONSENSUS, MEASURES, reliable_shares
-from aggregator.matrices import F64, Matrix, MatrixRound, matrices_of, row_tiles
+from aggregator.matrices import Matrix, MatrixRound, matrices_of, row_tiles
 from isthmus.codec import F32
 from isthmus.contribution import Encoding
 from isthmus.federation import Choice

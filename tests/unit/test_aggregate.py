@@ -1,14 +1,13 @@
 """One round's arithmetic from payloads to files."""
 
 import hashlib
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from aggregator.aggregate import RoundInputs, aggregate, check_strategy, state_spec
+from aggregator.aggregate import RoundInputs, check_strategy, state_spec
 from aggregator.blocks import CombinedBlock, Payload, RosterBlocks
 from aggregator.options import NoOptions
 from aggregator.rules import RULES, RuleEntry
@@ -17,7 +16,7 @@ from isthmus.errors import ConfigInvalid, FederationInvalid, InvariantBroken
 from isthmus.federation import Choice, Federation, StrategyPolicy
 from isthmus.payload import header_bytes
 from isthmus.spec import ProjectorSpec, TensorSpec
-from tests.rosters import TINY, WIDE, deltas, payload_bytes, run_round, values, values_of
+from tests.rosters import TINY, WIDE, deltas, payload_bytes, peak_bytes, run_round, values, values_of
 
 BASE = payload_bytes(values("base", TINY.num_elements), TINY)
 
@@ -152,13 +151,7 @@ def test_memory_stays_within_the_budget(tmp_path: Path, rule: str, encoding: Enc
     )
     strategy = StrategyPolicy(rule=Choice(name=rule), server_optimizer=Choice(name="adam"))
 
-    with (tmp_path / "projector").open("w+b") as projector_out, (tmp_path / "state").open("w+b") as state_out:
-        tracemalloc.start()
-        aggregate(inputs, strategy, memory_budget_bytes=budget, projector_out=projector_out, state_out=state_out)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-
-    assert peak < budget
+    assert peak_bytes(inputs, strategy, budget_bytes=budget, folder=tmp_path) < budget
 
 
 def test_strategy_that_works_is_accepted() -> None:
