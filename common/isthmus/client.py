@@ -91,7 +91,7 @@ class SiloClient:
         self._stub = aggregator_pb2_grpc.AggregatorServiceStub(self._connection.channel)
         self._push_delta = push_delta(self._connection.channel)
         self._pull_projector = pull_projector(self._connection.channel)
-        self._base: tuple[bytes, bytearray] = (b"", bytearray())
+        self._base_digest, self._memory = b"", bytearray()  # filled again and again: fresh memory costs more
         self._spec: ProjectorSpec | None = None
 
     def __enter__(self) -> Self:
@@ -173,7 +173,7 @@ class SiloClient:
     def pull(self, round: Round) -> dict[str, torch.Tensor]:
         """The global projector that the round starts from: float32 on the CPU, the caller's to change.
 
-        A copy stays here, so that `push` can take the difference.
+        A copy stays here for `push`, which makes the delta in its place: to push twice is to pull again.
 
         Raises:
             SpecMismatch: The projector is not of the round's spec.
@@ -211,11 +211,11 @@ class SiloClient:
             feedback.recover(
                 lambda number, digest: self.push_status(number, digest).receipt is not None, but_round=round.number
             )
-        make = feedback.contribution_of if feedback else contribution_of
-        header, payload = make(
-            round, local=local, base=self._base_of(round), num_examples=num_examples, metrics=metrics
-        )
+        make = feedback.contribution_of if feedback else partial(contribution_of, in_place=True)
+        base, (memory, self._memory, self._base_digest) = self._base_of(round), (self._memory, bytearray(), b"")
+        header, payload = make(round, local=local, base=base, num_examples=num_examples, metrics=metrics)
         receipt = self.push_payload(header, payload)
+        self._memory = memory
         if feedback is not None:
             feedback.settle(header)
         return receipt
@@ -319,9 +319,9 @@ class SiloClient:
 
     def _base_of(self, round: Round) -> dict[str, torch.Tensor]:
         """The round's global projector as pulled, once for all uses; not to be changed."""
-        if self._base[0] != round.base_digest:
-            self._base = (b"", bytearray())  # the old one goes before the new one comes
-            sink = IntoMemory(round)
+        if self._base_digest != round.base_digest:
+            sink = IntoMemory(round, room=self._memory)
+            self._memory, self._base_digest = bytearray(), b""
             download = Download(
                 sink,
                 waiter=Waiter(self._patience),
@@ -341,5 +341,5 @@ class SiloClient:
                 )
             projector = understood(lambda: decode(sink.data, round.spec), what="the projector")
             require_finite_projector(projector, number=round.number - 1)
-            self._base = (round.base_digest, sink.data)
-        return decode(self._base[1], round.spec)
+            self._memory, self._base_digest = sink.data, round.base_digest
+        return decode(self._memory, round.spec)

@@ -19,14 +19,19 @@ The share is <local, base> / <base, base>: 1 for a projector that moved away at 
 
 
 def difference(
-    local: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], *, spec: ProjectorSpec
+    local: Mapping[str, torch.Tensor],
+    base: Mapping[str, torch.Tensor],
+    *,
+    spec: ProjectorSpec,
+    in_place: bool = False,
 ) -> dict[str, torch.Tensor]:
     """The delta local - base: float32, on the CPU, in the spec's order.
 
     Args:
         local: The trained projector; any floating dtype, any device. Unchanged.
-        base: The global projector it was trained from, float32 on the CPU. Unchanged.
+        base: The global projector it was trained from, float32 on the CPU. Unchanged, unless `in_place`.
         spec: Of the federation.
+        in_place: The delta takes the memory of `base`, whose values are gone then; an error leaves them as they are.
 
     Raises:
         SpecMismatch: `local` has other names or shapes than the spec, or is no mapping of floating-point tensors.
@@ -36,13 +41,16 @@ def difference(
     _require_tensors(local)
     require_match(local, spec)
     require_match(base, spec)
+    _require_weights(local, base)
     delta: dict[str, torch.Tensor] = {}
     for tensor in spec.tensors:
-        trained = local[tensor.name].detach().to("cpu", torch.float32)
-        require_finite(tensor.name, trained, what="The trained projector")
-        delta[tensor.name] = trained - base[tensor.name]
-    _require_weights(local, base)
+        before = base[tensor.name]
+        delta[tensor.name] = torch.sub(_plain(local[tensor.name]), before, out=before if in_place else None)
     return delta
+
+
+def _plain(values: torch.Tensor) -> torch.Tensor:
+    return values.detach().to("cpu", torch.float32)
 
 
 def require_finite(name: str, values: torch.Tensor, *, what: str) -> None:
@@ -113,8 +121,15 @@ def l2_norm(tensors: Mapping[str, torch.Tensor]) -> float:
 
 
 def _require_weights(local: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -> None:
+    """Checks that all values are finite, and that they are weights: one pass over them tells both.
+
+    An inner product with NaN or infinity in it is neither; one that is merely too large says nothing.
+    """
     base_norm = l2_norm(base)
-    inner = math.fsum(_inner_product(local[name], tensor) for name, tensor in base.items())
+    inner = sum(_inner_product(local[name], tensor) for name, tensor in base.items())
+    if not math.isfinite(inner):
+        for name, tensor in local.items():
+            require_finite(name, _plain(tensor), what="The trained projector")
     if inner < _KEPT * base_norm**2:
         raise DeltaNormExceeded(
             f"Of the global projector, {inner / base_norm**2:.2g} is in the tensors given, and at least {_KEPT} is in "
@@ -127,5 +142,4 @@ def _require_weights(local: Mapping[str, torch.Tensor], base: Mapping[str, torch
 
 
 def _inner_product(trained: torch.Tensor, base: torch.Tensor) -> float:
-    values = trained.detach().to("cpu", torch.float32).flatten()
-    return float(torch.dot(values, base.flatten()))
+    return float(torch.dot(_plain(trained).flatten(), base.flatten()))

@@ -136,10 +136,16 @@ class Download:
 
 
 class IntoMemory:
-    """A sink in memory for the projector that a round starts from, and for no other."""
+    """A sink in memory for the projector that a round starts from, and for no other.
 
-    def __init__(self, round: Round) -> None:
+    Args:
+        round: See above.
+        room: Memory that nobody needs any more; filled anew where it is as long as a projector.
+    """
+
+    def __init__(self, round: Round, *, room: bytearray | None = None) -> None:
         self._round = round
+        self._room = room
         self.data = bytearray()
 
     def begin(self, manifest: ProjectorManifest) -> None:
@@ -166,7 +172,8 @@ class IntoMemory:
                 measured=manifest.size_bytes,
                 limit=size_bytes,
             )
-        self.data = bytearray(size_bytes)
+        room, self._room = self._room, None
+        self.data = room if room is not None and len(room) == size_bytes else bytearray(size_bytes)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Puts the bytes in their place."""

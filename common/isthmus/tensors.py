@@ -137,6 +137,7 @@ def contribution_of(
     base: Mapping[str, torch.Tensor],
     num_examples: int,
     metrics: Mapping[str, float] | None = None,
+    in_place: bool = False,
 ) -> tuple[ContributionHeader, Payload]:
     """The header and payload of delta = local - base, checked as far as a silo can: what an outbox keeps.
 
@@ -146,11 +147,12 @@ def contribution_of(
         base: The global projector of the round, as pulled.
         num_examples: Samples trained on, the weight that is claimed.
         metrics: Numbers that travel along, for example {"train_loss": 2.5}.
+        in_place: The delta takes the memory of `base`.
 
     Raises:
         RefusedDelta: What the aggregator would refuse; see `isthmus.delta.difference` and `isthmus.errors`.
     """
-    delta = difference(local, base, spec=round.spec)
+    delta = difference(local, base, spec=round.spec, in_place=in_place)
     return contribution_of_delta(round, delta=delta, num_examples=num_examples, metrics=metrics)
 
 
