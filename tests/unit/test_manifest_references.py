@@ -154,7 +154,7 @@ def test_every_way_in_is_known(rendering):
 
 @pytest.mark.parametrize("rendering", AGGREGATORS)
 def test_metrics_are_scrapers_alone(rendering, tmp_path):
-    """All interfaces serve metrics, at a name with all replicas' addresses, unready ones too; no gateway leads there."""
+    """A name has all replicas' addresses, unready ones too, at the port of metrics, and no gateway leads there."""
     found, config = rendered.objects(rendering), rendered.aggregator_settings(rendering, tmp_path)
     service = found[Name("Service", "isthmus-aggregator-metrics")]["spec"]
     ways_in = [*routes(rendering), *of_kind(found, "Ingress"), *of_kind(found, "Gateway")]
