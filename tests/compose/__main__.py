@@ -75,9 +75,8 @@ def screen_problems(composition: Composition, screens: list[str]) -> list[str]:
     """What the screens that could be started do not show."""
     begun = time.monotonic()
     found = list(monitoring.problems(composition, screens))
-    say(
-        f"monitoring: asked {' and '.join(screens) or 'nobody, as no image can be had here'}, {time.monotonic() - begun:.0f} s"
-    )
+    asked = " and ".join(screens) or "nobody, as no image can be had here"
+    say(f"monitoring: asked {asked}, {time.monotonic() - begun:.0f} s")
     return found
 
 

@@ -39,14 +39,15 @@ def table(deeds: Sequence[Deed], *, silos: Sequence[Entry], replicas: Sequence[E
         silos: The logs of all silos.
         replicas: The logs of all replicas that are still there.
     """
-    rows = [
-        f"| {deed.name} | {deed.round} | {deed.ended - deed.begun:.0f} |"
-        f" {_count(deed.meanwhile(silos), Event.DELTA_COUNTED)} | {_count(deed.meanwhile(replicas), Event.UPLOAD_BROKEN)} |"
-        f" {len(failures(deed.meanwhile(silos)))} |"
-        for deed in deeds
-    ]
+    rows = [_row(deed, silos=deed.meanwhile(silos), replicas=deed.meanwhile(replicas)) for deed in deeds]
     head = "| fault | in round | seconds | deltas counted | uploads cut off, then gone on with | uploads failed |"
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+
+
+def _row(deed: Deed, *, silos: Sequence[Entry], replicas: Sequence[Entry]) -> str:
+    seconds = f"{deed.ended - deed.begun:.0f}"
+    counts = (_count(silos, Event.DELTA_COUNTED), _count(replicas, Event.UPLOAD_BROKEN), len(failures(silos)))
+    return f"| {' | '.join(map(str, (deed.name, deed.round, seconds, *counts)))} |"
 
 
 def _count(told: Sequence[Entry], event: Event) -> int:

@@ -100,7 +100,7 @@ def test_containers_have_few_rights(service: str) -> None:
 
 
 def test_images_are_built_or_pinned() -> None:
-    """Every image is built from this tree, or named with an exact version and digest, which the environment may replace."""
+    """Every image is built from this tree, or has an exact version and digest, which the environment may replace."""
     pulled = {service["image"] for service in SERVICES.values()} - OURS
 
     assert all(re.fullmatch(rf"\$\{{[A-Z]+_IMAGE:-[a-z/]+:v?\d+\.\d+\.\d+{DIGEST}\}}", image) for image in pulled)
