@@ -78,9 +78,11 @@ def times_of(composition: Composition) -> Iterator[tuple[str, float]]:
         yield f"{step} starts", at(state["StartedAt"])
         if state["Status"] == "exited":
             yield f"{step} ends", at(state["FinishedAt"])
+    published: dict[int, float] = {}
     for one in told_by(composition, "aggregator"):
         if one.event == Event.PROJECTOR_PUBLISHED:
-            yield f"projector {json.loads(one.line)['round']} is published", one.at
+            published.setdefault(json.loads(one.line)["round"], one.at)  # a second replica may publish the same bytes
+    yield from ((f"projector {number} is published", second) for number, second in published.items())
 
 
 def when(told: Sequence[Entry], event: Event) -> float:
