@@ -1,6 +1,6 @@
 # The aggregator. From the repository's root: docker build -f deploy/aggregator.Dockerfile -t isthmus-aggregator .
-# For a build that anybody can repeat, pin the base, too: --build-arg BASE=python@sha256:<the digest that you tested>
-ARG BASE=python:3.11-slim
+# Another base, such as a site's own mirror's: --build-arg BASE=...; docs/compose.md says how this digest is renewed.
+ARG BASE=python:3.11.15-slim-trixie@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff
 FROM ${BASE} AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1

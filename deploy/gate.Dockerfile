@@ -1,6 +1,6 @@
 # The gate of docker-compose.yml: HAProxy, which passes TLS through. From the repository's root: docker build -f deploy/gate.Dockerfile -t isthmus-gate .
 # Debian's package, because its security fixes come with the next build; no version is named, as mirrors keep only the newest.
-ARG BASE=python:3.11-slim
+ARG BASE=python:3.11.15-slim-trixie@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff
 FROM ${BASE}
 LABEL org.opencontainers.image.title="isthmus-gate" \
       org.opencontainers.image.description="One address for all replicas of an Isthmus aggregator; TLS ends at the replicas" \

@@ -1,6 +1,6 @@
 # The S3 store of docker-compose.yml: SeaweedFS, one process. From the repository's root: docker build -f deploy/store.Dockerfile -t isthmus-store .
 # The very file, by its SHA-256, that `make s3-test` runs (docs/adr/0034-the-compose-file.md).
-ARG BASE=python:3.11-slim
+ARG BASE=python:3.11.15-slim-trixie@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff
 FROM ${BASE} AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1

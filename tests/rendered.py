@@ -9,10 +9,13 @@ import silo_agent.config
 from deploy.manifests.objects import Name, Object, pods, read
 from deploy.manifests.renderings import FOLDER, RENDERINGS
 
-AGGREGATORS = [name for name, one in RENDERINGS.items() if one.namespace == "isthmus"]
+MONITORS = [name for name in RENDERINGS if name.endswith("pod-monitor")]
+"""What is applied beside an aggregator, and has no pods."""
+
+AGGREGATORS = [name for name, one in RENDERINGS.items() if one.namespace == "isthmus" and name not in MONITORS]
 PRODUCTION = [name for name in AGGREGATORS if name != "local"]
-SILOS = [name for name in RENDERINGS if name not in AGGREGATORS]
-EVERY = list(RENDERINGS)
+SILOS = [name for name in RENDERINGS if name not in (*AGGREGATORS, *MONITORS)]
+EVERY = [*AGGREGATORS, *SILOS]
 
 MADE_ELSEWHERE = {
     "Secret": {

@@ -32,6 +32,7 @@ REFUSALS = (
     Refusal("isthmus-aggregator", ("drainSeconds=159",), "Set drainSeconds to 160 or more"),
     Refusal("isthmus-aggregator", ("autoscaling.minReplicas=20",), "minReplicas (20) is above"),
     Refusal("isthmus-aggregator", ("exposure.kind=loadbalancer",), "/exposure/kind"),
+    Refusal("isthmus-aggregator", ("metrics.enabled=false", "metrics.podMonitor.enabled=true"), "nothing to monitor"),
     Refusal(
         "isthmus-aggregator", ("exposure.kind=ingress", "exposure.ingress.enrolmentHost="), "enrolmentHost is empty"
     ),
@@ -45,6 +46,8 @@ REFUSALS = (
 VARIANTS = (
     ("isthmus-aggregator", ("enrolment.enabled=false", "certManager.enabled=false", "secrets.authority=null")),
     ("isthmus-aggregator", ("exposure.kind=none", "image.digest=sha256:" + "0" * 64, "podLabels.team=hub")),
+    ("isthmus-aggregator", ("metrics.enabled=false",)),
+    ("isthmus-aggregator", ("metrics.podMonitor.enabled=true", "metrics.podMonitor.labels.release=prometheus")),
     ("isthmus-silo", ("kind=job", "gpus=0", "imagePullSecrets[0].name=registry")),
 )
 """Values beside the defaults that must render to sound objects as well."""

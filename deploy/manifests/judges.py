@@ -17,6 +17,7 @@ VERSIONS = ("1.30", "1.37")
 MODELS: Mapping[str, str] = {
     "gateway.networking.k8s.io/v1": "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1",
     "cert-manager.io/v1": "@kubernetes-models/cert-manager/cert-manager.io/v1",
+    "monitoring.coreos.com/v1": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
 }
 """Where the types of an API's kinds are; kubernetes-validate knows the others."""
 

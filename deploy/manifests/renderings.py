@@ -24,6 +24,7 @@ class Rendering(NamedTuple):
         namespace: Where it is installed.
         values: What is set beside the chart's defaults.
         twin: The rendering that must have the same objects; empty: none.
+        only: The one template of the chart that is rendered; empty: all.
     """
 
     tool: str
@@ -31,17 +32,26 @@ class Rendering(NamedTuple):
     namespace: str = "isthmus"
     values: tuple[str, ...] = ()
     twin: str = ""
+    only: str = ""
 
 
 RENDERINGS: Mapping[str, Rendering] = {
     "local": Rendering("kubectl", "k8s/overlays/local"),
     "production": Rendering("kubectl", "k8s/overlays/production"),
     "production-ingress": Rendering("kubectl", "k8s/overlays/production-ingress"),
+    "pod-monitor": Rendering("kubectl", "k8s/overlays/pod-monitor"),
     "silo": Rendering("kubectl", "k8s/overlays/silo", "isthmus-silo"),
     "silo-job": Rendering("kubectl", "k8s/overlays/silo-job", "isthmus-silo"),
     "helm-production": Rendering("helm", "helm/isthmus-aggregator", twin="production"),
     "helm-production-ingress": Rendering(
         "helm", "helm/isthmus-aggregator", values=("exposure.kind=ingress",), twin="production-ingress"
+    ),
+    "helm-pod-monitor": Rendering(
+        "helm",
+        "helm/isthmus-aggregator",
+        values=("metrics.podMonitor.enabled=true",),
+        twin="pod-monitor",
+        only="templates/pod-monitor.yaml",
     ),
     "helm-silo": Rendering("helm", "helm/isthmus-silo", "isthmus-silo", twin="silo"),
     "helm-silo-job": Rendering("helm", "helm/isthmus-silo", "isthmus-silo", ("kind=job",), "silo-job"),
@@ -68,6 +78,7 @@ def render(name: str, tools: Mapping[str, Path]) -> str:
         made = said_by([str(tools["kubectl"]), "kustomize", source])
     else:
         sets = [argument for value in one.values for argument in ("--set", value)]
+        sets += ["--show-only", one.only] if one.only else []
         made = said_by([str(tools["helm"]), "template", "isthmus", source, "--namespace", one.namespace, *sets])
     return f"{header(name, made)}\n{made}"
 

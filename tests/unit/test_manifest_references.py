@@ -13,9 +13,22 @@ from deploy.manifests.objects import Name, comparable, of_kind
 from deploy.manifests.renderings import FOLDER, RENDERINGS, header
 from deploy.manifests.restricted import violations
 from tests import rendered
-from tests.rendered import AGGREGATORS, EVERY, MADE_ELSEWHERE, PRODUCTION, SILOS
+from tests.rendered import AGGREGATORS, EVERY, MADE_ELSEWHERE, MONITORS, PRODUCTION, SILOS
 
 ROOT = Path(__file__).parents[2]
+
+OFFERED = {
+    "isthmus-aggregator": ("members", "enrolment"),
+    "isthmus-aggregator-replicas": ("members", "enrolment"),
+    "isthmus-aggregator-metrics": ("metrics",),
+}
+"""The ports of each Service, by the names of the container's."""
+
+LET_IN = {
+    "isthmus-aggregator": ("isthmus-callers", ("members", "enrolment")),
+    "isthmus-aggregator-metrics": ("isthmus-scrapers", ("metrics",)),
+}
+"""Which label of a namespace each network policy asks for, and the ports that it opens."""
 
 
 def is_selected(selector: dict, rendering: str) -> bool:
@@ -42,7 +55,7 @@ def test_renderings_are_those_that_are_made():
     assert sorted(file.name for file in FOLDER.iterdir()) == sorted(f"{name}.yaml" for name in RENDERINGS)
 
 
-@pytest.mark.parametrize("rendering", EVERY)
+@pytest.mark.parametrize("rendering", RENDERINGS)
 def test_rendering_is_of_these_sources(rendering):
     """The rendering was made after the last change of what it is made of, and was not changed since."""
     first, _, rest = rendered.text(rendering).partition("\n")
@@ -50,7 +63,7 @@ def test_rendering_is_of_these_sources(rendering):
     assert first == header(rendering, rest), "run make k8s-render"
 
 
-@pytest.mark.parametrize("rendering", [name for name in EVERY if RENDERINGS[name].twin])
+@pytest.mark.parametrize("rendering", [name for name in RENDERINGS if RENDERINGS[name].twin])
 def test_chart_makes_what_the_overlay_makes(rendering):
     """At its defaults a chart makes the same objects as its overlay."""
     ours, theirs = (comparable(rendered.text(name)) for name in (rendering, RENDERINGS[rendering].twin))
@@ -60,7 +73,7 @@ def test_chart_makes_what_the_overlay_makes(rendering):
         assert ours[name] == theirs[name], str(name)
 
 
-@pytest.mark.parametrize("rendering", EVERY)
+@pytest.mark.parametrize("rendering", RENDERINGS)
 def test_everything_is_in_its_namespace(rendering):
     """Every object is where its chart or overlay is installed."""
     for name, one in rendered.objects(rendering).items():
@@ -114,15 +127,54 @@ def test_ports_are_those_that_are_served(rendering, tmp_path):
         "members": rendered.port_of(config.listen),
         "enrolment": rendered.port_of(config.enrolment.listen),
         "health": rendered.port_of(config.health_listen),
+        "metrics": rendered.port_of(config.metrics.listen),
     }
-    let_in = found[Name("NetworkPolicy", "isthmus-aggregator")]["spec"]["ingress"]
 
     assert ports == served
-    for service in of_kind(found, "Service"):
-        offered = {port["name"]: (port["port"], port["targetPort"]) for port in service["spec"]["ports"]}
-        assert offered == {name: (served[name], name) for name in ("members", "enrolment")}
-    assert [rule["from"] for rule in let_in] == [[{"namespaceSelector": {"matchLabels": {"isthmus-callers": "true"}}}]]
-    assert [port["port"] for rule in let_in for port in rule["ports"]] == [served["members"], served["enrolment"]]
+    for name, offered in OFFERED.items():
+        service = found[Name("Service", name)]["spec"]["ports"]
+        assert {port["name"]: (port["port"], port["targetPort"]) for port in service} == {
+            one: (served[one], one) for one in offered
+        }
+    for name, (label, wanted) in LET_IN.items():
+        (rule,) = found[Name("NetworkPolicy", name)]["spec"]["ingress"]
+        assert rule["from"] == [{"namespaceSelector": {"matchLabels": {label: "true"}}}]
+        assert [port["port"] for port in rule["ports"]] == [served[one] for one in wanted]
+
+
+@pytest.mark.parametrize("rendering", AGGREGATORS)
+def test_every_way_in_is_known(rendering):
+    """No Service and no policy that lets anybody in is there but those whose ports are compared."""
+    found = rendered.objects(rendering)
+    into = {one["metadata"]["name"] for one in of_kind(found, "NetworkPolicy") if "ingress" in one["spec"]}
+
+    assert {one["metadata"]["name"] for one in of_kind(found, "Service")} == set(OFFERED)
+    assert into == set(LET_IN)
+
+
+@pytest.mark.parametrize("rendering", AGGREGATORS)
+def test_metrics_are_scrapers_alone(rendering, tmp_path):
+    """A name has all replicas' addresses, unready ones too, at the port of metrics, and no gateway leads there."""
+    found, config = rendered.objects(rendering), rendered.aggregator_settings(rendering, tmp_path)
+    service = found[Name("Service", "isthmus-aggregator-metrics")]["spec"]
+    ways_in = [*routes(rendering), *of_kind(found, "Ingress"), *of_kind(found, "Gateway")]
+
+    assert config.metrics.listen == "0.0.0.0:9464"
+    assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True)
+    assert [one for one in ways_in if re.search("9464|metrics", str(one["spec"]))] == []
+
+
+@pytest.mark.parametrize("rendering", MONITORS)
+def test_pod_monitor_finds_the_replicas(rendering):
+    """The monitor selects the aggregator's pods and their port by its name, under the job that the alerts ask for."""
+    (monitor,) = rendered.objects(rendering).values()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    labels = rendered.owner("production")["spec"]["template"]["metadata"]["labels"]
+    alerts = (ROOT / "deploy" / "monitoring" / "alerts.yml").read_text(encoding="utf-8")
+
+    assert is_selected(monitor["spec"]["selector"]["matchLabels"], "production")
+    assert endpoint["port"] in [port["name"] for port in rendered.container("production")["ports"]]
+    assert set(re.findall(r'job="([^"]+)"', alerts)) == {labels[monitor["spec"]["jobLabel"]]}
 
 
 @pytest.mark.parametrize("rendering", AGGREGATORS)
@@ -177,7 +229,7 @@ def test_certificate_has_every_name(rendering):
     found = rendered.objects(rendering)
     certificate = found[Name("Certificate", "isthmus-server")]["spec"]
     issuer = found[Name("Issuer", certificate["issuerRef"]["name"])]["spec"]
-    services = {f"{one['metadata']['name']}.isthmus.svc" for one in of_kind(found, "Service")}
+    services = {f"{name}.isthmus.svc" for name, offered in OFFERED.items() if "members" in offered}
     parts = rendered.mounted(rendering)["/etc/isthmus/pki"]["projected"]["sources"]
     mounted = {one["secret"]["name"] for one in parts}
     hours = [int(certificate[key].removesuffix("h")) for key in ("renewBefore", "duration")]

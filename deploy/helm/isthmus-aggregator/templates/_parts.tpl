@@ -27,6 +27,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and (or .Values.enrolment.enabled .Values.certManager.enabled) (not .Values.secrets.authority) -}}
 {{- fail "secrets.authority is empty: enrolment and cert-manager issue certificates with it. Name its Secret, or set enrolment.enabled and certManager.enabled to false." -}}
 {{- end -}}
+{{- if and .Values.metrics.podMonitor.enabled (not .Values.metrics.enabled) -}}
+{{- fail "metrics.podMonitor.enabled is true, but metrics.enabled is false: there is nothing to monitor. Set both, or neither." -}}
+{{- end -}}
 {{- if and (eq .Values.exposure.kind "ingress") .Values.enrolment.enabled (not .Values.exposure.ingress.enrolmentHost) -}}
 {{- fail "exposure.ingress.enrolmentHost is empty: an ingress has one port, so enrolment needs a host of its own. Name one, or set enrolment.enabled to false." -}}
 {{- end -}}
