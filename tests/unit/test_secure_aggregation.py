@@ -49,13 +49,13 @@ def with_member(number: int, **fields: object) -> KeyRoster:
     ],
 )
 def test_silo_believes_a_sound_roster_alone(roster: KeyRoster, wrong: str) -> None:
-    """A roster for another place, too small, out of order, without this silo's offer or with a forged one is refused."""
+    """A roster for another place, too small, out of order, without its own offer or with a forged one is refused."""
     assert wrong == believed(roster)
 
 
 def test_silo_knows_its_members() -> None:
     """With a list of members, a silo joins nobody who is not on it, nor one whose signing key is another."""
-    known = {silo: "" for silo in ROSTER.silos}
+    known = dict.fromkeys(ROSTER.silos, "")
     own = {**known, "02": Masking("02").member().signing_key.hex()}
     assert ["", ""] == [believed(ROSTER, known=known), believed(ROSTER, known=own)]
 

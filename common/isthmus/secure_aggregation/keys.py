@@ -1,4 +1,4 @@
-"""Who takes part in a round's sum, with which key: the offers of the silos, and the roster that everybody must see alike.
+"""Who takes part in a round's sum, with which key: the silos' offers, and the roster that everybody must see alike.
 
 The transcript, SHA-256 over the whole roster, goes into every mask. Whoever is shown another roster has another
 transcript, his masks do not cancel, and the sum's zero words tell.
