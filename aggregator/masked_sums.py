@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.blocks import GRAIN, Payload
+from aggregator.blocks import GRAIN, CombinedBlock, Payload, pieces, whole
 from isthmus.codec import F32
 from isthmus.secure_aggregation.keys import KeyRoster
 from isthmus.secure_aggregation.masks import Stream, apply, negated, self_stream
 from isthmus.secure_aggregation.ring import U32, WORD_BYTES, ZERO_WORDS, fitting_bits, mean_of, summed, words_of
+from isthmus.spec import ProjectorSpec
 
 
 class SumRefused(Exception):
@@ -57,6 +58,26 @@ class MaskedSum:
         words = self.words(start=ZERO_WORDS + start, count=count)
         bits = fitting_bits(self.bits, total_weight=weight)
         return mean_of(words, clip=self.clip, bits=bits, total_weight=weight)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedRound:
+    """A sum to be opened, and the largest L2 norm that its mean may have."""
+
+    total: MaskedSum
+    max_l2_norm: float
+
+
+def opened_blocks(masked: MaskedRound, spec: ProjectorSpec, *, length: int) -> Iterator[CombinedBlock]:
+    """The mean of the deltas in the blocks that `aggregator.blocks.walk_payloads` gives of the spec.
+
+    Raises:
+        SumRefused: As `means`.
+    """
+    places = list(pieces(spec, length=length, within=whole(spec)))
+    values = means(masked.total, [place.count for place in places], max_l2_norm=masked.max_l2_norm)
+    for place, block in zip(places, values, strict=True):
+        yield CombinedBlock(place.tensor, place.start, block)
 
 
 def means(opened: MaskedSum, counts: Sequence[int], *, max_l2_norm: float) -> Iterator[F32]:

@@ -86,3 +86,18 @@ def mean(total: U32, roster: KeyRoster) -> F32:
     """The mean that an opened sum stands for."""
     bits = fitting_bits(BITS, total_weight=roster.total_weight)
     return mean_of(total[ZERO_WORDS:], clip=CLIP, bits=bits, total_weight=roster.total_weight)
+
+
+def secure(*, rounds: int = 3, upload_seconds: float = 60.0, extra: str = "", silos: str = "min = 3, max = 5") -> str:
+    """A federation's TOML."""
+    return f"""
+name = "harbour"
+rounds = {rounds}
+encoding = "ring32"
+participation.silos = {{ {silos} }}
+participation.seconds = {{ max = 60.0 }}
+admission.max_num_examples = 1
+plan.learning_rate = {{ initial = 0.01 }}
+secure_aggregation = {{ clip = 0.5, min_silos = 3, upload_seconds = {upload_seconds} }}
+{extra}
+"""

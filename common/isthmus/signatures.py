@@ -30,6 +30,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _UNSIGNED = frozenset({"signature"})
 _UNSENT = frozenset({"optimizer_state_size_bytes"})
 """What of a manifest nobody is sent."""
+_UNLESS_EMPTY = frozenset({"remark", "seed_digest", "transcript"})
+"""What is signed where it says something: signatures over what has none of it stay what they were."""
 _DOUBLES = frozenset({"l2_norm", "tolerance"})
 """Doubles on the wire, also where a document or a caller has a whole number."""
 
@@ -107,6 +109,7 @@ def statement(what: str, fields: dict[str, object]) -> bytes:
 def _fields(value: ContributionHeader | Receipt | ProjectorManifest) -> dict[str, object]:
     names = (field.name for field in dataclasses.fields(value))
     found = {name: getattr(value, name) for name in names if name not in _UNSIGNED}
+    found = {name: said for name, said in found.items() if said or name not in _UNLESS_EMPTY}
     return found | {name: float(found[name]) for name in _DOUBLES & found.keys()}
 
 
