@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from aggregator import masking
 from aggregator.ledger import Ledger, strikes
 from aggregator.ledger.documents import Closing, Contribution, Roster, RosterEntry
 from aggregator.publication import At, Combine, in_process, publish
 from aggregator.rounds import Cut, RoundView, Wait, decide, reason_of_cut
 from isthmus.contribution import Receipt
 from isthmus.errors import IsthmusError, RoundClosed
-from isthmus.federation import FederationState
+from isthmus.federation import Federation, FederationState
 from isthmus.manifest import ProjectorManifest
 
 POINTS = ("decided", "closing", "listed", "roster", "combined", "blobs", "manifest")
@@ -117,7 +118,7 @@ def advance(
         if state is not FederationState.RUNNING:
             return Paused(number) if state is FederationState.PAUSED else Finished(number)
         view = view_of(ledger, federation, number, listed=pending(ledger, federation, number))
-        decision = decide(view, record.federation.participation, now=now)
+        decision = _decided(ledger, record.federation, view, now=now)
         if isinstance(decision, Wait):
             return Waiting(number, decision.reason, decision.until, decision.overdue)
         at("decided")
@@ -127,6 +128,13 @@ def advance(
     roster = cut(ledger, federation, closing, at=at)
     manifest = publish(ledger, roster, memory_budget_bytes=memory_budget_bytes, scratch=scratch, at=at, combine=combine)
     return Published(manifest, roster, _sweep(ledger, federation, number))
+
+
+def _decided(ledger: Ledger, federation: Federation, view: RoundView, *, now: datetime) -> Wait | Cut:
+    """What is to be done with the open round; with secure aggregation its phases are gone through first."""
+    if federation.secure_aggregation is None:
+        return decide(view, federation.participation, now=now)
+    return masking.step(ledger, federation.name, view, policy=federation.secure_aggregation, now=now)
 
 
 def _sweep(ledger: Ledger, federation: str, published: int) -> str:
@@ -194,10 +202,11 @@ def cut(ledger: Ledger, federation: str, closing: Closing, *, at: At = lambda po
 
 
 def _roster(ledger: Ledger, federation: str, closing: Closing, *, contributions: list[Contribution]) -> Roster:
-    quorum = ledger.federation(federation).federation.participation.silos.min
+    policy = ledger.federation(federation).federation
+    quorum = policy.participation.silos.min
     silos = [one.silo for one in contributions]
     decision = Cut(closing.reason, closing.without)
-    return Roster(
+    roster = Roster(
         federation=federation,
         round=closing.round,
         entries=tuple(_entry(one, counted_in=closing.round) for one in contributions),
@@ -205,6 +214,7 @@ def _roster(ledger: Ledger, federation: str, closing: Closing, *, contributions:
         cut_at=closing.cut_at,
         abandoned=len(contributions) < quorum,
     )
+    return masking.roster_of(ledger, closing, roster) if policy.secure_aggregation else roster
 
 
 def _entry(contribution: Contribution, *, counted_in: int) -> RosterEntry:

@@ -21,6 +21,7 @@ from aggregator.blocks import (
     walk_payloads,
 )
 from aggregator.gram import scratch_bytes
+from aggregator.masked_sums import MaskedRound, opened_blocks
 from aggregator.matrices import BLOCKS_SHARE, MatrixRound, MatrixRule, tensors_of
 from aggregator.payload_writer import PayloadWriter, Written
 from aggregator.pre_steps import build_pre_steps
@@ -48,6 +49,7 @@ class RoundInputs:
         num_examples: Aggregation weight of each, at least 1.
         staleness: Rounds between the projector that each was trained from and this one; empty: all 0.
         seed: Bytes that nobody knows before the roster is fixed, for pre-steps that shuffle.
+        masked: The deltas' sum, with secure aggregation: then it is opened in place of any rule.
     """
 
     spec: ProjectorSpec
@@ -58,6 +60,7 @@ class RoundInputs:
     num_examples: tuple[int, ...]
     staleness: tuple[int, ...] = ()
     seed: bytes = b""
+    masked: MaskedRound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,7 @@ def aggregate(
         FederationInvalid: The strategy names no rule or server optimizer, or gives it wrong options.
         ConfigInvalid: The budget is too small for so many deltas; says the least that is enough.
         InvariantBroken: A payload gave fewer bytes than it has, or the next projector would not be finite.
+        SumRefused: The sum of masked deltas did not open, or its mean is too large; what was written is nothing.
     """
     writer = AggregateWriter(inputs.spec, strategy, projector_out=projector_out, state_out=state_out)
     for block in stepped_blocks(inputs, strategy, memory_budget_bytes=memory_budget_bytes, keep=writer.keep):
@@ -218,21 +222,30 @@ def stepped_blocks(
         memory_budget_bytes=memory_budget_bytes,
         reserved_bytes=for_matrices + held_bytes(strategy, num_silos=len(inputs.deltas)),
     )
-    roster = RosterBlocks(
-        inputs.num_examples,
-        lambda: walk_payloads(inputs.spec, inputs.deltas, encoding=inputs.encoding, length=length, within=within),
-        seed=inputs.seed,
-    )
-    roster = discounted(roster, inputs.staleness, exponent=strategy.staleness_discount)
     rule = (
         _of_matrices(matrix_rule, inputs, strategy, budget_bytes=memory_budget_bytes, keep=keep)
         if matrix_rule
         else build_rule(strategy.rule)
     )
+    combined = (
+        opened_blocks(inputs.masked, inputs.spec, length=length)
+        if inputs.masked
+        else _combined(_roster(inputs, strategy, length=length, within=within), strategy, rule)
+    )
     owned = walk_payloads(inputs.spec, _owned(inputs, strategy), encoding=Encoding.FP32, length=length, within=within)
-    for block, own in zip(_combined(roster, strategy, rule), owned, strict=True):
+    for block, own in zip(combined, owned, strict=True):
         values, slots = _step(optimizer, block, own)
         yield SteppedBlock(own.tensor, own.start, values, slots)
+
+
+def _roster(inputs: RoundInputs, strategy: StrategyPolicy, *, length: int, within: Range | None) -> RosterBlocks:
+    """The deltas as blocks, discounted for their staleness."""
+    roster = RosterBlocks(
+        inputs.num_examples,
+        lambda: walk_payloads(inputs.spec, inputs.deltas, encoding=inputs.encoding, length=length, within=within),
+        seed=inputs.seed,
+    )
+    return discounted(roster, inputs.staleness, exponent=strategy.staleness_discount)
 
 
 def held_bytes(strategy: StrategyPolicy, *, num_silos: int) -> int:

@@ -7,7 +7,8 @@ from fractions import Fraction
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isthmus.errors import FederationInvalid
-from isthmus.federation import Choice, explain
+from isthmus.federation import Choice
+from isthmus.tables import explain
 
 
 class Options(BaseModel):

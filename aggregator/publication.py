@@ -10,18 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from aggregator import masking
 from aggregator.aggregate import Aggregated, RoundInputs, aggregate
 from aggregator.blocks import Payload, open_payload
 from aggregator.gate import Verdict, verdict_of
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Roster
 from aggregator.ledger.records import FederationRecord
+from aggregator.masked_sums import MaskedRound, SumRefused
 from aggregator.rules import entry_of
 from aggregator.stores.aside import aside, clear
 from isthmus.contribution import EPSILON_METRIC
 from isthmus.errors import InvariantBroken, ScratchUnavailable
 from isthmus.evaluation import PREFIX
 from isthmus.manifest import ProjectorManifest
+
+REVEALED = " Its silos revealed their seeds, so they take part in no other round from this projector."
+"""What follows from a sum that did not open."""
 
 At = Callable[[str], None]
 """Told of each point that a step reached."""
@@ -85,16 +90,23 @@ def publish(
     record, base = ledger.federation(name), ledger.manifest(name, roster.round - 1)
     contributions = ledger.roster_contributions(roster)
     ledger.record_admissions(contributions)  # what is published is on record, even if every committer died
-    aggregated, verdict = None, verdict_of(ledger, roster, contributions)
+    aggregated, remark, verdict = None, "", verdict_of(ledger, roster, contributions)
+    if record.federation.secure_aggregation:
+        combine = in_process  # what it costs are the masks, not the deltas: no cluster is asked
     if not roster.abandoned and verdict.back_to is None:
         inputs = inputs_of(ledger, record, base, contributions=contributions)
 
         def combined(projector: BinaryIO, state: BinaryIO) -> Aggregated:
             return combine(Combining(record, roster.round, inputs, memory_budget_bytes, projector, state))
 
-        aggregated = _stored(ledger, name, combined, scratch=scratch, at=at)
+        try:
+            aggregated = _stored(ledger, name, combined, scratch=scratch, at=at)
+        except SumRefused as error:
+            remark = str(error)
     at("blobs")
-    manifest = manifest_of(record, base, roster, aggregated=aggregated, contributions=contributions, verdict=verdict)
+    manifest = manifest_of(
+        record, base, roster, aggregated=aggregated, contributions=contributions, verdict=verdict, refused=remark
+    )
     standing = ledger.publish(name, manifest)
     at("manifest")
     if not _is_same(standing, manifest):
@@ -150,7 +162,18 @@ def inputs_of(
         num_examples=tuple(one.header.num_examples for one in contributions),
         staleness=tuple(base.number + 1 - one.header.round for one in contributions),
         seed=hashlib.sha256(b"".join(one.header.payload_digest for one in contributions)).digest(),
+        masked=_masked(ledger, record, contributions, number=base.number + 1),
     )
+
+
+def _masked(
+    ledger: Ledger, record: FederationRecord, contributions: list[Contribution], *, number: int
+) -> MaskedRound | None:
+    policy = record.federation.secure_aggregation
+    if policy is None:
+        return None
+    total = masking.sum_of(ledger, contributions, federation=record.federation.name, number=number, policy=policy)
+    return MaskedRound(total, policy.max_mean_l2_norm)
 
 
 def manifest_of(
@@ -161,11 +184,12 @@ def manifest_of(
     aggregated: Aggregated | None,
     contributions: list[Contribution],
     verdict: Verdict,
+    refused: str = "",
 ) -> ProjectorManifest:
     """What is known of the projector that a roster gave: a function of its arguments, whoever computes it.
 
     `aggregated` is None for a roster that is not combined: then it is the projector before, or the one that the verdict
-    goes back to, and nothing of its content changes.
+    goes back to, and nothing of its content changes. `refused` says why a sum was not taken though it was complete.
     """
     strategy, back_to = record.federation.strategy, verdict.back_to
     metrics = mean_metrics(contributions) | (verdict.summary.to_metrics() if verdict.summary else {})
@@ -191,8 +215,21 @@ def manifest_of(
         silos=roster.silos,
         num_examples=sum(one.header.num_examples for one in contributions),
         metrics=dict(sorted(metrics.items())),  # as they are stored
-        abandoned=roster.abandoned,
+        abandoned=roster.abandoned or bool(refused),
         reverted=back_to is not None,
+        remark=_remark(roster, refused=refused) if record.federation.secure_aggregation else "",
+    )
+
+
+def _remark(roster: Roster, *, refused: str) -> str:
+    """What everybody is told of a round with secure aggregation."""
+    if refused:
+        return f"{refused}{REVEALED}"
+    if roster.abandoned:
+        return roster.reason
+    return (
+        f"Secure aggregation, experimental: the sum of {len(roster.entries)} masked deltas was opened, and no single "
+        "one. Malicious silos are not defended against: nobody sees what one silo added."
     )
 
 

@@ -26,6 +26,7 @@ from aggregator.rpc.door import Door
 from aggregator.rpc.enrolment import EnrolmentService, Issuing
 from aggregator.rpc.identity import Callers
 from aggregator.rpc.interceptor import StatusInterceptor
+from aggregator.rpc.masking import Masking
 from aggregator.rpc.present import Presents
 from aggregator.rpc.pushes import Allowances, Pushes
 from aggregator.rpc.quota import Quota
@@ -181,6 +182,7 @@ class Aggregator:
             callers=self._callers,
             seal=seal,
             pushes=self._pushes(ledger, limits),
+            masking=Masking(ledger, on_answer=self._advancing.wake),
             watch=self._watch,
             presents=Presents(ledger, seconds=config.poll_interval_seconds, monotonic=time.monotonic),
             slots=self._slots,
@@ -201,11 +203,10 @@ class Aggregator:
             on_change=self._on_change,
             trouble=self._advancing.trouble,
         )
+        enrolling = EnrolmentService(ledger, callers=self._callers, issuing=issuing, clock=_now)
         aggregator_pb2_grpc.add_AggregatorServiceServicer_to_server(silos, server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(operators, server)
-        enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(
-            EnrolmentService(ledger, callers=self._callers, issuing=issuing, clock=_now), server
-        )
+        enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(enrolling, server)
         self._let_tools_in(server, reflects=config.reflection)
         return server
 

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +36,8 @@ from isthmus.feedback import ErrorFeedback
 from isthmus.logs import Event, log_event
 from isthmus.manifest import ProjectorManifest
 from isthmus.round import Round
+from isthmus.secure_aggregation.contributing import masked_contribution
+from isthmus.secure_aggregation.session import MaskedRounds
 from isthmus.traces import silo_span
 from silo_agent.believed import Believed
 from silo_agent.outbox import Aside, Entry, Outbox
@@ -59,6 +62,8 @@ _MAX_DIGITS = 18
 
 class Hub(Protocol):
     """What the agent needs of an aggregator; `isthmus.SiloClient` is one."""
+
+    masked: MaskedRounds
 
     def round(self, *, after_round: int = 0, wait_seconds: float = 0.0) -> Round:
         """The open round, at once or when it is later than `after_round`."""
@@ -154,7 +159,8 @@ class Agent:
             return Ending.FINISHED
         if current.state is FederationState.PAUSED:
             raise FederationPaused(f"The federation {current.federation} is paused by its operator.")
-        if current.receipt is not None or current.number <= self._seen:
+        masked = current.masks is not None and self.hub.masked.attend(current)
+        if masked or current.receipt is not None or current.number <= self._seen:
             self._saw(current.number)
             self.status.enter(Phase.WAITING, **facts, words=current.waiting_for)
             return None
@@ -189,14 +195,22 @@ class Agent:
             return Ending.EXHAUSTED
         spent = self.budget.record(current)  # first: a delta that exists is on record
         self.feedback.recover(lambda number, digest: False)  # the outbox is empty: what was counted has been settled
-        header, payload = self.feedback.contribution_of(
-            current,
-            local=result.tensors,
-            base=base,
-            num_examples=min(result.num_examples, current.max_num_examples),
-            metrics={**self.metrics, **held_out, **result.metrics, **spent},
-        )
+        make = partial(masked_contribution, self.hub.masked) if current.masks else self.feedback.contribution_of
+        try:
+            header, payload = make(
+                current,
+                local=result.tensors,
+                base=base,
+                num_examples=min(result.num_examples, current.max_num_examples),
+                metrics={**self.metrics, **held_out, **result.metrics, **spent},
+            )
+        except RoundMoved as error:  # it goes on, or ended, without this silo
+            log_event(LOG, Event.AGENT_WAITING, logging.WARNING, reason=error.reason, words=str(error))
+            self._saw(current.number)
+            return None
         self._deliver(self.outbox.put(header, payload, cursor=result.cursor))
+        if current.masks:
+            self.hub.masked.finish(current)
         return None
 
     def _evaluate(self, current: Round, base: Mapping[str, torch.Tensor]) -> dict[str, float]:
@@ -262,6 +276,8 @@ class Agent:
         header = entry.header
         self.status.enter(Phase.PUSHING, round=header.round)
         try:
+            if header.transcript:
+                self.hub.masked.release(header)
             receipt = self.hub.push_payload(header, entry.payload)
         except (RoundMoved, FederationFinished) as error:
             self._give_up(entry, Aside.LATE, error)

@@ -20,7 +20,7 @@ from isthmus.errors import AggregatorUntrusted, ConfigInvalid
 from isthmus.manifest import ProjectorManifest
 from isthmus.round import Round
 from isthmus.tensors import decode, encode
-from silo_agent.policy import Policy, require_change, require_privacy, require_quorum
+from silo_agent.policy import Policy, require_change, require_masks, require_privacy, require_quorum
 
 MAX_BRIDGED = 10_000
 """After so many rounds that this silo did not see, a person looks first."""
@@ -68,6 +68,7 @@ class Believed:
         """
         require_quorum(current, policy=self._policy)
         require_privacy(current, policy=self._policy)
+        require_masks(current, policy=self._policy)
         if self._last is None:
             return
         number, last = current.number - 1, self._last

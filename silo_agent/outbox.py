@@ -28,7 +28,8 @@ from isthmus.errors import ConfigInvalid
 from isthmus.receipts import receipt_to_json
 from isthmus.tensors import Payload
 
-_BYTES, _SIGNED = ("base_digest", "spec_fingerprint", "payload_digest"), ("nonce", "signature")
+_BYTES = ("base_digest", "spec_fingerprint", "payload_digest")
+_SIGNED = ("nonce", "signature", "transcript", "seed_digest")
 
 
 class Aside(enum.StrEnum):
@@ -234,6 +235,8 @@ def _header_document(header: ContributionHeader) -> dict[str, Any]:
         "metrics": header.metrics,
         "nonce": header.nonce.hex(),
         "signature": header.signature.hex(),
+        "transcript": header.transcript.hex(),
+        "seed_digest": header.seed_digest.hex(),
     }
 
 

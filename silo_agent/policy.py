@@ -3,10 +3,14 @@
 Everything is allowed by default. What is refused is `AggregatorUntrusted`: the round is not trained, nothing is sent.
 """
 
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from isthmus.errors import AggregatorUntrusted
+from isthmus.federation import Name
 from isthmus.round import Round
+from isthmus.secure_aggregation.keys import LEAST_MEMBERS
 
 
 class Policy(BaseModel):
@@ -18,6 +22,12 @@ class Policy(BaseModel):
     """Take part in no round that may be cut with fewer contributions: a mean of two tells each what the other sent."""
     max_epsilon: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     """Take part in no round without record-level privacy, or whose plan may spend more than this; absent: in any."""
+    secure_aggregation: Literal["any", "demanded"] = "any"
+    """Whether this silo takes part in no round in which the aggregator sees its delta."""
+    min_roster: int = Field(default=LEAST_MEMBERS, ge=LEAST_MEMBERS)
+    """Mask for no key roster of fewer silos."""
+    members: dict[Name, Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]] | None = None
+    """Who may stand in a key roster, each with its signing key in hex ("": any); absent: whoever is enrolled."""
     max_change: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     """How far, as an L2 norm, the global projector may have moved per round since the last one seen; absent: any."""
 
@@ -55,6 +65,23 @@ def require_privacy(current: Round, *, policy: Policy) -> None:
         measured=privacy.epsilon if privacy else "none",
         limit=policy.max_epsilon,
     )
+
+
+def require_masks(current: Round, *, policy: Policy) -> None:
+    """Checks that the aggregator sees no delta of this silo, where the silo demands that.
+
+    Raises:
+        AggregatorUntrusted: It would.
+    """
+    if policy.secure_aggregation == "demanded" and current.masks is None:
+        raise AggregatorUntrusted(
+            f"Round {current.number} of {current.federation} has no secure aggregation, and this silo's "
+            "policy.secure_aggregation demands it. Ask the operator for a federation with secure_aggregation, or "
+            "change it here.",
+            check="secure_aggregation",
+            measured="none",
+            limit="demanded",
+        )
 
 
 def require_change(l2_norm: float, *, current: Round, num_rounds: int, policy: Policy) -> None:

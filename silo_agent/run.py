@@ -20,6 +20,7 @@ from isthmus.errors import ConfigInvalid, IsthmusError
 from isthmus.feedback import ErrorFeedback
 from isthmus.invitation import parse_invitation
 from isthmus.logs import Event, log_event
+from isthmus.secure_aggregation.session import Demands
 from silo_agent.agent import Agent, Ending
 from silo_agent.believed import Believed
 from silo_agent.config import SiloConfig
@@ -59,6 +60,10 @@ class StateFolder:
     def privacy_of(self, federation: str) -> Path:
         """What of the silo's privacy is spent in one federation."""
         return self.folder / federation / "privacy.json"
+
+    def masks_of(self, federation: str) -> Path:
+        """What secure aggregation must not forget in one federation."""
+        return self.folder / federation / "masks"
 
     @contextmanager
     def held(self) -> Iterator[bool]:
@@ -150,7 +155,9 @@ def _take_part(config: SiloConfig, state: StateFolder, status: StatusFile) -> En
         credentials=config.credentials,
         patience_seconds=PATIENCE_SECONDS,
         progress=status.moved,
+        secrets=state.masks_of(config.federation),
     ) as hub:
+        hub.masked.demands = Demands(config.policy.min_roster, config.policy.members)
         agent = Agent(
             hub,
             trainer_of(config, parts),

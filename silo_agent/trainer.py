@@ -12,8 +12,9 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from isthmus.errors import ConfigInvalid
-from isthmus.federation import Choice, TrainingPlan, explain
+from isthmus.federation import Choice, TrainingPlan
 from isthmus.spec import ProjectorSpec
+from isthmus.tables import explain
 from silo_agent.data import Samples
 
 

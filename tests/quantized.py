@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from isthmus.contribution import Encoding
+from isthmus.payload import ZERO_NAME, ZERO_SHAPE
 
 TORCH_TYPES = {Encoding.FP32: torch.float32, Encoding.BF16: torch.bfloat16, Encoding.FP16: torch.float16}
 
@@ -16,6 +17,9 @@ def library_tensors(tensors: Mapping[str, torch.Tensor], encoding: Encoding) -> 
     """What the safetensors library is given for these tensors, so that it writes the payload."""
     if encoding in TORCH_TYPES:
         return {name: tensor.to(TORCH_TYPES[encoding]) for name, tensor in tensors.items()}
+    if encoding is Encoding.RING32:
+        zeros = {ZERO_NAME: torch.zeros(ZERO_SHAPE, dtype=torch.uint64)}
+        return zeros | {name: tensor.to(torch.uint32) for name, tensor in tensors.items()}
     found = {}
     for name, tensor in tensors.items():
         found[name], found[f"scale:{name}"] = quantized(tensor)

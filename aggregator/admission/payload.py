@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from aggregator.admission.full_weights import LEAST_SHARE, Likeness, ReadBase, likeness, sampled_tensors
 from aggregator.admission.norms import NormMeter
-from isthmus.contribution import ContributionHeader
+from aggregator.admission.unmeasured import Unmeasured
+from isthmus.contribution import ContributionHeader, Encoding
 from isthmus.errors import (
     DeltaNormExceeded,
     DeltaNormTooSmall,
@@ -33,7 +34,7 @@ class Admitted:
     """What admission measured of a delta it let through.
 
     Attributes:
-        l2_norm: Of the whole delta: float64, of the decoded values.
+        l2_norm: Of the whole delta: float64, of the decoded values; 0 of a masked one, which nobody can measure.
         tensor_l2_norms: Of each tensor, by name, in the spec's order.
         layout: Where the tensors lie in this payload.
     """
@@ -72,7 +73,7 @@ class PayloadInspection:
         self._head = bytearray()
         self._head_bytes = PREFIX_BYTES
         self._layout: PayloadLayout | None = None
-        self._meter: NormMeter | None = None
+        self._meter: NormMeter | Unmeasured | None = None
         self._refusal: RefusedDelta | None = None
 
     @property
@@ -111,7 +112,8 @@ class PayloadInspection:
         assert layout is not None  # nosec B101  # all bytes are there, so its header was
         try:
             self._require_digest()
-            self._require_norms(meter)
+            if isinstance(meter, NormMeter):
+                self._require_norms(meter)
         except RefusedDelta as refusal:
             self._refusal = refusal
             raise
@@ -155,7 +157,8 @@ class PayloadInspection:
             return
         layout = parse_header(self._head, self._spec, self._header.encoding, payload_size_bytes=size_bytes)
         sampled = sampled_tensors(self._spec) if self._read_base else frozenset()
-        self._meter = NormMeter(layout.tensors, self._header.encoding, sampled=sampled)
+        masked = self._header.encoding is Encoding.RING32
+        self._meter = Unmeasured() if masked else NormMeter(layout.tensors, self._header.encoding, sampled=sampled)
         self._layout = layout
 
     def _require_whole(self) -> None:

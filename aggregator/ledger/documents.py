@@ -44,6 +44,10 @@ class Segment:
     key: str
 
 
+_MASKED = ("transcript", "seed_digest")
+"""What of a header a document has where secure aggregation is on, and else not at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contribution:
     """A delta that admission let in: a manifest over its staged segments; its bytes are never copied.
@@ -96,8 +100,10 @@ class Contribution:
     def to_json(self) -> bytes:
         """The document `contributions/<silo>.json`."""
         header = self.header
+        masked = {name: getattr(header, name).hex() for name in _MASKED if getattr(header, name)}
         return canonical(
-            {
+            masked
+            | {
                 "admitted_at": from_instant(self.admitted_at),
                 "base_digest": header.base_digest.hex(),
                 "credential": self.credential,
@@ -134,6 +140,7 @@ class Contribution:
             metrics=fields["metrics"],
             nonce=bytes.fromhex(fields["nonce"]),
             signature=bytes.fromhex(fields["signature"]),
+            **{name: bytes.fromhex(fields.get(name, "")) for name in _MASKED},
         )
         return cls(
             silo=fields["silo"],
@@ -265,7 +272,7 @@ _MANIFEST_DIGESTS = ("digest", "parent_digest", "roster_digest", "optimizer_stat
 def manifest_to_json(manifest: ProjectorManifest) -> bytes:
     """The document `projectors/<n>.json`."""
     names = ProjectorManifest.__dataclass_fields__.keys() - {"signature"}  # that is made when it is sent
-    fields: Fields = {name: getattr(manifest, name) for name in names}
+    fields: Fields = {name: getattr(manifest, name) for name in names if name != "remark" or manifest.remark}
     fields |= {name: fields[name].hex() for name in _MANIFEST_DIGESTS}
     return canonical(fields | {"cut_at": from_instant(manifest.cut_at), "silos": list(manifest.silos)})
 

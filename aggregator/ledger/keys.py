@@ -181,6 +181,36 @@ def roster(federation: str, round_number: int) -> str:
     return f"{round_prefix(federation, round_number)}/roster.json"
 
 
+def key_offers(federation: str, round_number: int) -> str:
+    """Prefix of the keys that silos offered for a round's sum."""
+    return f"{round_prefix(federation, round_number)}/offers"
+
+
+def key_offer(federation: str, round_number: int, silo_name: str) -> str:
+    """One silo's key for a round's sum, created once."""
+    return f"{key_offers(federation, round_number)}/{silo_name}.json"
+
+
+def key_roster(federation: str, round_number: int) -> str:
+    """Whose deltas a round's sum is of, created once."""
+    return f"{round_prefix(federation, round_number)}/keys.json"
+
+
+def opening(federation: str, round_number: int) -> str:
+    """Whether a round's sum is opened, created once: yes with every vector there, or never."""
+    return f"{round_prefix(federation, round_number)}/opening.json"
+
+
+def seeds(federation: str, round_number: int) -> str:
+    """Prefix of the seeds that open a round's sum."""
+    return f"{round_prefix(federation, round_number)}/seeds"
+
+
+def seed(federation: str, round_number: int, silo_name: str) -> str:
+    """One silo's seed, created once."""
+    return f"{seeds(federation, round_number)}/{silo_name}.json"
+
+
 def removal(federation: str, round_number: int) -> str:
     """There once the deltas of a round that is over were removed, created once and before they go."""
     return f"{round_prefix(federation, round_number)}/removed.json"

@@ -12,6 +12,9 @@ from aggregator.ledger import Ledger, keys
 from aggregator.stores import Entry, Store, exists
 from isthmus.federation import FederationState
 
+_MASKING = ("/offers/", "/keys.json", "/opening.json", "/seeds/")
+"""Of a round with secure aggregation, in this order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -71,8 +74,14 @@ def round_keys(source: Store, federation: str, number: int) -> RoundKeys:
     removed = exists(source, keys.removal(federation, number))
     return RoundKeys(
         staged=[] if removed else list(source.list(keys.uploads(federation, number))),
-        documents=[*contributed, *deciding, *audits],
+        documents=[*contributed, *sorted(deciding, key=_phase), *audits],
     )
+
+
+def _phase(entry: Entry) -> int:
+    """Where a document that decided a round stands among them: those of masks before the cut, as they came about."""
+    named = [number for number, part in enumerate(_MASKING) if part in entry.key]
+    return named[0] if named else len(_MASKING)
 
 
 def blob_digests(source: Ledger, federation: str, number: int) -> list[bytes]:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from aggregator import masking
 from aggregator.advance import pending, round_of, state_of, view_of
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Closing
 from aggregator.ledger.records import FederationRecord
+from aggregator.masked_rounds import Decide, FixKeys
 from aggregator.rounds import Cut, RoundView, Wait, clock, deadline, decide
 from isthmus.federation import FederationState
 from isthmus.manifest import ProjectorManifest
@@ -60,7 +62,7 @@ def present_of(ledger: Ledger, federation: str, *, now: datetime) -> Present:
     listed = tuple(pending(ledger, federation, number))
     view = view_of(ledger, federation, number, listed=listed)
     closing = ledger.closing(federation, number)
-    decision = decide(view, record.federation.participation, now=now)
+    decision = _next(ledger, record, view, now=now)
     waits = state is FederationState.RUNNING and closing is None
     return Present(
         record=record,
@@ -73,6 +75,20 @@ def present_of(ledger: Ledger, federation: str, *, now: datetime) -> Present:
         waiting_for=_waiting_for(record, view, closing, state=state, decision=decision),
         overdue=waits and isinstance(decision, Wait) and decision.overdue,
     )
+
+
+def _next(ledger: Ledger, record: FederationRecord, view: RoundView, *, now: datetime) -> Wait | Cut:
+    """What the round waits for; with secure aggregation what is next of its phases, as a wait for it."""
+    federation = record.federation
+    if federation.secure_aggregation is None:
+        return decide(view, federation.participation, now=now)
+    match masking.next_of(ledger, federation.name, view, policy=federation.secure_aggregation, now=now):
+        case FixKeys(reason=reason):
+            return Wait(f"The key roster of round {view.number} is about to be fixed because {reason}.", None)
+        case Decide(why=why):
+            return Wait(f"Round {view.number} goes on at once because {why.reason}.", None)
+        case decision:
+            return decision
 
 
 def _waiting_for(

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aggregator.admission.header import judge_header
+from aggregator.admission.masks import judge_masks
 from aggregator.admission.payload import PayloadInspection
 from aggregator.admission.signature import judge_signature
 from aggregator.advance import counted
-from aggregator.ledger import Ledger, replays, strikes
+from aggregator.ledger import Ledger, masking, replays, strikes
 from aggregator.ledger.documents import Contribution, Upload
 from aggregator.ledger.records import CredentialRecord
 from aggregator.metrics.meters import Meters
@@ -30,11 +31,12 @@ from isthmus.errors import (
     DeltaReplayed,
     FederationFinished,
     FederationPaused,
+    HeaderInvalid,
     IsthmusError,
     RefusedDelta,
     RoundMoved,
 )
-from isthmus.federation import FederationState
+from isthmus.federation import Federation, FederationState
 from isthmus.logs import Event, log_event
 from isthmus.trace_ids import of_contribution, of_round
 from isthmus.traces import silo_span, span
@@ -252,14 +254,29 @@ class Pushes:
             base_digest=base.digest,
         )
         judge_signature(header, silo=push.silo, signing_key=push.credential.signing_key)
+        self._judge_masks(push, header, record.federation)
         if not record.federation.admission.allow_repeats:
             replays.require_new(self._ledger, header, push.silo)
         return PayloadInspection(
             header,
             spec=record.spec,
             policy=record.federation.admission,
-            read_base=self._ledger.blob(header.federation, base.digest),
+            read_base=None
+            if record.federation.secure_aggregation
+            else self._ledger.blob(header.federation, base.digest),
         )
+
+    def _judge_masks(self, push: PushCall, header: ContributionHeader, federation: Federation) -> None:
+        fixed = None
+        if federation.secure_aggregation:
+            fixed = masking.fixed_keys(self._ledger.store, header.federation, header.round)
+            if fixed is None:
+                raise HeaderInvalid(
+                    f"The key roster of round {header.round} is not fixed yet; offer a key first (OfferKey).",
+                    check="MASKS",
+                )
+        roster = fixed.roster if fixed else None
+        judge_masks(header, silo=push.silo, signing_key=push.credential.signing_key, roster=roster)
 
     def _require_allowances(self, upload: Upload, *, size_bytes: int) -> None:
         committed_bytes = sum(one.size_bytes for one in self._ledger.committed_segments(upload))

@@ -13,6 +13,7 @@ from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Beside, Cuttable
 from aggregator.rpc.identity import Callers, traceparent_in, while_allowed
 from aggregator.rpc.incoming import chunks_until_finish
+from aggregator.rpc.masking import Masking
 from aggregator.rpc.present import Present, Presents
 from aggregator.rpc.pulls import chunks_of, manifest_of, require_offset
 from aggregator.rpc.pushes import PushCall, Pushes
@@ -25,6 +26,7 @@ from isthmus.federation import plan_of_round
 from isthmus.logs import Event, log_event
 from isthmus.parts import chunk_part
 from isthmus.raw_streams import PullPart
+from isthmus.secure_aggregation.messages import members_to_proto, offer_from_proto
 from isthmus.traces import silo_span
 from isthmus.v1 import aggregator_pb2, aggregator_pb2_grpc, projector_pb2
 from isthmus.wire import (
@@ -51,6 +53,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         callers: Tells who calls.
         seal: Signs receipts and manifests.
         pushes: Receives deltas.
+        masking: Takes keys and seeds of secure aggregation.
         watch: Holds long polls back.
         presents: Tells where a federation stands.
         slots: How many polls and pulls may run at once.
@@ -66,6 +69,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         callers: Callers,
         seal: Seal,
         pushes: Pushes,
+        masking: Masking,
         watch: RoundWatch,
         presents: Presents,
         slots: Slots,
@@ -78,6 +82,7 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         self._callers = callers
         self._seal = seal
         self._pushes = pushes
+        self._masking = masking
         self._watch = watch
         self._presents = presents
         self._slots = slots
@@ -183,6 +188,38 @@ class AggregatorService(aggregator_pb2_grpc.AggregatorServiceServicer):
         segments = self._ledger.committed_segments(Upload(request.federation, request.round, silo, identity))
         return aggregator_pb2.GetPushStatusResponse(committed_bytes=sum(one.size_bytes for one in segments))
 
+    def OfferKey(
+        self, request: aggregator_pb2.OfferKeyRequest, context: grpc.ServicerContext
+    ) -> aggregator_pb2.OfferKeyResponse:
+        """See aggregator.proto."""
+        caller = self._callers.silo(self._ledger, request.federation, context)
+        self._masking.offer(caller, offer_from_proto(request))
+        return aggregator_pb2.OfferKeyResponse()
+
+    def GetKeyRoster(
+        self, request: aggregator_pb2.GetKeyRosterRequest, context: grpc.ServicerContext
+    ) -> aggregator_pb2.GetKeyRosterResponse:
+        """See aggregator.proto."""
+        self._callers.silo(self._ledger, request.federation, context)
+        standing = self._masking.standing(request.federation, request.round)
+        members = standing.keys.roster.members if standing.keys else ()
+        return aggregator_pb2.GetKeyRosterResponse(members=members_to_proto(members), is_complete=standing.complete)
+
+    def RevealSeed(
+        self, request: aggregator_pb2.RevealSeedRequest, context: grpc.ServicerContext
+    ) -> aggregator_pb2.RevealSeedResponse:
+        """See aggregator.proto."""
+        caller = self._callers.silo(self._ledger, request.federation, context)
+        self._masking.reveal(
+            caller,
+            request.federation,
+            request.round,
+            transcript=request.transcript,
+            seed=request.seed,
+            signature=request.signature,
+        )
+        return aggregator_pb2.RevealSeedResponse()
+
     def _receipt(self, present: Present, silo: str) -> Receipt | None:
         """The silo's receipt in the open round; None when it has not contributed, or was too late to be counted."""
         federation = present.record.federation.name
@@ -197,6 +234,7 @@ def _round_message(
     present: Present, receipt: projector_pb2.Receipt | None, *, now: datetime
 ) -> aggregator_pb2.GetRoundResponse:
     federation = present.record.federation
+    masks = federation.secure_aggregation
     remaining = (present.deadline - now).total_seconds() if present.deadline else 0.0
     return aggregator_pb2.GetRoundResponse(
         state=state_to_proto(present.state),
@@ -214,4 +252,5 @@ def _round_message(
         max_num_examples=federation.admission.max_num_examples,
         quorum=federation.participation.silos.min,
         error_feedback=federation.feeds_errors_back,
+        secure_aggregation=aggregator_pb2.SecureAggregation(clip=masks.clip, bits=masks.bits) if masks else None,
     )

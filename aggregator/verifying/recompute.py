@@ -13,6 +13,7 @@ from aggregator.blocks import GRAIN, Payload, Reader, open_payload, walk_payload
 from aggregator.gate import Verdict
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution, Roster
+from aggregator.masked_sums import SumRefused
 from aggregator.publication import inputs_of, manifest_of
 from isthmus.contribution import Encoding
 from isthmus.manifest import ProjectorManifest
@@ -64,20 +65,26 @@ def recomputed(
     record, published = ledger.federation(name), ledger.manifest(name, roster.round)
     base = ledger.manifest(name, roster.round - 1)
     with tempfile.TemporaryFile(dir=scratch) as projector, tempfile.TemporaryFile(dir=scratch) as state:
-        aggregated = aggregate(
-            inputs_of(ledger, record, base, contributions=contributions),
-            record.federation.strategy,
-            memory_budget_bytes=memory_budget_bytes,
-            projector_out=projector,
-            state_out=state,
-        )
+        aggregated, refused = None, ""
+        try:
+            aggregated = aggregate(
+                inputs_of(ledger, record, base, contributions=contributions),
+                record.federation.strategy,
+                memory_budget_bytes=memory_budget_bytes,
+                projector_out=projector,
+                state_out=state,
+            )
+        except SumRefused as error:
+            refused = str(error)
         manifest = manifest_of(
-            record, base, roster, aggregated=aggregated, contributions=contributions, verdict=verdict
+            record, base, roster, aggregated=aggregated, contributions=contributions, verdict=verdict, refused=refused
         )
         if not manifest.tolerance:
             return Recomputed(manifest)
         pairs = [(published.digest, manifest.digest, projector)]
-        pairs += [(published.optimizer_state_digest, manifest.optimizer_state_digest, state)] * bool(aggregated.state)
+        pairs += [(published.optimizer_state_digest, manifest.optimizer_state_digest, state)] * bool(
+            aggregated and aggregated.state
+        )
         distances = [deviation(ledger.blob(name, was), now) for was, is_now, now in pairs if was != is_now]
     return Recomputed(manifest, max(distances, default=0.0))
 

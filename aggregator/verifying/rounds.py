@@ -8,10 +8,11 @@ from aggregator.ledger import keys, removal
 from aggregator.ledger.audit import Trail
 from aggregator.ledger.documents import Closing, Contribution, Roster
 from aggregator.payload_writer import Written
-from aggregator.publication import manifest_of
+from aggregator.publication import REVEALED, manifest_of
 from aggregator.stores import exists
 from aggregator.verifying.case import Case, trained
 from aggregator.verifying.contributions import Checked
+from aggregator.verifying.masking import check_masked, is_complete
 from aggregator.verifying.recompute import recomputed
 from aggregator.verifying.trails import check_admitted, check_trail
 from isthmus.errors import InvariantBroken
@@ -95,11 +96,19 @@ def _check_roster(case: Case, roster: Roster) -> bool:
         ("each contribution once, in order", named == sorted(set(named))),
         (f"contributions to rounds {oldest} to {roster.round}", all(oldest <= one[1] <= roster.round for one in named)),
         ("no contribution that another roster counts", not twice),
-        ("abandoned only without its quorum", roster.abandoned == (len(named) < federation.participation.silos.min)),
+        ("abandoned only without its quorum", roster.abandoned == _ended_without(case, roster)),
     ]
     meaning = f"The roster of round {roster.round} is none that a cut can have fixed."
     found = [text if holds else f"not {text}" for text, holds in facts]
     return case.findings.agree(key, expected=[text for text, _ in facts], found=found, meaning=meaning)
+
+
+def _ended_without(case: Case, roster: Roster) -> bool:
+    """Whether a round must have ended without a change: below its quorum, or, of masked deltas, not complete."""
+    federation = case.record.federation
+    if federation.secure_aggregation:
+        return not is_complete(case, roster.round)
+    return len(roster.entries) < federation.participation.silos.min
 
 
 def _check_published(case: Case, roster: Roster, members: list[Checked] | None) -> bool:
@@ -130,6 +139,8 @@ def _check_published(case: Case, roster: Roster, members: list[Checked] | None) 
         again = manifest_of(case.record, base, roster, aggregated=None, contributions=contributions, verdict=verdict)
         _compare(case, published, again, leaving=())
         return True
+    if case.record.federation.secure_aggregation and not check_masked(case, roster, contributions):
+        return False
     if not all(member.is_whole for member in members) or not _rests(case, base):
         _compare(case, published, _documented(case, roster, contributions, verdict=verdict), leaving=_RESULTS)
         return False
@@ -189,6 +200,11 @@ def _documented(
     """The manifest of a round whose deltas are gone: what documents say, the published digests taken as they are."""
     published, base = case.ledger.manifest(case.name, roster.round), case.ledger.manifest(case.name, roster.round - 1)
     state = published.optimizer_state_digest
+    if published.abandoned:  # a sum that was refused; why was told when its bytes were there
+        refused = published.remark.removesuffix(REVEALED)
+        return manifest_of(
+            case.record, base, roster, aggregated=None, contributions=contributions, verdict=verdict, refused=refused
+        )
     aggregated = Aggregated(
         Written(published.digest, published.size_bytes),
         Written(state, published.optimizer_state_size_bytes) if state else None,

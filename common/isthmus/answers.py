@@ -2,6 +2,7 @@
 
 from isthmus.overview import FederationOverview, FederationSummary, SiloStatus
 from isthmus.round import Round
+from isthmus.secure_aggregation.messages import masks_from_proto
 from isthmus.v1 import admin_pb2, aggregator_pb2
 from isthmus.wire import (
     encoding_from_proto,
@@ -37,6 +38,7 @@ def round_from_proto(message: aggregator_pb2.GetRoundResponse, *, federation: st
         waiting_for=message.waiting_for,
         quorum=message.quorum,
         error_feedback=message.error_feedback,
+        masks=masks_from_proto(message),
     )
 
 

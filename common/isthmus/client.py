@@ -25,16 +25,20 @@ from isthmus.checking import (
 )
 from isthmus.contribution import ContributionHeader, Encoding, Receipt
 from isthmus.credentials import CredentialsFile
-from isthmus.downloads import Download, IntoMemory
 from isthmus.enrolling import renew_if_due
 from isthmus.errors import IsthmusError, SignatureInvalid, SiloNotEnrolled
 from isthmus.federation import FederationState
 from isthmus.feedback import ErrorFeedback
 from isthmus.manifest import ProjectorManifest
 from isthmus.payload import layout
+from isthmus.pulling import STREAM_SECONDS, Pulling
 from isthmus.raw_streams import pull_projector, push_delta
 from isthmus.retry import Patience, Waiter
 from isthmus.round import PushStatus, Round
+from isthmus.secure_aggregation.calls import MaskingCalls
+from isthmus.secure_aggregation.contributing import push_masked
+from isthmus.secure_aggregation.session import MaskedRounds
+from isthmus.secure_aggregation.state import SecretsFolder
 from isthmus.signing import signed, silos_own
 from isthmus.spec import ProjectorSpec
 from isthmus.tensors import Payload, Progress, chunks_of, contribution_of, decode, require_finite_projector
@@ -52,9 +56,6 @@ PAUSED_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 """How long `rounds` waits after a long poll without news: a busy aggregator answers those at once."""
 
-STREAM_SECONDS = 600.0
-"""Deadline of one stream; a transfer that takes longer goes on in the next one."""
-
 
 class SiloClient:
     """One silo's connection to one federation.
@@ -67,6 +68,7 @@ class SiloClient:
         patience_seconds: How long a call goes on repeating itself without any progress before it raises.
         deadline_seconds: Of each single answer that is no stream; a long poll's own wait comes on top.
         progress: Told of bytes pulled and pushed.
+        secrets: Folder of what secure aggregation must not forget; None: beside the credentials.
 
     Raises:
         ConfigInvalid: The credentials file is missing or damaged, or the address is none.
@@ -81,6 +83,7 @@ class SiloClient:
         patience_seconds: float = 600.0,
         deadline_seconds: float = 30.0,
         progress: Progress | None = None,
+        secrets: Path | None = None,
     ) -> None:
         self.federation = federation
         self._patience = Patience(total_seconds=patience_seconds)
@@ -90,7 +93,17 @@ class SiloClient:
         self._connection = Connection(address, self._file)
         self._stub = aggregator_pb2_grpc.AggregatorServiceStub(self._connection.channel)
         self._push_delta = push_delta(self._connection.channel)
-        self._pull_projector = pull_projector(self._connection.channel)
+        self._pulling = Pulling(
+            self._connection,
+            pull_projector(self._connection.channel),
+            self._patience,
+            lambda done, size: self._progress("pull", done, size),
+            self._require_signed,
+        )
+        calls = MaskingCalls(self._connection, self._stub, federation, self._patience, deadline_seconds)
+        self.masked = MaskedRounds(
+            calls, SecretsFolder(secrets or Path(f"{credentials}.masks") / federation), lambda: silos_own(self._file)
+        )
         self._base_digest, self._memory = b"", bytearray()  # filled again and again: fresh memory costs more
         self._spec: ProjectorSpec | None = None
 
@@ -167,7 +180,7 @@ class SiloClient:
                 time.sleep(IDLE_SECONDS)
             else:
                 seen = current.number
-                if current.receipt is None:
+                if not self.masked.attend(current) and current.receipt is None:
                     yield current
 
     def pull(self, round: Round) -> dict[str, torch.Tensor]:
@@ -193,6 +206,8 @@ class SiloClient:
     ) -> Receipt:
         """Pushes delta = local - base in the round's encoding; returns once it is durable and counted.
 
+        With secure aggregation the delta is masked, and this waits for the other silos (`isthmus.secure_aggregation`).
+
         Args:
             round: The round that is contributed to.
             local: The trained projector (not the delta): names and shapes of the round's spec, any floating dtype.
@@ -207,6 +222,10 @@ class SiloClient:
             ContributionConflict: This silo already contributed other bytes to this round.
             IsthmusError: Anything else that the aggregator answered, or AggregatorUnreachable.
         """
+        if round.masks is not None:
+            base = self._base_of(round)
+            contribute = partial(push_masked, self.masked, round, push=self.push_payload, local=local, base=base)
+            return contribute(num_examples=num_examples, metrics=metrics)
         if feedback is not None:
             feedback.recover(
                 lambda number, digest: self.push_status(number, digest).receipt is not None, but_round=round.number
@@ -320,26 +339,9 @@ class SiloClient:
     def _base_of(self, round: Round) -> dict[str, torch.Tensor]:
         """The round's global projector as pulled, once for all uses; not to be changed."""
         if self._base_digest != round.base_digest:
-            sink = IntoMemory(round, room=self._memory)
-            self._memory, self._base_digest = bytearray(), b""
-            download = Download(
-                sink,
-                waiter=Waiter(self._patience),
-                report=lambda done, size: self._progress("pull", done, size),
-                judge=self._require_signed,
-            )
-            request = partial(aggregator_pb2.PullProjectorRequest, federation=self.federation, number=round.number - 1)
-            with silo_span("silo.pull", self.federation, round.number, silo=self._file.current().silo):
-                download.run(
-                    lambda offset: self._connection.stream(
-                        lambda: self._pull_projector(
-                            request(offset_bytes=offset),
-                            timeout=STREAM_SECONDS,
-                            metadata=self._connection.metadata,
-                        )
-                    )
-                )
-            projector = understood(lambda: decode(sink.data, round.spec), what="the projector")
+            room, self._memory, self._base_digest = self._memory, bytearray(), b""
+            data = self._pulling.projector_of(round, silo=self._file.current().silo, room=room)
+            projector = understood(lambda: decode(data, round.spec), what="the projector")
             require_finite_projector(projector, number=round.number - 1)
-            self._memory, self._base_digest = sink.data, round.base_digest
+            self._memory, self._base_digest = data, round.base_digest
         return decode(self._memory, round.spec)

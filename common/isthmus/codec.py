@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.contribution import Encoding
+from isthmus.errors import InvariantBroken
 
 F32 = npt.NDArray[np.float32]
 """Float32 values in the machine's byte order."""
@@ -62,6 +63,8 @@ def decode(data: Data, encoding: Encoding) -> F32:
             view = memoryview(data)
             start = SCALE_BYTES * -(-view.nbytes // (SCALE_BLOCK + SCALE_BYTES))
             return decode_int8(view[start:], scales=view[:start])
+        case Encoding.RING32:
+            raise _masked()
 
 
 def decode_int8(data: Data, *, scales: Data) -> F32:
@@ -118,6 +121,12 @@ def _parts(values: F32, encoding: Encoding) -> tuple[bytes, bytes]:
             return b"", _to_bf16(values).tobytes()
         case Encoding.INT8:
             return _to_int8(np.ascontiguousarray(values, np.float32).reshape(-1))
+        case Encoding.RING32:
+            raise _masked()
+
+
+def _masked() -> InvariantBroken:
+    return InvariantBroken("Masked words are neither made of one tensor's values alone nor read back as such.")
 
 
 def _to_int8(flat: F32) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from isthmus.errors import ConfigInvalid
-from isthmus.federation import explain
+from isthmus.tables import explain
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

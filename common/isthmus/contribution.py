@@ -23,6 +23,12 @@ class Encoding(enum.StrEnum):
     BF16 = "bf16"
     FP16 = "fp16"
     INT8 = "int8"
+    RING32 = "ring32"
+    """Masked words of secure aggregation: nobody can decode a single delta."""
+
+
+READABLE = (Encoding.FP32, Encoding.BF16, Encoding.FP16, Encoding.INT8)
+"""Those whose bytes give a delta's values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class ContributionHeader:
     """Everything about a delta but its bytes; fields as in `protos/isthmus/v1/projector.proto`.
 
     Digests are raw 32-byte SHA-256. Nonce and signature are empty until the SDK signs it (`isthmus.signatures`).
+    Transcript and seed digest are those of a masked delta (`isthmus.secure_aggregation`), else empty.
     """
 
     federation: str
@@ -43,6 +50,8 @@ class ContributionHeader:
     metrics: dict[str, float] = field(default_factory=dict)
     nonce: bytes = b""
     signature: bytes = b""
+    transcript: bytes = b""
+    seed_digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from isthmus.contribution import Encoding
 from isthmus.errors import FederationInvalid
+from isthmus.secure_aggregation.policy import SecureAggregationPolicy, flaw
+from isthmus.tables import Table, explain
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -21,8 +23,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 MAX_TOML_BYTES = 256 << 10
 """Of a federation's file."""
 
-_MAX_TOLD = 8
-_MAX_TOLD_CHARACTERS = 96
 _LONG_KEY = re.compile(r"""(?<![\w.-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
 """A dotted key of more than 32 parts: reading one takes time in the square of its length."""
 
@@ -35,13 +35,7 @@ class FederationState(enum.StrEnum):
     FINISHED = "finished"
 
 
-class _Table(BaseModel):
-    """A TOML table: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CountRange(_Table):
+class CountRange(Table):
     """Least and most silos of a round."""
 
     min: int = Field(ge=1)
@@ -54,7 +48,7 @@ class CountRange(_Table):
         return self
 
 
-class SecondsRange(_Table):
+class SecondsRange(Table):
     """Least and most seconds that a round stays open."""
 
     min: float = Field(default=0.0, ge=0.0)
@@ -67,7 +61,7 @@ class SecondsRange(_Table):
         return self
 
 
-class ParticipationPolicy(_Table):
+class ParticipationPolicy(Table):
     """When a round is cut: at `silos.max` contributions, or at `seconds.max` with at least `silos.min`.
 
     Never before `seconds.min`. `silos.max` is what is enough, not a cap: contributions that come in before the cut are
@@ -97,7 +91,7 @@ class ParticipationPolicy(_Table):
         return self
 
 
-class AdmissionPolicy(_Table):
+class AdmissionPolicy(Table):
     """What a delta must satisfy; norms are judged in float64 on decoded values."""
 
     max_l2_norm: float = Field(default=100.0, gt=0.0, allow_inf_nan=False)
@@ -126,7 +120,7 @@ class Choice(BaseModel):
         return dict(self.model_extra or {})
 
 
-class StrategyPolicy(_Table):
+class StrategyPolicy(Table):
     """How the deltas of a roster become the next global projector."""
 
     pre_steps: Annotated[tuple[Choice, ...], Field(max_length=8)] = ()
@@ -137,7 +131,7 @@ class StrategyPolicy(_Table):
     """A delta of staleness s is scaled by (1 + s) ** -staleness_discount before the rule; 0: not at all."""
 
 
-class LearningRate(_Table):
+class LearningRate(Table):
     """The silos' learning rate over all rounds; within a round it moves linearly to the next round's value."""
 
     initial: float = Field(gt=0.0, le=100.0)
@@ -153,7 +147,7 @@ class LearningRate(_Table):
         return self.initial * (floor + (1.0 - floor) * share)
 
 
-class PrivacyPolicy(_Table):
+class PrivacyPolicy(Table):
     """Record-level differential privacy inside every silo; see `Privacy` in projector.proto."""
 
     clip_norm: float = Field(gt=0.0, le=1e6)
@@ -163,7 +157,7 @@ class PrivacyPolicy(_Table):
     delta: float = Field(gt=0.0, lt=1.0)
 
 
-class PlanPolicy(_Table):
+class PlanPolicy(Table):
     """How every silo trains; see `TrainingPlan` in projector.proto for the meaning of each key."""
 
     local_epochs: int = Field(default=1, ge=1, le=1000)
@@ -190,7 +184,7 @@ class PlanPolicy(_Table):
         return self
 
 
-class RetentionPolicy(_Table):
+class RetentionPolicy(Table):
     """How long what silos sent is kept once its round is over. Digests, norms and all documents are kept for good."""
 
     deltas_days: float = Field(default=30.0, ge=1.0, le=36_500.0)
@@ -199,7 +193,7 @@ class RetentionPolicy(_Table):
     """Hours after its cut, or the federation's end, when bytes go that no roster counts: broken off, refused, late."""
 
 
-class GatePolicy(_Table):
+class GatePolicy(Table):
     """When a projector that made the silos worse is taken back; see `aggregator.gate`."""
 
     tolerance: float = Field(default=0.05, ge=0.0, le=1000.0)
@@ -208,7 +202,7 @@ class GatePolicy(_Table):
     """Nothing is decided by fewer silos that reported of both projectors."""
 
 
-class EvaluationPolicy(_Table):
+class EvaluationPolicy(Table):
     """What becomes of the held-out losses that silos report of the projector they pulled."""
 
     max_samples: int = Field(default=1000, ge=1, le=2**53)
@@ -217,7 +211,7 @@ class EvaluationPolicy(_Table):
     """Absent: nothing is taken back, whatever silos report."""
 
 
-class ProjectorPolicy(_Table):
+class ProjectorPolicy(Table):
     """How the initial projector is made when none is given as a file; only read where the federation is created."""
 
     kind: str
@@ -226,7 +220,7 @@ class ProjectorPolicy(_Table):
     seed: int = Field(default=0, ge=0, lt=2**63)
 
 
-class Federation(_Table):
+class Federation(Table):
     """All that the operator fixes when a federation is created."""
 
     name: Name
@@ -239,6 +233,8 @@ class Federation(_Table):
     strategy: StrategyPolicy = StrategyPolicy()
     retention: RetentionPolicy = RetentionPolicy()
     evaluation: EvaluationPolicy = EvaluationPolicy()
+    secure_aggregation: SecureAggregationPolicy | None = None
+    """Absent: the aggregator sees every delta."""
     plan: PlanPolicy
     projector: ProjectorPolicy | None = None
 
@@ -256,6 +252,12 @@ class Federation(_Table):
             )
         return self
 
+    @model_validator(mode="after")
+    def _securely_aggregated(self) -> "Federation":
+        if words := flaw(self):
+            raise ValueError(words)
+        return self
+
     def first_trained(self, counting: int) -> int:
         """The earliest round whose deltas a round may count; itself, unless deltas may be stale."""
         return max(1, counting - self.participation.max_staleness)
@@ -265,7 +267,7 @@ class Federation(_Table):
         return max(trained, min(trained + self.participation.max_staleness, self.rounds))
 
 
-class TrainingPlan(_Table):
+class TrainingPlan(Table):
     """How a silo trains in one round: the federation's plan with the learning rate of that round."""
 
     local_epochs: int
@@ -312,29 +314,6 @@ def _tables(toml: str) -> dict[str, Any]:
         raise
     except ValueError as error:  # tomllib lets Python's limit on the digits of an integer through as it is
         raise tomllib.TOMLDecodeError("An integer has more digits than anything here may have") from error
-
-
-_PLAIN_WORDS = {
-    "extra_forbidden": "there is no such key; correct its spelling or remove it",
-    "missing": "this key is missing",
-    "tuple_type": "must be a list",
-}
-"""What pydantic says in a programmer's words, by its name of the problem."""
-
-
-def explain(error: ValidationError) -> str:
-    """Every problem that pydantic found, one sentence each, by dotted key.
-
-    Values are left out: they may be secrets. Of very many problems, or very long keys, not all is told.
-    """
-    problems = error.errors(include_url=False, include_input=False)
-    told = [
-        f"{'.'.join(str(part) for part in problem['loc'])[:_MAX_TOLD_CHARACTERS] or 'the file'}: "
-        f"{_PLAIN_WORDS.get(problem['type'], problem['msg'].removeprefix('Value error, '))}."
-        for problem in problems[:_MAX_TOLD]
-    ]
-    more = [f"And {len(problems) - _MAX_TOLD} more."] if len(problems) > _MAX_TOLD else []
-    return " ".join(told + more)
 
 
 def plan_of_round(federation: Federation, round_number: int) -> TrainingPlan:

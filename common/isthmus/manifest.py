@@ -12,6 +12,7 @@ class ProjectorManifest:
     `tolerance` is how far a recomputation may lie from the values, as a share of the largest of their tensor.
     A manifest is a pure function of stored bytes: `cut_at` is the instant in the roster, not that of publication.
     The signature is the aggregator's, made when a manifest is sent; empty in the store.
+    `remark` says in words what is to be known of a sum of masked deltas, or why it was not opened; else it is empty.
     That of an abandoned round has the digest and the optimizer's state of the projector before it, and no rule. One
     that is `reverted` has those of an earlier one: the silos' evaluations flagged the projector before it.
     """
@@ -33,3 +34,4 @@ class ProjectorManifest:
     abandoned: bool = False
     reverted: bool = False
     signature: bytes = b""
+    remark: str = ""

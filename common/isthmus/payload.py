@@ -20,10 +20,22 @@ PREFIX_BYTES = 8
 MAX_HEADER_BYTES = 256 * 1024
 """Longest header written or accepted; bounds what judging one costs. The safetensors library takes 100 MB."""
 
-DTYPES: dict[Encoding, str] = {Encoding.FP32: "F32", Encoding.BF16: "BF16", Encoding.FP16: "F16", Encoding.INT8: "I8"}
+DTYPES: dict[Encoding, str] = {
+    Encoding.FP32: "F32",
+    Encoding.BF16: "BF16",
+    Encoding.FP16: "F16",
+    Encoding.INT8: "I8",
+    Encoding.RING32: "U32",
+}
 """The safetensors dtype of every tensor's values, by encoding."""
 
-ITEM_BYTES: dict[Encoding, int] = {Encoding.FP32: 4, Encoding.BF16: 2, Encoding.FP16: 2, Encoding.INT8: 1}
+ITEM_BYTES: dict[Encoding, int] = {
+    Encoding.FP32: 4,
+    Encoding.BF16: 2,
+    Encoding.FP16: 2,
+    Encoding.INT8: 1,
+    Encoding.RING32: 4,
+}
 """Bytes of one value, by encoding; scales come on top."""
 
 SCALED = frozenset({Encoding.INT8})
@@ -34,6 +46,9 @@ SCALE_DTYPE = "BF16"
 
 SCALE_PREFIX = "scale:"
 """Before a tensor's name, the name of its scales. A prefix: so scales have the order of their tensors."""
+
+ZERO_NAME, ZERO_DTYPE, ZERO_SHAPE, ZERO_BYTES = "zero:words", "U64", (4,), 32
+"""The tensor before masked values: eight words that open to zero. A dtype that the library writes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +105,7 @@ class PayloadLayout:
 def spans(spec: ProjectorSpec, encoding: Encoding) -> tuple[TensorSpan, ...]:
     """Where each tensor's values of `spec` lie, from the first scale or, without scales, from the first value."""
     placed: list[TensorSpan] = []
-    start = scales_bytes(spec, encoding)
+    start = ZERO_BYTES if encoding is Encoding.RING32 else scales_bytes(spec, encoding)
     for tensor in spec.tensors:
         end = start + tensor.num_elements * ITEM_BYTES[encoding]
         placed.append(TensorSpan(tensor, start, end))
@@ -109,6 +124,8 @@ def stored(spec: ProjectorSpec, encoding: Encoding) -> tuple[Stored, ...]:
         Stored(span.tensor.name, DTYPES[encoding], span.tensor.shape, span.start, span.end)
         for span in spans(spec, encoding)
     ]
+    if encoding is Encoding.RING32:
+        return (Stored(ZERO_NAME, ZERO_DTYPE, ZERO_SHAPE, 0, ZERO_BYTES), *values)
     return (*(_scales(spec) if encoding in SCALED else ()), *values)
 
 
@@ -131,6 +148,8 @@ def layout(spec: ProjectorSpec, encoding: Encoding) -> PayloadLayout:
     """
     if encoding in SCALED:
         _require_room_for_scales(spec)
+    if encoding is Encoding.RING32:
+        _require_room_for_zeros(spec)
     entries = {
         tensor.name: {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [tensor.start, tensor.end]}
         for tensor in stored(spec, encoding)
@@ -167,6 +186,17 @@ def _require_room_for_scales(spec: ProjectorSpec) -> None:
             check="num_tensors",
             measured=2 * len(spec.tensors),
             limit=MAX_TENSORS,
+        )
+
+
+def _require_room_for_zeros(spec: ProjectorSpec) -> None:
+    if ZERO_NAME in spec.names or len(spec.tensors) == MAX_TENSORS:
+        raise SpecMismatch(
+            f"A masked payload has a tensor {ZERO_NAME} beside the spec's. Rename the spec's own tensor of that name, "
+            f"and have fewer than {MAX_TENSORS}.",
+            check="zero_words",
+            measured=len(spec.tensors),
+            limit=MAX_TENSORS - 1,
         )
 
 

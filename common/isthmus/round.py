@@ -9,6 +9,14 @@ from isthmus.spec import ProjectorSpec
 
 
 @dataclass(frozen=True, slots=True)
+class Masks:
+    """How deltas are masked: values are cut to plus and minus `clip`, and have at most `bits` in the sum."""
+
+    clip: float
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
     """What GetRound answers; fields as in `protos/isthmus/v1/aggregator.proto`.
 
@@ -21,6 +29,7 @@ class Round:
         waiting_for: What the round is waiting for, in words.
         quorum: The least number of contributions that the round may be cut with.
         error_feedback: Whether a silo keeps what the encoding lost and adds it to its next delta.
+        masks: How its delta is masked; None: it is not, and the aggregator sees it.
     """
 
     federation: str
@@ -39,6 +48,7 @@ class Round:
     waiting_for: str = ""
     quorum: int = 0
     error_feedback: bool = False
+    masks: Masks | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,29 +30,31 @@ _MICROSECOND = timedelta(microseconds=1)
 _UNSIGNED = frozenset({"signature"})
 _UNSENT = frozenset({"optimizer_state_size_bytes"})
 """What of a manifest nobody is sent."""
+_UNLESS_EMPTY = frozenset({"remark", "seed_digest", "transcript"})
+"""What is signed where it says something: signatures over what has none of it stay what they were."""
 _DOUBLES = frozenset({"l2_norm", "tolerance"})
 """Doubles on the wire, also where a document or a caller has a whole number."""
 
 
 def contribution_statement(header: ContributionHeader, *, silo: str) -> bytes:
     """What a silo signs: every field of the header but the signature, and its own name."""
-    return _statement("contribution", _fields(header) | {"silo": silo})
+    return statement("contribution", _fields(header) | {"silo": silo})
 
 
 def receipt_statement(receipt: Receipt) -> bytes:
     """What the aggregator signs of a receipt: every field but the signature."""
-    return _statement("receipt", _fields(receipt))
+    return statement("receipt", _fields(receipt))
 
 
 def manifest_statement(manifest: ProjectorManifest, *, federation: str) -> bytes:
     """What the aggregator signs of a manifest: every field that is sent, and the federation's name."""
     fields = {name: value for name, value in _fields(manifest).items() if name not in _UNSENT}
-    return _statement("manifest", fields | {"federation": federation})
+    return statement("manifest", fields | {"federation": federation})
 
 
 def signing_key_statement(signing_key: bytes, *, federation: str) -> bytes:
     """What a TLS key signs to say that this Ed25519 key (32 bytes) signs for whoever its certificate names."""
-    return _statement("signing key", {"federation": federation, "signing_key": signing_key})
+    return statement("signing key", {"federation": federation, "signing_key": signing_key})
 
 
 def trust_statement(
@@ -66,7 +68,7 @@ def trust_statement(
         "federation": federation,
         "silo": silo,
     }
-    return _statement("trust", fields)
+    return statement("trust", fields)
 
 
 def signer(private_key: bytes) -> Sign:
@@ -92,7 +94,8 @@ def _is_signed_by(statement: bytes, signature: bytes, key: bytes) -> bool:
     return True
 
 
-def _statement(what: str, fields: dict[str, object]) -> bytes:
+def statement(what: str, fields: dict[str, object]) -> bytes:
+    """A line that says what it is, then canonical JSON of the fields: see the head of this module."""
     text = json.dumps(
         {name: _plain(value) for name, value in fields.items()},
         sort_keys=True,
@@ -106,6 +109,7 @@ def _statement(what: str, fields: dict[str, object]) -> bytes:
 def _fields(value: ContributionHeader | Receipt | ProjectorManifest) -> dict[str, object]:
     names = (field.name for field in dataclasses.fields(value))
     found = {name: getattr(value, name) for name in names if name not in _UNSIGNED}
+    found = {name: said for name, said in found.items() if said or name not in _UNLESS_EMPTY}
     return found | {name: float(found[name]) for name in _DOUBLES & found.keys()}
 
 

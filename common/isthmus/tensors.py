@@ -168,7 +168,7 @@ def contribution_of_delta(
     Raises:
         RefusedDelta: What the aggregator would refuse.
     """
-    weight = _whole_number(num_examples, round.max_num_examples)
+    weight = whole_number(num_examples, round.max_num_examples)
     payload = encode(delta, round.spec, round.encoding)
     header = ContributionHeader(
         federation=round.federation,
@@ -179,13 +179,17 @@ def contribution_of_delta(
         payload_size_bytes=payload.size_bytes,
         num_examples=weight,
         encoding=round.encoding,
-        metrics=_checked_metrics(metrics or {}),
+        metrics=checked_metrics(metrics or {}),
     )
     return header, payload
 
 
-def _whole_number(num_examples: object, limit: int) -> int:
-    """The weight as an int, whatever kind of number says it."""
+def whole_number(num_examples: object, limit: int) -> int:
+    """The weight as an int, whatever kind of number says it.
+
+    Raises:
+        NumExamplesOutOfRange: It is no whole number from 1 to the limit.
+    """
     number = _number(num_examples)
     if isinstance(num_examples, bool | str) or not number.is_integer() or not 1 <= number <= limit:
         raise NumExamplesOutOfRange(
@@ -197,7 +201,12 @@ def _whole_number(num_examples: object, limit: int) -> int:
     return num_examples if isinstance(num_examples, int) else int(number)
 
 
-def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+def checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics as floats.
+
+    Raises:
+        HeaderInvalid: They cannot travel.
+    """
     if len(metrics) > MAX_METRICS:
         raise HeaderInvalid(f"There are {len(metrics)} metrics; at most {MAX_METRICS} travel.", check="metrics")
     checked = {name: _number(value) for name, value in metrics.items()}

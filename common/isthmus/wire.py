@@ -21,6 +21,7 @@ _ENCODINGS = {
     Encoding.BF16: projector_pb2.ENCODING_BF16,
     Encoding.FP16: projector_pb2.ENCODING_FP16,
     Encoding.INT8: projector_pb2.ENCODING_INT8,
+    Encoding.RING32: projector_pb2.ENCODING_RING32,
 }
 _ENCODING_VALUES: dict[int, Encoding] = {number: value for value, number in _ENCODINGS.items()}
 _STATES = {
@@ -144,6 +145,8 @@ def header_to_proto(header: ContributionHeader) -> projector_pb2.ContributionHea
         metrics=_metrics_to_proto(header.metrics),
         nonce=header.nonce,
         signature=header.signature,
+        transcript=header.transcript,
+        seed_digest=header.seed_digest,
     )
 
 
@@ -165,6 +168,8 @@ def header_from_proto(message: projector_pb2.ContributionHeader) -> Contribution
         metrics=_metrics_from_proto(message.metrics),
         nonce=message.nonce,
         signature=message.signature,
+        transcript=message.transcript,
+        seed_digest=message.seed_digest,
     )
 
 
@@ -219,6 +224,7 @@ def manifest_to_proto(manifest: ProjectorManifest) -> projector_pb2.ProjectorMan
         abandoned=manifest.abandoned,
         reverted=manifest.reverted,
         signature=manifest.signature,
+        remark=manifest.remark,
     )
 
 
@@ -241,6 +247,7 @@ def manifest_from_proto(message: projector_pb2.ProjectorManifest) -> ProjectorMa
         abandoned=message.abandoned,
         reverted=message.reverted,
         signature=message.signature,
+        remark=message.remark,
     )
 
 

@@ -12,7 +12,7 @@ from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import MATRIX_RULES, RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
 from aggregator.sharding.parts import blocks_of, part_of
-from isthmus.contribution import Encoding
+from isthmus.contribution import READABLE, Encoding
 from isthmus.errors import ConfigInvalid
 from isthmus.federation import Choice, StrategyPolicy
 from tests.rosters import WIDE, deltas, payload, payload_bytes, values
@@ -58,7 +58,7 @@ def in_parts(inputs: RoundInputs, strategy: StrategyPolicy, *, most_values: int)
     return files
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", READABLE)
 @pytest.mark.parametrize("optimizer", SERVER_OPTIMIZERS)
 @pytest.mark.parametrize("rule", RULES)
 def test_parts_are_the_whole(rule: str, optimizer: str, encoding: Encoding) -> None:

@@ -14,6 +14,7 @@ from aggregator.ledger import Ledger
 from aggregator.metrics.meters import Meters
 from aggregator.rpc.cuttable import Beside
 from aggregator.rpc.identity import Callers
+from aggregator.rpc.masking import Masking
 from aggregator.rpc.present import Presents
 from aggregator.rpc.pushes import Allowances, Pushes
 from aggregator.rpc.quota import Quota
@@ -66,6 +67,7 @@ class Replica:
             ),
             watch=RoundWatch(ledger, interval_seconds=1.0, monotonic=time.monotonic),
             presents=Presents(ledger, seconds=1.0, monotonic=time.monotonic),
+            masking=Masking(ledger, on_answer=lambda: None),
             slots=slots,
             beside=_beside(),
             clock=_clock,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.contribution import Encoding
+from isthmus.contribution import READABLE, Encoding
 from tests.hostile.forged import federation_of, verdict
 from tests.rosters import TINY, WIDE, deltas, payload_bytes, run_round, values, values_of
 
@@ -36,7 +36,7 @@ def trace(encoding: Encoding) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", READABLE)
 def test_encoding_is_unchanged(encoding: Encoding) -> None:
     """The same values give the bytes, the norm and the projectors that they gave when the trace was written."""
     file = FOLDER / f"{encoding}.json"

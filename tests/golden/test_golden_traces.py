@@ -14,7 +14,7 @@ import pytest
 from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import MATRIX_RULES, RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS
-from isthmus.contribution import Encoding
+from isthmus.contribution import READABLE
 from isthmus.federation import Choice
 from tests.rosters import TINY, deltas, payload_bytes, run_round, values, values_of
 
@@ -34,7 +34,7 @@ def trace(rule: str, optimizer: str, *pre_steps: str) -> dict[str, Any]:
             rule=Choice(name=rule),
             optimizer=Choice(name=optimizer),
             pre_steps=[Choice(name=step) for step in pre_steps],
-            encoding=list(Encoding)[number - 1],
+            encoding=READABLE[number - 1],
         )
         projector, state = outcome.projector, outcome.state
         rounds.append(

@@ -7,7 +7,7 @@ import pytest
 
 from aggregator.blocks import GRAIN, Payload, block_length, open_payload, walk_payloads
 from isthmus.codec import decode, encode
-from isthmus.contribution import Encoding
+from isthmus.contribution import READABLE, Encoding
 from isthmus.errors import ConfigInvalid, InvariantBroken, StoreUnavailable
 from isthmus.payload import ITEM_BYTES, header_bytes
 from isthmus.spec import ProjectorSpec, TensorSpec
@@ -16,7 +16,7 @@ from tests.rosters import WIDE, deltas, payload, payload_bytes, roster
 MANY = ProjectorSpec(tuple(TensorSpec(f"t{index:04d}", "F32", (3,)) for index in range(900)))
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", READABLE)
 @pytest.mark.parametrize("length", [GRAIN, 3 * GRAIN, 100 * GRAIN])
 def test_blocks_hold_every_value_once(encoding: Encoding, length: int) -> None:
     """The blocks laid side by side are the deltas, decoded, in roster order."""

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from isthmus.codec import SCALE_BYTES, decode, encode
-from isthmus.contribution import Encoding
+from isthmus.contribution import READABLE, Encoding
 from isthmus.payload import ITEM_BYTES, SCALED
 from tests.quantized import FLOATING, TORCH_TYPES
 from tests.rosters import values
 
-ENCODINGS = list(Encoding)
+ENCODINGS = READABLE
 
 
 def torch_bytes(array: np.ndarray, encoding: Encoding) -> bytes:

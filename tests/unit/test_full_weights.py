@@ -6,7 +6,7 @@ import pytest
 from aggregator.admission.full_weights import likeness, sampled_tensors
 from aggregator.admission.norms import NormMeter
 from isthmus.codec import encode_tensors
-from isthmus.contribution import Encoding
+from isthmus.contribution import READABLE, Encoding
 from isthmus.payload import header_bytes, spans
 from isthmus.spec import ProjectorSpec, spec_of
 
@@ -44,7 +44,7 @@ def plus(base: Tensors, delta: Tensors, share: float = 1.0) -> Tensors:
     return {name: base[name] + share * delta[name] for name in base}
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", READABLE)
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
 def test_trained_weights_are_recognised(share: float, encoding: Encoding) -> None:
     """Weights are recognised untrained, trained a little and trained a lot, in every encoding."""

@@ -7,7 +7,7 @@ import pytest
 
 from aggregator.admission.norms import BLOCK_ELEMENTS, SAMPLE_ELEMENTS, NormMeter
 from isthmus.codec import decode, encode, encode_tensors
-from isthmus.contribution import Encoding
+from isthmus.contribution import READABLE, Encoding
 from isthmus.payload import spans
 from isthmus.spec import ProjectorSpec, TensorSpec
 
@@ -39,7 +39,7 @@ def defined(values: np.ndarray) -> float:
     return total
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", READABLE)
 def test_norms_are_bit_for_bit_their_definition(encoding: Encoding) -> None:
     """Each tensor's norm and the whole's are the documented sums, with no digit of difference."""
     decoded = {tensor.name: decode(encode(values_of(tensor.name), encoding), encoding) for tensor in SPEC.tensors}
@@ -49,7 +49,7 @@ def test_norms_are_bit_for_bit_their_definition(encoding: Encoding) -> None:
     assert meter.l2_norm == math.sqrt(sum(defined(values) for values in decoded.values()))
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", READABLE)
 def test_norms_are_true(encoding: Encoding) -> None:
     """They agree with an exactly rounded sum to within a few units in the last place."""
     decoded = [decode(encode(values_of(tensor.name), encoding), encoding).astype(float) for tensor in SPEC.tensors]

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from isthmus.contribution import Encoding
+from isthmus.contribution import READABLE, Encoding
 from isthmus.errors import DeltaNotFinite, HeaderInvalid, NumExamplesOutOfRange, PayloadMalformed, SpecMismatch
 from isthmus.federation import FederationState
 from isthmus.round import Round
@@ -46,7 +46,7 @@ def open_round(encoding: Encoding = Encoding.FP32) -> Round:
     )
 
 
-@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("encoding", READABLE)
 def test_payload_is_what_the_safetensors_library_writes(encoding: Encoding) -> None:
     """Byte for byte, a payload is the library's file of the same tensors in the encoding's dtype."""
     expected = safetensors.torch.save(library_tensors(TENSORS, encoding))

@@ -24,6 +24,8 @@ HEADER = ContributionHeader(
     num_examples=2**53,
     encoding=Encoding.BF16,
     metrics={"train_loss": 2.5, "accuracy": 0.1},
+    transcript=b"t" * 32,
+    seed_digest=b"z" * 32,
 )
 RECEIPT = Receipt("xray", 7, "north", b"p" * 32, 2**40, 12, 0.1, NOON, 9)
 MANIFEST = ProjectorManifest(
@@ -40,6 +42,7 @@ MANIFEST = ProjectorManifest(
     num_examples=5,
     metrics={"train_loss": 1.5},
     tolerance=0.25,
+    remark="The sum was opened.",
 )
 PLAN = TrainingPlan(
     local_epochs=2,
@@ -88,7 +91,7 @@ def test_every_field_of_the_plan_travels():
     assert fields == set(TrainingPlan.model_fields)
 
 
-@pytest.mark.parametrize("number", [0, 5, 99, -1])
+@pytest.mark.parametrize("number", [0, 6, 99, -1])
 def test_unknown_numbers_are_refused(number):
     """A number from another version of the protocol is an error of the request, not of the aggregator."""
     with pytest.raises(HeaderInvalid):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from isthmus.errors import FederationInvalid
-from isthmus.federation import explain
+from isthmus.tables import explain
 
 
 class MlpOptions(BaseModel):

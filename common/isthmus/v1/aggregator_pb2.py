@@ -27,33 +27,49 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from isthmus.v1 import projector_pb2 as isthmus_dot_v1_dot_projector__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bisthmus/v1/aggregator.proto\x12\nisthmus.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aisthmus/v1/projector.proto\"c\n\x0fGetRoundRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x66ter_round\x18\x02 \x01(\x04\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd7\x03\n\x10GetRoundResponse\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.isthmus.v1.FederationState\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x13\n\x0b\x62\x61se_digest\x18\x03 \x01(\x0c\x12\x17\n\x0f\x62\x61se_size_bytes\x18\x04 \x01(\x04\x12\'\n\x04spec\x18\x05 \x01(\x0b\x32\x19.isthmus.v1.ProjectorSpec\x12&\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x14.isthmus.v1.Encoding\x12&\n\x04plan\x18\x07 \x01(\x0b\x32\x18.isthmus.v1.TrainingPlan\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x1a\x64\x65\x61\x64line_remaining_seconds\x18\t \x01(\x01\x12$\n\x07receipt\x18\n \x01(\x0b\x32\x13.isthmus.v1.Receipt\x12\x13\n\x0bwaiting_for\x18\x0b \x01(\t\x12\x12\n\nnum_rounds\x18\x0c \x01(\x04\x12\x18\n\x10max_num_examples\x18\r \x01(\x04\x12\x0e\n\x06quorum\x18\x0e \x01(\r\x12\x16\n\x0e\x65rror_feedback\x18\x0f \x01(\x08\"q\n\x14PullProjectorRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x10\n\x06number\x18\x02 \x01(\x04H\x00\x12\x10\n\x06\x64igest\x18\x03 \x01(\x0cH\x00\x12\x14\n\x0coffset_bytes\x18\x04 \x01(\x04\x42\x0b\n\tprojector\"t\n\x15PullProjectorResponse\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.isthmus.v1.ProjectorManifestH\x00\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x11.isthmus.v1.ChunkH\x00\x42\x06\n\x04part\"\x9a\x01\n\x10PushDeltaRequest\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.isthmus.v1.ContributionHeaderH\x00\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x11.isthmus.v1.ChunkH\x00\x12(\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x16.isthmus.v1.PushFinishH\x00\x42\x06\n\x04part\"\x0c\n\nPushFinish\"9\n\x11PushDeltaResponse\x12$\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.isthmus.v1.Receipt\"Q\n\x14GetPushStatusRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x16\n\x0epayload_digest\x18\x03 \x01(\x0c\"V\n\x15GetPushStatusResponse\x12\x17\n\x0f\x63ommitted_bytes\x18\x01 \x01(\x04\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.isthmus.v1.Receipt*\x8d\x01\n\x0f\x46\x65\x64\x65rationState\x12 \n\x1c\x46\x45\x44\x45RATION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x46\x45\x44\x45RATION_STATE_RUNNING\x10\x01\x12\x1b\n\x17\x46\x45\x44\x45RATION_STATE_PAUSED\x10\x02\x12\x1d\n\x19\x46\x45\x44\x45RATION_STATE_FINISHED\x10\x03\x32\xd4\x02\n\x11\x41ggregatorService\x12\x45\n\x08GetRound\x12\x1b.isthmus.v1.GetRoundRequest\x1a\x1c.isthmus.v1.GetRoundResponse\x12V\n\rPullProjector\x12 .isthmus.v1.PullProjectorRequest\x1a!.isthmus.v1.PullProjectorResponse0\x01\x12J\n\tPushDelta\x12\x1c.isthmus.v1.PushDeltaRequest\x1a\x1d.isthmus.v1.PushDeltaResponse(\x01\x12T\n\rGetPushStatus\x12 .isthmus.v1.GetPushStatusRequest\x1a!.isthmus.v1.GetPushStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bisthmus/v1/aggregator.proto\x12\nisthmus.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aisthmus/v1/projector.proto\"c\n\x0fGetRoundRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x66ter_round\x18\x02 \x01(\x04\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x92\x04\n\x10GetRoundResponse\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.isthmus.v1.FederationState\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x13\n\x0b\x62\x61se_digest\x18\x03 \x01(\x0c\x12\x17\n\x0f\x62\x61se_size_bytes\x18\x04 \x01(\x04\x12\'\n\x04spec\x18\x05 \x01(\x0b\x32\x19.isthmus.v1.ProjectorSpec\x12&\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x14.isthmus.v1.Encoding\x12&\n\x04plan\x18\x07 \x01(\x0b\x32\x18.isthmus.v1.TrainingPlan\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x1a\x64\x65\x61\x64line_remaining_seconds\x18\t \x01(\x01\x12$\n\x07receipt\x18\n \x01(\x0b\x32\x13.isthmus.v1.Receipt\x12\x13\n\x0bwaiting_for\x18\x0b \x01(\t\x12\x12\n\nnum_rounds\x18\x0c \x01(\x04\x12\x18\n\x10max_num_examples\x18\r \x01(\x04\x12\x0e\n\x06quorum\x18\x0e \x01(\r\x12\x16\n\x0e\x65rror_feedback\x18\x0f \x01(\x08\x12\x39\n\x12secure_aggregation\x18\x10 \x01(\x0b\x32\x1d.isthmus.v1.SecureAggregation\"/\n\x11SecureAggregation\x12\x0c\n\x04\x63lip\x18\x01 \x01(\x01\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\"q\n\x14PullProjectorRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x10\n\x06number\x18\x02 \x01(\x04H\x00\x12\x10\n\x06\x64igest\x18\x03 \x01(\x0cH\x00\x12\x14\n\x0coffset_bytes\x18\x04 \x01(\x04\x42\x0b\n\tprojector\"t\n\x15PullProjectorResponse\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.isthmus.v1.ProjectorManifestH\x00\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x11.isthmus.v1.ChunkH\x00\x42\x06\n\x04part\"\x9a\x01\n\x10PushDeltaRequest\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.isthmus.v1.ContributionHeaderH\x00\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x11.isthmus.v1.ChunkH\x00\x12(\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x16.isthmus.v1.PushFinishH\x00\x42\x06\n\x04part\"\x0c\n\nPushFinish\"9\n\x11PushDeltaResponse\x12$\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.isthmus.v1.Receipt\"Q\n\x14GetPushStatusRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x16\n\x0epayload_digest\x18\x03 \x01(\x0c\"V\n\x15GetPushStatusResponse\x12\x17\n\x0f\x63ommitted_bytes\x18\x01 \x01(\x04\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.isthmus.v1.Receipt\"\xa0\x01\n\x0fOfferKeyRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x13\n\x0b\x62\x61se_digest\x18\x03 \x01(\x0c\x12\x18\n\x10spec_fingerprint\x18\x04 \x01(\x0c\x12\x12\n\npublic_key\x18\x05 \x01(\x0c\x12\x14\n\x0cnum_examples\x18\x06 \x01(\x04\x12\x11\n\tsignature\x18\x07 \x01(\x0c\"\x12\n\x10OfferKeyResponse\"8\n\x13GetKeyRosterRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\"q\n\x0fKeyRosterMember\x12\x0c\n\x04silo\x18\x01 \x01(\t\x12\x13\n\x0bsigning_key\x18\x02 \x01(\x0c\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\x14\n\x0cnum_examples\x18\x04 \x01(\x04\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"Y\n\x14GetKeyRosterResponse\x12,\n\x07members\x18\x01 \x03(\x0b\x32\x1b.isthmus.v1.KeyRosterMember\x12\x13\n\x0bis_complete\x18\x02 \x01(\x08\"k\n\x11RevealSeedRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x12\n\ntranscript\x18\x03 \x01(\x0c\x12\x0c\n\x04seed\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"\x14\n\x12RevealSeedResponse*\x8d\x01\n\x0f\x46\x65\x64\x65rationState\x12 \n\x1c\x46\x45\x44\x45RATION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x46\x45\x44\x45RATION_STATE_RUNNING\x10\x01\x12\x1b\n\x17\x46\x45\x44\x45RATION_STATE_PAUSED\x10\x02\x12\x1d\n\x19\x46\x45\x44\x45RATION_STATE_FINISHED\x10\x03\x32\xbb\x04\n\x11\x41ggregatorService\x12\x45\n\x08GetRound\x12\x1b.isthmus.v1.GetRoundRequest\x1a\x1c.isthmus.v1.GetRoundResponse\x12V\n\rPullProjector\x12 .isthmus.v1.PullProjectorRequest\x1a!.isthmus.v1.PullProjectorResponse0\x01\x12J\n\tPushDelta\x12\x1c.isthmus.v1.PushDeltaRequest\x1a\x1d.isthmus.v1.PushDeltaResponse(\x01\x12T\n\rGetPushStatus\x12 .isthmus.v1.GetPushStatusRequest\x1a!.isthmus.v1.GetPushStatusResponse\x12\x45\n\x08OfferKey\x12\x1b.isthmus.v1.OfferKeyRequest\x1a\x1c.isthmus.v1.OfferKeyResponse\x12Q\n\x0cGetKeyRoster\x12\x1f.isthmus.v1.GetKeyRosterRequest\x1a .isthmus.v1.GetKeyRosterResponse\x12K\n\nRevealSeed\x12\x1d.isthmus.v1.RevealSeedRequest\x1a\x1e.isthmus.v1.RevealSeedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'isthmus.v1.aggregator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FEDERATIONSTATE']._serialized_start=1346
-  _globals['_FEDERATIONSTATE']._serialized_end=1487
+  _globals['_FEDERATIONSTATE']._serialized_start=2032
+  _globals['_FEDERATIONSTATE']._serialized_end=2173
   _globals['_GETROUNDREQUEST']._serialized_start=136
   _globals['_GETROUNDREQUEST']._serialized_end=235
   _globals['_GETROUNDRESPONSE']._serialized_start=238
-  _globals['_GETROUNDRESPONSE']._serialized_end=709
-  _globals['_PULLPROJECTORREQUEST']._serialized_start=711
-  _globals['_PULLPROJECTORREQUEST']._serialized_end=824
-  _globals['_PULLPROJECTORRESPONSE']._serialized_start=826
-  _globals['_PULLPROJECTORRESPONSE']._serialized_end=942
-  _globals['_PUSHDELTAREQUEST']._serialized_start=945
-  _globals['_PUSHDELTAREQUEST']._serialized_end=1099
-  _globals['_PUSHFINISH']._serialized_start=1101
-  _globals['_PUSHFINISH']._serialized_end=1113
-  _globals['_PUSHDELTARESPONSE']._serialized_start=1115
-  _globals['_PUSHDELTARESPONSE']._serialized_end=1172
-  _globals['_GETPUSHSTATUSREQUEST']._serialized_start=1174
-  _globals['_GETPUSHSTATUSREQUEST']._serialized_end=1255
-  _globals['_GETPUSHSTATUSRESPONSE']._serialized_start=1257
-  _globals['_GETPUSHSTATUSRESPONSE']._serialized_end=1343
-  _globals['_AGGREGATORSERVICE']._serialized_start=1490
-  _globals['_AGGREGATORSERVICE']._serialized_end=1830
+  _globals['_GETROUNDRESPONSE']._serialized_end=768
+  _globals['_SECUREAGGREGATION']._serialized_start=770
+  _globals['_SECUREAGGREGATION']._serialized_end=817
+  _globals['_PULLPROJECTORREQUEST']._serialized_start=819
+  _globals['_PULLPROJECTORREQUEST']._serialized_end=932
+  _globals['_PULLPROJECTORRESPONSE']._serialized_start=934
+  _globals['_PULLPROJECTORRESPONSE']._serialized_end=1050
+  _globals['_PUSHDELTAREQUEST']._serialized_start=1053
+  _globals['_PUSHDELTAREQUEST']._serialized_end=1207
+  _globals['_PUSHFINISH']._serialized_start=1209
+  _globals['_PUSHFINISH']._serialized_end=1221
+  _globals['_PUSHDELTARESPONSE']._serialized_start=1223
+  _globals['_PUSHDELTARESPONSE']._serialized_end=1280
+  _globals['_GETPUSHSTATUSREQUEST']._serialized_start=1282
+  _globals['_GETPUSHSTATUSREQUEST']._serialized_end=1363
+  _globals['_GETPUSHSTATUSRESPONSE']._serialized_start=1365
+  _globals['_GETPUSHSTATUSRESPONSE']._serialized_end=1451
+  _globals['_OFFERKEYREQUEST']._serialized_start=1454
+  _globals['_OFFERKEYREQUEST']._serialized_end=1614
+  _globals['_OFFERKEYRESPONSE']._serialized_start=1616
+  _globals['_OFFERKEYRESPONSE']._serialized_end=1634
+  _globals['_GETKEYROSTERREQUEST']._serialized_start=1636
+  _globals['_GETKEYROSTERREQUEST']._serialized_end=1692
+  _globals['_KEYROSTERMEMBER']._serialized_start=1694
+  _globals['_KEYROSTERMEMBER']._serialized_end=1807
+  _globals['_GETKEYROSTERRESPONSE']._serialized_start=1809
+  _globals['_GETKEYROSTERRESPONSE']._serialized_end=1898
+  _globals['_REVEALSEEDREQUEST']._serialized_start=1900
+  _globals['_REVEALSEEDREQUEST']._serialized_end=2007
+  _globals['_REVEALSEEDRESPONSE']._serialized_start=2009
+  _globals['_REVEALSEEDRESPONSE']._serialized_end=2029
+  _globals['_AGGREGATORSERVICE']._serialized_start=2176
+  _globals['_AGGREGATORSERVICE']._serialized_end=2747
 # @@protoc_insertion_point(module_scope)

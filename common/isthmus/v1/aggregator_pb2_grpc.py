@@ -65,6 +65,21 @@ class AggregatorServiceStub(object):
                 request_serializer=isthmus_dot_v1_dot_aggregator__pb2.GetPushStatusRequest.SerializeToString,
                 response_deserializer=isthmus_dot_v1_dot_aggregator__pb2.GetPushStatusResponse.FromString,
                 _registered_method=True)
+        self.OfferKey = channel.unary_unary(
+                '/isthmus.v1.AggregatorService/OfferKey',
+                request_serializer=isthmus_dot_v1_dot_aggregator__pb2.OfferKeyRequest.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_aggregator__pb2.OfferKeyResponse.FromString,
+                _registered_method=True)
+        self.GetKeyRoster = channel.unary_unary(
+                '/isthmus.v1.AggregatorService/GetKeyRoster',
+                request_serializer=isthmus_dot_v1_dot_aggregator__pb2.GetKeyRosterRequest.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_aggregator__pb2.GetKeyRosterResponse.FromString,
+                _registered_method=True)
+        self.RevealSeed = channel.unary_unary(
+                '/isthmus.v1.AggregatorService/RevealSeed',
+                request_serializer=isthmus_dot_v1_dot_aggregator__pb2.RevealSeedRequest.SerializeToString,
+                response_deserializer=isthmus_dot_v1_dot_aggregator__pb2.RevealSeedResponse.FromString,
+                _registered_method=True)
 
 
 class AggregatorServiceServicer(object):
@@ -151,6 +166,50 @@ class AggregatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OfferKey(self, request, context):
+        """Takes this silo's key for the sum of one round, in a federation with secure aggregation. Once every active silo has
+        offered one, or at the deadline those that have, the key roster is fixed, and nobody else is in this round.
+
+        Repeat: the identical offer succeeds again. Another one for the same round is a conflict: the first stands.
+        Errors: INVALID_ARGUMENT REQUEST_INVALID: the federation has no secure aggregation, or a field is wrong.
+        INVALID_ARGUMENT SIGNATURE_INVALID: it is not signed with the silo's signing key. INVALID_ARGUMENT
+        NUM_EXAMPLES_OUT_OF_RANGE: the weight is. ABORTED ROUND_CLOSED, BASE_STALE: the key roster was fixed without this
+        silo, or the round moved on. Wait for the next round. ALREADY_EXISTS CONTRIBUTION_CONFLICT: see above.
+        FAILED_PRECONDITION FEDERATION_PAUSED, FEDERATION_FINISHED: the operator stopped it.
+        Order: after GetRound, before PushDelta; best after training, so that few are missed between key and vector.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKeyRoster(self, request, context):
+        """Tells the key roster of the open round once it is fixed, and whether every vector of it is in.
+
+        Repeat: safe; reads only. The roster never changes once it is there. Ask again every second or so.
+        Errors: INVALID_ARGUMENT REQUEST_INVALID: the federation has no secure aggregation. ABORTED ROUND_CLOSED: the round
+        is over. FAILED_PRECONDITION FEDERATION_FINISHED: the operator ended it.
+        Order: after OfferKey. The silo checks the whole roster before it masks anything.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevealSeed(self, request, context):
+        """Takes the seed of this silo's own mask. Once all seeds of the key roster are there, the sum opens.
+
+        A silo reveals one seed for each projector that rounds start from, and takes part in no other round from there: else
+        two sums that differ by one silo would show that silo's delta.
+
+        Repeat: the identical seed succeeds again, also when the round is over.
+        Errors: INVALID_ARGUMENT REQUEST_INVALID: not every vector is in, or the seed is not that of this silo's header.
+        INVALID_ARGUMENT SIGNATURE_INVALID: it is not signed with the silo's signing key. ABORTED ROUND_CLOSED: the round
+        ended without a change; the seed is not needed. FAILED_PRECONDITION FEDERATION_PAUSED, FEDERATION_FINISHED.
+        Order: after PushDelta, once GetKeyRoster says that every vector is in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AggregatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -173,6 +232,21 @@ def add_AggregatorServiceServicer_to_server(servicer, server):
                     servicer.GetPushStatus,
                     request_deserializer=isthmus_dot_v1_dot_aggregator__pb2.GetPushStatusRequest.FromString,
                     response_serializer=isthmus_dot_v1_dot_aggregator__pb2.GetPushStatusResponse.SerializeToString,
+            ),
+            'OfferKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.OfferKey,
+                    request_deserializer=isthmus_dot_v1_dot_aggregator__pb2.OfferKeyRequest.FromString,
+                    response_serializer=isthmus_dot_v1_dot_aggregator__pb2.OfferKeyResponse.SerializeToString,
+            ),
+            'GetKeyRoster': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKeyRoster,
+                    request_deserializer=isthmus_dot_v1_dot_aggregator__pb2.GetKeyRosterRequest.FromString,
+                    response_serializer=isthmus_dot_v1_dot_aggregator__pb2.GetKeyRosterResponse.SerializeToString,
+            ),
+            'RevealSeed': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevealSeed,
+                    request_deserializer=isthmus_dot_v1_dot_aggregator__pb2.RevealSeedRequest.FromString,
+                    response_serializer=isthmus_dot_v1_dot_aggregator__pb2.RevealSeedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -294,6 +368,87 @@ class AggregatorService(object):
             '/isthmus.v1.AggregatorService/GetPushStatus',
             isthmus_dot_v1_dot_aggregator__pb2.GetPushStatusRequest.SerializeToString,
             isthmus_dot_v1_dot_aggregator__pb2.GetPushStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OfferKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isthmus.v1.AggregatorService/OfferKey',
+            isthmus_dot_v1_dot_aggregator__pb2.OfferKeyRequest.SerializeToString,
+            isthmus_dot_v1_dot_aggregator__pb2.OfferKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKeyRoster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isthmus.v1.AggregatorService/GetKeyRoster',
+            isthmus_dot_v1_dot_aggregator__pb2.GetKeyRosterRequest.SerializeToString,
+            isthmus_dot_v1_dot_aggregator__pb2.GetKeyRosterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevealSeed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isthmus.v1.AggregatorService/RevealSeed',
+            isthmus_dot_v1_dot_aggregator__pb2.RevealSeedRequest.SerializeToString,
+            isthmus_dot_v1_dot_aggregator__pb2.RevealSeedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,11 +17,13 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_BF16: _ClassVar[Encoding]
     ENCODING_FP16: _ClassVar[Encoding]
     ENCODING_INT8: _ClassVar[Encoding]
+    ENCODING_RING32: _ClassVar[Encoding]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_FP32: Encoding
 ENCODING_BF16: Encoding
 ENCODING_FP16: Encoding
 ENCODING_INT8: Encoding
+ENCODING_RING32: Encoding
 
 class TensorSpec(_message.Message):
     __slots__ = ("name", "dtype", "shape")
@@ -99,7 +101,7 @@ class Metric(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class ContributionHeader(_message.Message):
-    __slots__ = ("federation", "round", "base_digest", "spec_fingerprint", "payload_digest", "payload_size_bytes", "num_examples", "encoding", "metrics", "signature", "nonce")
+    __slots__ = ("federation", "round", "base_digest", "spec_fingerprint", "payload_digest", "payload_size_bytes", "num_examples", "encoding", "metrics", "signature", "nonce", "transcript", "seed_digest")
     FEDERATION_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +113,8 @@ class ContributionHeader(_message.Message):
     METRICS_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
+    TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
+    SEED_DIGEST_FIELD_NUMBER: _ClassVar[int]
     federation: str
     round: int
     base_digest: bytes
@@ -122,7 +126,9 @@ class ContributionHeader(_message.Message):
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
     signature: bytes
     nonce: bytes
-    def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., base_digest: _Optional[bytes] = ..., spec_fingerprint: _Optional[bytes] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., signature: _Optional[bytes] = ..., nonce: _Optional[bytes] = ...) -> None: ...
+    transcript: bytes
+    seed_digest: bytes
+    def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., base_digest: _Optional[bytes] = ..., spec_fingerprint: _Optional[bytes] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., signature: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., transcript: _Optional[bytes] = ..., seed_digest: _Optional[bytes] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("offset_bytes", "data")
@@ -157,7 +163,7 @@ class Receipt(_message.Message):
     def __init__(self, federation: _Optional[str] = ..., round: _Optional[int] = ..., silo: _Optional[str] = ..., payload_digest: _Optional[bytes] = ..., payload_size_bytes: _Optional[int] = ..., num_examples: _Optional[int] = ..., l2_norm: _Optional[float] = ..., admitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., counted_in: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class ProjectorManifest(_message.Message):
-    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance", "abandoned", "reverted", "signature")
+    __slots__ = ("number", "digest", "size_bytes", "parent_digest", "roster_digest", "rule", "server_optimizer", "optimizer_state_digest", "silos", "num_examples", "metrics", "cut_at", "tolerance", "abandoned", "reverted", "signature", "remark")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +180,7 @@ class ProjectorManifest(_message.Message):
     ABANDONED_FIELD_NUMBER: _ClassVar[int]
     REVERTED_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    REMARK_FIELD_NUMBER: _ClassVar[int]
     number: int
     digest: bytes
     size_bytes: int
@@ -190,4 +197,5 @@ class ProjectorManifest(_message.Message):
     abandoned: bool
     reverted: bool
     signature: bytes
-    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ..., abandoned: bool = ..., reverted: bool = ..., signature: _Optional[bytes] = ...) -> None: ...
+    remark: str
+    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., parent_digest: _Optional[bytes] = ..., roster_digest: _Optional[bytes] = ..., rule: _Optional[str] = ..., server_optimizer: _Optional[str] = ..., optimizer_state_digest: _Optional[bytes] = ..., silos: _Optional[_Iterable[str]] = ..., num_examples: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., cut_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tolerance: _Optional[float] = ..., abandoned: bool = ..., reverted: bool = ..., signature: _Optional[bytes] = ..., remark: _Optional[str] = ...) -> None: ...
