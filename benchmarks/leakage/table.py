@@ -75,4 +75,4 @@ def _line(arm: str, rows: Sequence[Row]) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.2f} ±{deviation:.2f}"
+    return f"{statistics.mean(values):.2f} +-{deviation:.2f}"
