@@ -54,7 +54,7 @@ def judge_header(
     _require_start(header, base_digest, open_round=round_number)
     _require_spec(header, spec)
     _require_size(header, spec)
-    _require_num_examples(header.num_examples, federation.admission.max_num_examples)
+    require_num_examples(header.num_examples, federation.admission.max_num_examples)
     _require_metrics(header.metrics)
     if federation.plan.privacy:
         _require_privacy(header.metrics, federation.plan.privacy.epsilon)
@@ -158,7 +158,12 @@ def _too_short(size_bytes: int, least: int) -> PayloadMalformed:
     )
 
 
-def _require_num_examples(num_examples: int, most: int) -> None:
+def require_num_examples(num_examples: int, most: int) -> None:
+    """Checks the weight that a silo claims.
+
+    Raises:
+        NumExamplesOutOfRange: It is not in 1..`most`.
+    """
     if type(num_examples) is not int or not 1 <= num_examples <= most:  # bool is an int to isinstance
         raise NumExamplesOutOfRange(
             f"The contribution claims num_examples {shown(num_examples)}; the federation takes 1 to {most}. Give the "

@@ -1,11 +1,10 @@
 """Admission of what a header says of masks: that it is of the key roster that stands, or of none. Pure."""
 
+from aggregator.admission.header import DIGEST_BYTES
 from isthmus.contribution import ContributionHeader
 from isthmus.errors import HeaderInvalid
 from isthmus.foreign import quoted
 from isthmus.secure_aggregation.keys import KeyRoster
-
-DIGEST_BYTES = 32
 
 
 def judge_masks(header: ContributionHeader, *, silo: str, signing_key: bytes, roster: KeyRoster | None) -> None:

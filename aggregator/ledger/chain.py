@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from aggregator.ledger.once import find
 from aggregator.stores import Store
 from isthmus.errors import InvariantBroken
 
@@ -66,7 +67,7 @@ def append(
             return None
         content = document(place)
         # A bucket whose answer was lost may deny having created what stands, so what stands is asked.
-        if store.put_if_absent(key(place.sequence), content) or _find(store, key(place.sequence)) == content:
+        if store.put_if_absent(key(place.sequence), content) or find(store, key(place.sequence)) == content:
             return Place(place.sequence + 1, hashlib.sha256(content).hexdigest())
         taken = place
 
@@ -88,20 +89,13 @@ def _next(store: Store, prefix: str) -> Place:
         if not chain:
             return Place(0, "")
         number, key = chain[-1]
-        content = _find(store, key)
+        content = find(store, key)
         if content is not None:  # else somebody took it out since it was listed
             return Place(number + 1, hashlib.sha256(content).hexdigest())
 
 
 def _following(store: Store, key: Callable[[int], str], place: Place) -> Place:
     """The first place from this one on where there is no record."""
-    while (content := _find(store, key(place.sequence))) is not None:
+    while (content := find(store, key(place.sequence))) is not None:
         place = Place(place.sequence + 1, hashlib.sha256(content).hexdigest())
     return place
-
-
-def _find(store: Store, key: str) -> bytes | None:
-    try:
-        return store.get(key)
-    except KeyError:
-        return None

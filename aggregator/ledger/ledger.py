@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from aggregator.blocks import Reader
-from aggregator.ledger import acts, audit, blobs, enrolment, federations, keys, removal, staging
+from aggregator.ledger import acts, audit, blobs, enrolment, federations, keys, once, removal, staging
 from aggregator.ledger.acts import Act
 from aggregator.ledger.chain import Place
 from aggregator.ledger.documents import (
@@ -137,7 +137,7 @@ class Ledger:
             return record.initial
         manifest = self._manifests.get((federation, number))
         if manifest is None:
-            document = self._find(keys.projector(federation, number)) if number > 0 else None
+            document = once.find(self._store, keys.projector(federation, number)) if number > 0 else None
             if document is None:
                 raise ProjectorUnknown(f"Federation {federation} has not published projector {number}.")
             manifest = manifest_from_json(document)
@@ -246,13 +246,12 @@ class Ledger:
 
     def contribution(self, federation: str, round_number: int, silo: str) -> Contribution | None:
         """What a silo contributed to a round, whether the roster counted it or not."""
-        document = self._find(keys.contribution(federation, round_number, silo))
+        document = once.find(self._store, keys.contribution(federation, round_number, silo))
         return Contribution.from_json(document) if document else None
 
     def contributors(self, federation: str, round_number: int) -> tuple[str, ...]:
         """Who contributed to a round, sorted; one listing, and no document is read."""
-        entries = self._store.list(keys.contributions(federation, round_number))
-        return tuple(sorted(entry.key.rpartition("/")[2].removesuffix(".json") for entry in entries))
+        return once.names(self._store, keys.contributions(federation, round_number))
 
     def contributions(self, federation: str, round_number: int) -> list[Contribution]:
         """What was contributed to a round, sorted by silo."""
@@ -263,23 +262,21 @@ class Ledger:
     def mark_closing(self, federation: str, closing: Closing) -> Closing:
         """Marks a round as about to be cut; the marker that stands."""
         key = keys.closing(federation, closing.round)
-        self._store.put_if_absent(key, closing.to_json())
-        return Closing.from_json(self._store.get(key))
+        return Closing.from_json(once.stand(self._store, key, closing.to_json()))
 
     def closing(self, federation: str, round_number: int) -> Closing | None:
         """The marker that a round is about to be cut; None while the round is open."""
-        document = self._find(keys.closing(federation, round_number))
+        document = once.find(self._store, keys.closing(federation, round_number))
         return Closing.from_json(document) if document else None
 
     def fix_roster(self, roster: Roster) -> Roster:
         """Fixes what a round aggregates; the roster that stands, which every replica then aggregates."""
         key = keys.roster(roster.federation, roster.round)
-        self._store.put_if_absent(key, roster.to_json())
-        return Roster.from_json(self._store.get(key))
+        return Roster.from_json(once.stand(self._store, key, roster.to_json()))
 
     def roster(self, federation: str, round_number: int) -> Roster | None:
         """What a round aggregates; None until it is cut."""
-        document = self._find(keys.roster(federation, round_number))
+        document = once.find(self._store, keys.roster(federation, round_number))
         return Roster.from_json(document) if document else None
 
     def roster_contributions(self, roster: Roster) -> list[Contribution]:
@@ -302,8 +299,7 @@ class Ledger:
     def publish(self, federation: str, manifest: ProjectorManifest) -> ProjectorManifest:
         """Makes a global projector visible; the manifest that stands. Its blobs must be stored before."""
         key = keys.projector(federation, manifest.number)
-        self._store.put_if_absent(key, manifest_to_json(manifest))
-        return manifest_from_json(self._store.get(key))
+        return manifest_from_json(once.stand(self._store, key, manifest_to_json(manifest)))
 
     def record_act(self, federation: str, act: Act) -> None:
         """Puts on record what somebody asked for; reads what came since the last one, however many there are."""
@@ -341,9 +337,3 @@ class Ledger:
         """Silos with any push to this round on record, sorted; one listing."""
         entries = self._store.list(keys.audits(federation, round_number))
         return tuple(sorted({entry.key.split("/")[-2] for entry in entries}))
-
-    def _find(self, key: str) -> bytes | None:
-        try:
-            return self._store.get(key)
-        except KeyError:
-            return None

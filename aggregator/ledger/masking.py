@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.ledger import keys
+from aggregator.ledger import keys, once
 from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
 from aggregator.stores import Store
 from isthmus.secure_aggregation.keys import KeyRoster, Member
@@ -130,13 +130,12 @@ def _member(fields: Fields) -> Member:
 def offer(store: Store, federation: str, round_number: int, *, member: Member) -> Member:
     """Makes an offer durable; the one that stands."""
     key = keys.key_offer(federation, round_number, member.silo)
-    store.put_if_absent(key, member_to_json(member))
-    return member_from_json(store.get(key))
+    return member_from_json(once.stand(store, key, member_to_json(member)))
 
 
 def offerers(store: Store, federation: str, round_number: int) -> tuple[str, ...]:
     """Who offered a key, sorted; one listing."""
-    return _names(store, keys.key_offers(federation, round_number))
+    return once.names(store, keys.key_offers(federation, round_number))
 
 
 def offers(store: Store, federation: str, round_number: int, *, silos: Sequence[str]) -> tuple[Member, ...]:
@@ -147,39 +146,36 @@ def offers(store: Store, federation: str, round_number: int, *, silos: Sequence[
 def fix_keys(store: Store, fixed: FixedKeys) -> FixedKeys:
     """Fixes a round's key roster; the one that stands."""
     key = keys.key_roster(fixed.roster.federation, fixed.roster.round)
-    store.put_if_absent(key, fixed.to_json())
-    return FixedKeys.from_json(store.get(key))
+    return FixedKeys.from_json(once.stand(store, key, fixed.to_json()))
 
 
 def fixed_keys(store: Store, federation: str, round_number: int) -> FixedKeys | None:
     """A round's key roster; None until it is fixed."""
-    document = _find(store, keys.key_roster(federation, round_number))
+    document = once.find(store, keys.key_roster(federation, round_number))
     return FixedKeys.from_json(document) if document else None
 
 
 def decide_opening(store: Store, federation: str, decided: Opening) -> Opening:
     """Decides whether a round's sum is opened; the decision that stands."""
     key = keys.opening(federation, decided.round)
-    store.put_if_absent(key, decided.to_json())
-    return Opening.from_json(store.get(key))
+    return Opening.from_json(once.stand(store, key, decided.to_json()))
 
 
 def opening(store: Store, federation: str, round_number: int) -> Opening | None:
     """Whether a round's sum is opened; None while that is not decided."""
-    document = _find(store, keys.opening(federation, round_number))
+    document = once.find(store, keys.opening(federation, round_number))
     return Opening.from_json(document) if document else None
 
 
 def reveal(store: Store, federation: str, round_number: int, *, seed: Seed) -> Seed:
     """Makes a seed durable; the one that stands."""
     key = keys.seed(federation, round_number, seed.silo)
-    store.put_if_absent(key, seed.to_json())
-    return Seed.from_json(store.get(key))
+    return Seed.from_json(once.stand(store, key, seed.to_json()))
 
 
 def revealed(store: Store, federation: str, round_number: int) -> tuple[str, ...]:
     """Whose seeds are there, sorted; one listing."""
-    return _names(store, keys.seeds(federation, round_number))
+    return once.names(store, keys.seeds(federation, round_number))
 
 
 def seeds(store: Store, federation: str, round_number: int, *, silos: Sequence[str]) -> tuple[Seed, ...]:
@@ -189,14 +185,3 @@ def seeds(store: Store, federation: str, round_number: int, *, silos: Sequence[s
         KeyError: One is not there.
     """
     return tuple(Seed.from_json(store.get(keys.seed(federation, round_number, silo))) for silo in silos)
-
-
-def _names(store: Store, prefix: str) -> tuple[str, ...]:
-    return tuple(sorted(entry.key.rpartition("/")[2].removesuffix(".json") for entry in store.list(prefix)))
-
-
-def _find(store: Store, key: str) -> bytes | None:
-    try:
-        return store.get(key)
-    except KeyError:
-        return None

@@ -6,7 +6,7 @@ The record is created before the first byte goes, so whoever finds bytes missing
 from dataclasses import dataclass
 from datetime import datetime
 
-from aggregator.ledger import keys
+from aggregator.ledger import keys, once
 from aggregator.ledger.canonical import Fields, canonical, fields_of, from_instant, to_instant
 from aggregator.ledger.documents import Contribution
 from aggregator.stores import Entry, Store
@@ -46,17 +46,14 @@ class Removal:
 
 def find(store: Store, federation: str, round_number: int) -> Removal | None:
     """The record that the round's deltas were removed; None while they are kept."""
-    try:
-        return Removal.from_json(store.get(keys.removal(federation, round_number)))
-    except KeyError:
-        return None
+    document = once.find(store, keys.removal(federation, round_number))
+    return Removal.from_json(document) if document is not None else None
 
 
 def mark(store: Store, federation: str, removal: Removal) -> Removal:
     """Puts on record that a round's deltas are removed; the record that stands."""
     key = keys.removal(federation, removal.round)
-    store.put_if_absent(key, removal.to_json())
-    return Removal.from_json(store.get(key))
+    return Removal.from_json(once.stand(store, key, removal.to_json()))
 
 
 def staged(store: Store, federation: str, round_number: int) -> list[Entry]:

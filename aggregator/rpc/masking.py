@@ -4,15 +4,15 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from aggregator.admission.header import require_num_examples
 from aggregator.ledger import Ledger, masking
 from aggregator.ledger.enrolment import Enrolled
 from aggregator.ledger.masking import FixedKeys, Seed
+from aggregator.rpc.running import require_running
 from isthmus.errors import (
     BaseStale,
     ContributionConflict,
     FederationFinished,
-    FederationPaused,
-    NumExamplesOutOfRange,
     RequestInvalid,
     RoundClosed,
     SignatureInvalid,
@@ -108,15 +108,16 @@ class Masking:
             federation=federation, round_number=round_number, silo=silo, transcript=transcript, seed=seed
         )
         _require_signed(said, signature, caller)
-        if round_number == self._ledger.latest_number(federation) + 1:
-            self._require_running(federation)
+        open_round = self._ledger.latest_number(federation) + 1
+        if round_number == open_round:
+            require_running(self._ledger, federation, open_round=open_round)
         masking.reveal(store, federation, round_number, seed=Seed(silo, seed, signature, caller.credential.credential))
         self._on_answer()
 
     def _judge(self, caller: Enrolled, offer: KeyOffer) -> None:
         record = self._ledger.federation(offer.federation)
         self._require_masked(offer.federation)
-        self._require_running(offer.federation)
+        require_running(self._ledger, offer.federation, open_round=self._ledger.latest_number(offer.federation) + 1)
         self._require_open(offer.federation, offer.round)
         base = self._ledger.manifest(offer.federation, offer.round - 1).digest
         if offer.base_digest != base:
@@ -125,14 +126,7 @@ class Masking:
             raise _wrong("spec_fingerprint", "another projector spec", "the federation's")
         if len(offer.public_key) != KEY_BYTES:
             raise _wrong("public_key", f"a key of {len(offer.public_key)} bytes", f"{KEY_BYTES} bytes")
-        most = record.federation.admission.max_num_examples
-        if not 1 <= offer.num_examples <= most:
-            raise NumExamplesOutOfRange(
-                f"The offer's weight is {offer.num_examples}; this federation takes 1 to {most}.",
-                check="EXAMPLES_RANGE",
-                measured=offer.num_examples,
-                limit=most,
-            )
+        require_num_examples(offer.num_examples, record.federation.admission.max_num_examples)
         _require_signed(offer.statement(caller.silo), offer.signature, caller)
 
     def _require_masked(self, federation: str) -> None:
@@ -145,14 +139,6 @@ class Masking:
             raise RoundClosed(
                 f"Round {round_number} is not open; round {current} is. Go on with that one.", currentRound=current
             )
-
-    def _require_running(self, federation: str) -> None:
-        state = self._ledger.state(federation)
-        last = self._ledger.federation(federation).federation.rounds
-        if state is FederationState.FINISHED or self._ledger.latest_number(federation) >= last:
-            raise FederationFinished(f"Federation {federation} is finished; nothing more is taken.")
-        if state is FederationState.PAUSED:
-            raise FederationPaused(f"The operator paused federation {federation}. Call again once it is resumed.")
 
 
 def _require_signed(statement: bytes, signature: bytes, caller: Enrolled) -> None:

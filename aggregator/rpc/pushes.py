@@ -24,19 +24,18 @@ from aggregator.rpc.incoming import UploadSession
 from aggregator.rpc.quota import Quota, require_quota
 from aggregator.rpc.rates import UploadRate
 from aggregator.rpc.room import StoreRoom
+from aggregator.rpc.running import require_running
 from aggregator.rpc.slots import Slots
 from isthmus.contribution import ContributionHeader, Receipt, push_id
 from isthmus.errors import (
     ContributionConflict,
     DeltaReplayed,
-    FederationFinished,
-    FederationPaused,
     HeaderInvalid,
     IsthmusError,
     RefusedDelta,
     RoundMoved,
 )
-from isthmus.federation import Federation, FederationState
+from isthmus.federation import Federation
 from isthmus.logs import Event, log_event
 from isthmus.trace_ids import of_contribution, of_round
 from isthmus.traces import silo_span, span
@@ -185,12 +184,13 @@ class Pushes:
         )
         if receipt is not None:
             return receipt
-        self._require_running(header.federation, open_round=open_round)
+        require_running(self._ledger, header.federation, open_round=open_round)
         after = self._ledger.federation(header.federation).federation.admission.quarantine_after
         strikes.require_released(self._ledger.store, header.federation, push.silo, after=after)
         contribution = self._upload(push, header, open_round=open_round)
         push.require_enrolled()
-        self._require_running(header.federation, open_round=open_round)  # an upload takes time; the operator may act
+        # an upload takes time; the operator may have acted
+        require_running(self._ledger, header.federation, open_round=open_round)
         receipt = self._count(contribution)
         self._on_answer()
         self._meters.admitted(header.federation, l2_norm=receipt.l2_norm)
@@ -292,13 +292,6 @@ class Pushes:
         self._allowances.room.require(
             upload.federation, upload.push_id, wanted_bytes=max(0, size_bytes - committed_bytes)
         )
-
-    def _require_running(self, federation: str, *, open_round: int) -> None:
-        state = self._ledger.state(federation)
-        if state is FederationState.FINISHED or open_round > self._ledger.federation(federation).federation.rounds:
-            raise FederationFinished(f"Federation {federation} is finished; nothing more is admitted.")
-        if state is FederationState.PAUSED:
-            raise FederationPaused(f"The operator paused federation {federation}. Push again once it is resumed.")
 
     def _record(self, push: PushCall, refusal: IsthmusError, *, open_round: int) -> None:
         """Puts the refusal on record under the open round, whatever round the header names."""

@@ -13,7 +13,7 @@ from benchmarks.rounds.work import Work
 from benchmarks.simulate.footprint import Footprint, Watch
 from benchmarks.simulate.gates import Gatekeeper
 from benchmarks.simulate.kept import Course, Sizes, courses, num_objects, sizes
-from benchmarks.simulate.replica import Counts, read_counts
+from benchmarks.simulate.replica import INTERVAL_SECONDS, Counts, read_counts
 from benchmarks.simulate.spans import Seen, load, together
 from isthmus.federation import parse_federation
 from isthmus.operator_client import OperatorClient
@@ -188,6 +188,7 @@ def _through_the_gates(place: Stage, plan: Plan, keeper: Gatekeeper) -> tuple[li
     for number in range(3 + 2 * plan.rounds):
         keeper.wait()
         if number < 2:
+            time.sleep(2 * INTERVAL_SECONDS)  # until the replicas have told of all that was asked
             objects.append(num_objects(place.folder / "store"))
         opened.append(keeper.open())
     return opened, (objects[0], objects[1])

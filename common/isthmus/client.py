@@ -231,7 +231,8 @@ class SiloClient:
                 lambda number, digest: self.push_status(number, digest).receipt is not None, but_round=round.number
             )
         make = feedback.contribution_of if feedback else partial(contribution_of, in_place=True)
-        base, (memory, self._memory, self._base_digest) = self._base_of(round), (self._memory, bytearray(), b"")
+        base = self._base_of(round)
+        memory, self._memory, self._base_digest = self._memory, bytearray(), b""
         header, payload = make(round, local=local, base=base, num_examples=num_examples, metrics=metrics)
         receipt = self.push_payload(header, payload)
         self._memory = memory

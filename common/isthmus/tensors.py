@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,11 @@ def encode(tensors: Mapping[str, torch.Tensor], spec: ProjectorSpec, encoding: E
         scales += own_scales
         values.append(own_values)
     parts = [memoryview(layout(spec, encoding).header), *scales, *values]
+    return payload_of(parts)
+
+
+def payload_of(parts: Sequence[memoryview]) -> Payload:
+    """A payload of these bytes, in order."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -170,18 +175,22 @@ def contribution_of_delta(
     """
     weight = whole_number(num_examples, round.max_num_examples)
     payload = encode(delta, round.spec, round.encoding)
-    header = ContributionHeader(
+    return header_of(round, payload, num_examples=weight, metrics=checked_metrics(metrics or {})), payload
+
+
+def header_of(round: Round, payload: Payload, *, num_examples: int, metrics: Mapping[str, float]) -> ContributionHeader:
+    """The header of a payload for this round; weight and metrics as they were checked."""
+    return ContributionHeader(
         federation=round.federation,
         round=round.number,
         base_digest=round.base_digest,
         spec_fingerprint=round.spec.fingerprint,
         payload_digest=payload.digest,
         payload_size_bytes=payload.size_bytes,
-        num_examples=weight,
+        num_examples=num_examples,
         encoding=round.encoding,
-        metrics=checked_metrics(metrics or {}),
+        metrics=dict(metrics),
     )
-    return header, payload
 
 
 def whole_number(num_examples: object, limit: int) -> int:

@@ -1,6 +1,5 @@
 """What the SDK signs, over real mutual TLS: one header for all repeats of a push, by the key that the silo has now."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from isthmus.spec import spec_of
 from isthmus.tensors import Payload, encode
 from tests import pki
 from tests.scripted_hub import ScriptedHub, served
-from tests.serving import LARGE, Operator, definition, projector_of, serving
+from tests.serving import LARGE, Operator, definition, eventually, projector_of, serving
 
 TENSORS = {"weight": torch.linspace(-1, 1, 64_000).reshape(80, 800), "bias": torch.ones(800)}
 SPEC = spec_of(TENSORS)
@@ -154,8 +153,7 @@ def test_silo_that_is_invited_anew_while_its_delta_travels(tmp_path: Path) -> No
 
         def enrol_anew(phase: str, done: int, size: int) -> None:
             if phase == "push" and done > SEGMENT_BYTES and not again:
-                while not any(store.list("federations/harbour/uploads")):  # until then the call may not be let in yet
-                    time.sleep(0.01)
+                eventually(lambda: any(store.list("federations/harbour/uploads")))  # so the call itself was let in
                 again.append(operator.invite("north", replace=True))
                 replace_credentials(file, again[0].pem)
 

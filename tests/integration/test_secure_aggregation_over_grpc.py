@@ -195,9 +195,9 @@ def test_silo_that_dies_before_its_seed_comes_back(world, tmp_path: Path) -> Non
 
 def upload_only(site: Site, current: Round) -> None:
     """All that a process does that dies before it reveals."""
-    header, parts = site.hub.masked.mask(current, zeros(), num_examples=1, metrics={})
+    header, payload = site.hub.masked.mask(current, zeros(), num_examples=1, metrics={})
     site.hub.masked.release(header)
-    site.hub.push_payload(header, b"".join(bytes(part) for part in parts))
+    site.hub.push_payload(header, payload)
 
 
 def test_agents_mask_and_one_of_them_may_demand_it(world, tmp_path: Path) -> None:

@@ -30,8 +30,7 @@ def masked_contribution(
     """
     weight = whole_number(num_examples, round.max_num_examples) if round.max_num_examples > 1 else 1
     delta = {name: values.numpy() for name, values in difference(local, base, spec=round.spec).items()}
-    header, parts = masked.mask(round, delta, num_examples=weight, metrics=checked_metrics(metrics or {}))
-    return header, Payload(parts, header.payload_size_bytes, header.payload_digest)
+    return masked.mask(round, delta, num_examples=weight, metrics=checked_metrics(metrics or {}))
 
 
 def push_masked(

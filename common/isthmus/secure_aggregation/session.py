@@ -22,6 +22,7 @@ from isthmus.secure_aggregation.masks import apply, silos_streams
 from isthmus.secure_aggregation.ring import U32, ZERO_WORDS, bytes_of, fitting_bits, quantise
 from isthmus.secure_aggregation.state import Secrets, SecretsFolder
 from isthmus.signatures import signer
+from isthmus.tensors import Payload, header_of, payload_of
 
 POLL_SECONDS = 1.0
 """Between two questions whether the key roster is fixed, or every vector is in."""
@@ -88,43 +89,28 @@ class MaskedRounds:
 
     def mask(
         self, current: Round, delta: Mapping[str, F32], *, num_examples: int, metrics: Mapping[str, float]
-    ) -> tuple[ContributionHeader, tuple[memoryview, ...]]:
+    ) -> tuple[ContributionHeader, Payload]:
         """The header and payload of a masked delta, once the key roster is fixed and found sound; waits for that.
 
         Args:
             current: The round; it has masks.
             delta: float32, by name, finite, of the round's spec.
-            num_examples: The weight; where the federation weighs all silos alike, 1 whatever is said here.
-            metrics: Travel along in the clear.
+            num_examples: The weight, from 1 to the federation's most.
+            metrics: Finite numbers that travel along in the clear.
 
         Raises:
             AggregatorUntrusted: The key roster is not sound, or this silo revealed a sum of this projector before.
             RoundMoved: The round goes on, or ended, without this silo; continue with the next one.
             ConfigInvalid: The folder cannot be used.
         """
-        masks = current.masks or Masks(1.0, 1)
-        weight = num_examples if current.max_num_examples > 1 else 1
-        kept = self.folder.begin(current.number, current.base_digest, num_examples=weight)
+        assert current.masks is not None  # nosec B101  # whoever masks asked for that
+        kept = self.folder.begin(current.number, current.base_digest, num_examples=num_examples)
         roster = self._roster(current, self._offer(current, kept))
-        words = _masked_words(current, delta, masks, roster=roster, kept=kept, silo=self.credentials().silo)
-        parts = (memoryview(layout(current.spec, current.encoding).header), bytes_of(words))
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part)
-        header = ContributionHeader(
-            federation=current.federation,
-            round=current.number,
-            base_digest=current.base_digest,
-            spec_fingerprint=current.spec.fingerprint,
-            payload_digest=digest.digest(),
-            payload_size_bytes=sum(part.nbytes for part in parts),
-            num_examples=kept.num_examples,
-            encoding=current.encoding,
-            metrics=dict(metrics),
-            transcript=roster.transcript,
-            seed_digest=hashlib.sha256(bytes.fromhex(kept.seed)).digest(),
-        )
-        return header, parts
+        words = _masked_words(current, delta, current.masks, roster=roster, kept=kept, silo=self.credentials().silo)
+        payload = payload_of((memoryview(layout(current.spec, current.encoding).header), bytes_of(words)))
+        bare = header_of(current, payload, num_examples=kept.num_examples, metrics=metrics)
+        seed_digest = hashlib.sha256(bytes.fromhex(kept.seed)).digest()
+        return replace(bare, transcript=roster.transcript, seed_digest=seed_digest), payload
 
     def release(self, header: ContributionHeader) -> None:
         """Lets this payload go, and no other of its round; to be called before it is pushed, each time.
