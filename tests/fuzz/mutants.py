@@ -93,7 +93,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "a pause during an upload is not seen": Mutant(
         "stream",
-        lambda: patch.object(aggregator.rpc.pushes.Pushes, "_require_running", lambda self, name, **more: None),
+        lambda: patch.object(aggregator.rpc.pushes, "require_running", lambda ledger, federation, **more: None),
         "FederationPaused was due",
     ),
     "nobody asks who brought the bytes before": Mutant(

@@ -1,5 +1,6 @@
 """What a call costs where there are many silos."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +22,18 @@ def store() -> CountingStore:
     return CountingStore(open_store("memory:"))
 
 
+def settled(store: CountingStore) -> Counter[str]:
+    """All counts, once nobody asks any more."""
+    before, now = None, store.counts.copy()
+    while now != before:
+        time.sleep(0.02)
+        before, now = now, store.counts.copy()
+    return now
+
+
 def cost(store: CountingStore, call: Callable[[], object]) -> Counter[str]:
-    """What a call asks of the store."""
-    before = store.counts.copy()
+    """What a call asks of the store; what the one before set going has ended."""
+    before = settled(store)
     call()
     return store.counts - before
 
