@@ -14,8 +14,9 @@ import numpy.typing as npt
 from isthmus.codec import F32, SCALE_BLOCK, SCALE_BYTES, decode, decode_int8, num_scales
 from isthmus.contribution import Encoding
 from isthmus.errors import ConfigInvalid, InvariantBroken
-from isthmus.payload import ITEM_BYTES, PREFIX_BYTES, SCALED, scales_bytes
+from isthmus.payload import ITEM_BYTES, PREFIX_BYTES, SCALED, scales_bytes, values_bytes
 from isthmus.spec import ProjectorSpec
+from isthmus.top_k import num_kept
 
 F64 = npt.NDArray[np.float64]
 """Float64 values in the machine's byte order."""
@@ -24,7 +25,7 @@ GRAIN = 1024
 """Blocks begin at multiples of this many values from their tensor's start.
 
 A rule that sums over a block (a Gram matrix) sums grain by grain, in order; then no block size changes its last digit.
-It is a whole number of blocks that share a scale, so that no range divides one.
+It is a whole number of the blocks of int8 and of top_k, so that no range divides one.
 """
 
 _LONGEST = 2 * 1024 * 1024
@@ -151,7 +152,8 @@ class Range:
 class Piece:
     """A block to be: `count` values of a tensor, which lie at `position` among all values of the projector.
 
-    Where values have scales, its first one is number `scale` of the payload's, counted from 0.
+    Where values have scales, its first one is number `scale` of the payload's, counted from 0; where not all values
+    are kept, its first one that is stands at number `entry`.
     """
 
     tensor: str
@@ -159,6 +161,7 @@ class Piece:
     count: int
     position: int
     scale: int
+    entry: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,11 @@ class _Span:
     def num_scales(self) -> int:
         """How many scales, where there are any; they are neighbours, too."""
         return self.pieces[-1].scale + num_scales(self.pieces[-1].count) - self.pieces[0].scale
+
+    @property
+    def num_entries(self) -> int:
+        """How many of its values are kept where not all are; they are neighbours, too."""
+        return self.pieces[-1].entry + num_kept(self.pieces[-1].count) - self.pieces[0].entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +275,10 @@ def _decode(payloads: list[_Raw], span: _Span, *, encoding: Encoding, rows: F32)
     for row, raw in zip(rows, payloads, strict=True):
         if encoding in SCALED:
             _decode_scaled(raw, span, row)
+        elif encoding is Encoding.TOP_K:
+            _decode_kept(raw, span, row)
         else:
-            row[:] = decode(raw.values, encoding)
+            row[:] = decode(raw.values, encoding, num_values=span.count)
     payloads.clear()
 
 
@@ -281,6 +291,16 @@ def _decode_scaled(raw: _Raw, span: _Span, row: F32) -> None:
         row[begin : begin + piece.count] = decode_int8(values[begin : begin + piece.count], scales=own)
 
 
+def _decode_kept(raw: _Raw, span: _Span, row: F32) -> None:
+    """Fills one row piece by piece, as above: entries know their place in a block, and blocks follow from the count."""
+    entries, start = memoryview(raw.values), 0
+    for piece in span.pieces:
+        end, begin = start + values_bytes(piece.count, Encoding.TOP_K), piece.position - span.first
+        own = entries[start:end]
+        row[begin : begin + piece.count] = decode(own, Encoding.TOP_K, num_values=piece.count)
+        start = end
+
+
 def _span_reader(payloads: Sequence[Payload], spec: ProjectorSpec, encoding: Encoding) -> Callable[[_Span], list[_Raw]]:
     """Gives a span's bytes of each payload, in order."""
     item_bytes, before_values = ITEM_BYTES[encoding], scales_bytes(spec, encoding)
@@ -289,7 +309,10 @@ def _span_reader(payloads: Sequence[Payload], spec: ProjectorSpec, encoding: Enc
         start, scales = payload.data_start_bytes, b""
         if encoding in SCALED:
             scales = _read(payload, start + span.pieces[0].scale * SCALE_BYTES, span.num_scales * SCALE_BYTES)
-        return _Raw(scales, _read(payload, start + before_values + span.first * item_bytes, span.count * item_bytes))
+        first, count = span.first, span.count
+        if encoding is Encoding.TOP_K:
+            first, count = span.pieces[0].entry, span.num_entries
+        return _Raw(scales, _read(payload, start + before_values + first * item_bytes, count * item_bytes))
 
     return lambda span: [read(payload, span) for payload in payloads]
 
@@ -304,14 +327,22 @@ def _read(payload: Payload, offset_bytes: int, size_bytes: int) -> bytes:
 
 def pieces(spec: ProjectorSpec, *, length: int, within: Range) -> Iterator[Piece]:
     """A range in runs of at most `length` values, in order, none of which reaches from one tensor into the next."""
-    position = scale = 0
+    position = scale = entry = 0
     for tensor in spec.tensors:
         first = max(within.start - position, 0)
         last = min(within.stop - position, tensor.num_elements)
         for start in range(first, last, length):
-            yield Piece(tensor.name, start, min(length, last - start), position + start, scale + start // SCALE_BLOCK)
+            yield Piece(
+                tensor.name,
+                start,
+                min(length, last - start),
+                position=position + start,
+                scale=scale + start // SCALE_BLOCK,
+                entry=entry + num_kept(start),
+            )
         position += tensor.num_elements
         scale += num_scales(tensor.num_elements)
+        entry += num_kept(tensor.num_elements)
 
 
 def _spans(pieces: Iterator[Piece], length: int) -> Iterator[_Span]:

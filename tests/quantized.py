@@ -1,5 +1,6 @@
 """What a payload holds, made with torch: the oracle of `isthmus.codec` and `isthmus.payload` in every encoding."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -20,6 +21,8 @@ def library_tensors(tensors: Mapping[str, torch.Tensor], encoding: Encoding) -> 
     if encoding is Encoding.RING32:
         zeros = {ZERO_NAME: torch.zeros(ZERO_SHAPE, dtype=torch.uint64)}
         return zeros | {name: tensor.to(torch.uint32) for name, tensor in tensors.items()}
+    if encoding is Encoding.TOP_K:
+        return {name: kept(tensor) for name, tensor in tensors.items()}
     found = {}
     for name, tensor in tensors.items():
         found[name], found[f"scale:{name}"] = quantized(tensor)
@@ -36,3 +39,15 @@ def quantized(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         levels.append(rounded)
         scales.append(scale if rounded.any() else torch.zeros_like(scale))
     return torch.cat(levels).reshape(tensor.shape), torch.stack(scales)
+
+
+def kept(tensor: torch.Tensor) -> torch.Tensor:
+    """Index and bits of what each block keeps, as docs/protocol.md says: a stable sort of each, uint16 [num_kept, 2]."""
+    entries = []
+    for block in tensor.reshape(-1).split(1024):
+        rounded = block.to(torch.bfloat16)
+        rounded = torch.where(rounded == 0, torch.zeros_like(rounded), rounded)  # no -0
+        largest = torch.sort(rounded.abs().double(), descending=True, stable=True).indices
+        indices = largest[: math.ceil(len(block) / 16)].sort().values
+        entries.append(torch.stack([indices.to(torch.int16), rounded[indices].view(torch.int16)], dim=1))
+    return torch.cat(entries).view(torch.uint16)

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aggregator.admission.norms import BLOCK_ELEMENTS, sample
-from isthmus.codec import decode
+from aggregator.admission.norms import BLOCK_ELEMENTS, Sample
+from isthmus.codec import F32, decode
 from isthmus.contribution import Encoding
 from isthmus.payload import ITEM_BYTES, PREFIX_BYTES, TensorSpan, spans
 from isthmus.spec import ProjectorSpec
@@ -39,7 +38,7 @@ class Likeness:
 
     Attributes:
         cosine: Between the two, in [-1, 1]; 0 when either is all zeros.
-        base_l2_norm: Of the base projector.
+        base_l2_norm: Of the base projector; for a payload in top_k, of its values where the payload has any.
         num_values: How many values were compared.
     """
 
@@ -62,7 +61,7 @@ def sampled_tensors(spec: ProjectorSpec) -> frozenset[str]:
     return frozenset(tensor.name for tensor in largest[:NUM_SAMPLED])
 
 
-def likeness(samples: Mapping[str, NDArray[np.float64]], spec: ProjectorSpec, read_base: ReadBase) -> Likeness:
+def likeness(samples: Mapping[str, Sample], spec: ProjectorSpec, read_base: ReadBase) -> Likeness:
     """Compares a payload's samples with the same places of the base projector.
 
     Args:
@@ -77,16 +76,16 @@ def likeness(samples: Mapping[str, NDArray[np.float64]], spec: ProjectorSpec, re
         if span.tensor.name not in samples:
             continue
         ours = samples[span.tensor.name]
-        theirs = _base_sample(span, data_start, read_base)
-        weight = span.tensor.num_elements / len(ours)
-        dot += weight * float(np.add.reduce(ours * theirs))
-        own += weight * float(np.add.reduce(np.square(ours)))
-        base += weight * float(np.add.reduce(np.square(theirs)))
-        num_values += len(ours)
+        theirs = _base_block(span, data_start, read_base)[ours.places].astype(np.float64)
+        dot += float(np.add.reduce(ours.values * theirs)) / ours.share
+        own += float(np.add.reduce(np.square(ours.values))) / ours.share
+        base += float(np.add.reduce(np.square(theirs))) / ours.share
+        num_values += len(theirs)
     scale = math.sqrt(own) * math.sqrt(base)
     return Likeness(dot / scale if scale > 0.0 else 0.0, math.sqrt(base), num_values)
 
 
-def _base_sample(span: TensorSpan, data_start: int, read_base: ReadBase) -> NDArray[np.float64]:
+def _base_block(span: TensorSpan, data_start: int, read_base: ReadBase) -> F32:
+    """The first block of a tensor of the base projector."""
     size = min(span.end - span.start, BLOCK_ELEMENTS * ITEM_BYTES[Encoding.FP32])
-    return sample(decode(read_base(data_start + span.start, size), Encoding.FP32))
+    return decode(read_base(data_start + span.start, size), Encoding.FP32)

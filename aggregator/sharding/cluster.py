@@ -17,7 +17,7 @@ from aggregator.sharding.messages import Order, Round, aggregated_from_json, cod
 from aggregator.sharding.parts import require_shardable
 from aggregator.stores import Store, folder_of
 from isthmus.errors import ClusterUnavailable, ConfigInvalid
-from isthmus.payload import ITEM_BYTES
+from isthmus.payload import values_bytes
 
 _TRY_SECONDS = 60.0
 """For the first connection: a cluster that has just started takes some."""
@@ -74,7 +74,7 @@ class Cluster:
             ConfigInvalid: The federation's rule cannot be split, or a machine's code differs.
         """
         inputs, record = combining.inputs, combining.federation
-        num_bytes = len(inputs.deltas) * inputs.spec.num_elements * ITEM_BYTES[inputs.encoding]
+        num_bytes = len(inputs.deltas) * values_bytes(inputs.spec.num_elements, inputs.encoding)
         if num_bytes < self._settings.least_bytes:
             return in_process(combining)
         require_shardable(record.federation.strategy)

@@ -6,6 +6,8 @@ int8 cuts a tensor into blocks of SCALE_BLOCK values, each with a bfloat16 scale
 -127..127, and q * s is its value. s is max|x| / 127 rounded to bfloat16, at least 2^-126, and 0 for a block that is all
 zeros then. With 8 bits of a scale and 7 of a value every q * s is a float32, and no |x| / s rounds beyond 127: so |x -
 q * s| <= s / 2 always, and what was decoded is encoded to the same bytes again. ADR 32 has the reasons.
+
+top_k is `isthmus.top_k`'s.
 """
 
 from collections.abc import Iterable
@@ -13,8 +15,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.bfloat16 import BFLOAT16_BYTES, from_bfloat16, to_bfloat16
 from isthmus.contribution import Encoding
 from isthmus.errors import InvariantBroken
+from isthmus.top_k import decode_top_k, encode_top_k
 
 F32 = npt.NDArray[np.float32]
 """Float32 values in the machine's byte order."""
@@ -22,7 +26,7 @@ F32 = npt.NDArray[np.float32]
 SCALE_BLOCK = 1024
 """Values of int8 that share a scale, counted from their tensor's start; a tensor's last block may be shorter."""
 
-SCALE_BYTES = 2
+SCALE_BYTES = BFLOAT16_BYTES
 """Of one scale: a bfloat16."""
 
 LEAST_SCALE = np.float32(2.0**-126)
@@ -41,16 +45,20 @@ def num_scales(num_values: int) -> int:
     return -(-num_values // SCALE_BLOCK)
 
 
-def decode(data: Data, encoding: Encoding) -> F32:
+def decode(data: Data, encoding: Encoding, *, num_values: int | None = None) -> F32:
     """The values that these bytes encode.
 
     Args:
         data: Whole values, little endian, as in safetensors. For int8: the scales of one tensor, then its values; or
-            of a run of it that begins with a block.
+            of a run of it that begins with a block. For top_k: the entries of such a run.
         encoding: How they are encoded.
+        num_values: How many they are; only top_k must be told, for the bytes of the others say it.
 
     Returns:
         float32 [num_values], exact. May share memory with `data` and be read-only.
+
+    Raises:
+        InvariantBroken: The bytes are masked words; or entries of which nobody said how many values they stand for.
     """
     match encoding:
         case Encoding.FP32:
@@ -58,11 +66,15 @@ def decode(data: Data, encoding: Encoding) -> F32:
         case Encoding.FP16:
             return np.frombuffer(data, "<f2").astype(np.float32)
         case Encoding.BF16:
-            return _from_bf16(data)
+            return from_bfloat16(np.frombuffer(data, "<u2"))
         case Encoding.INT8:
             view = memoryview(data)
             start = SCALE_BYTES * -(-view.nbytes // (SCALE_BLOCK + SCALE_BYTES))
             return decode_int8(view[start:], scales=view[:start])
+        case Encoding.TOP_K if num_values is not None:
+            return decode_top_k(data, num_values=num_values)
+        case Encoding.TOP_K:
+            raise InvariantBroken("Entries of top_k do not say how many values they stand for.")
         case Encoding.RING32:
             raise _masked()
 
@@ -82,7 +94,7 @@ def decode_int8(data: Data, *, scales: Data) -> F32:
 
 def decode_scales(data: Data) -> F32:
     """Scales as float32 [num_blocks]: whatever stands there, judged by nobody yet."""
-    return _from_bf16(data)
+    return from_bfloat16(np.frombuffer(data, "<u2"))
 
 
 def encode(values: F32, encoding: Encoding) -> bytes:
@@ -118,9 +130,11 @@ def _parts(values: F32, encoding: Encoding) -> tuple[bytes, bytes]:
             with np.errstate(over="ignore"):
                 return b"", values.astype("<f2").tobytes()
         case Encoding.BF16:
-            return b"", _to_bf16(values).tobytes()
+            return b"", to_bfloat16(values).tobytes()
         case Encoding.INT8:
             return _to_int8(np.ascontiguousarray(values, np.float32).reshape(-1))
+        case Encoding.TOP_K:
+            return b"", encode_top_k(np.ascontiguousarray(values, np.float32).reshape(-1))
         case Encoding.RING32:
             raise _masked()
 
@@ -134,19 +148,7 @@ def _to_int8(flat: F32) -> tuple[bytes, bytes]:
     blocks = np.zeros((num_scales(len(flat)), SCALE_BLOCK), np.float32)
     blocks.reshape(-1)[: len(flat)] = flat
     largest = np.abs(blocks).max(axis=1)
-    scales = _from_bf16(_to_bf16(np.maximum(largest / _MOST, LEAST_SCALE)))
+    scales = from_bfloat16(to_bfloat16(np.maximum(largest / _MOST, LEAST_SCALE)))
     levels = np.rint(blocks / scales[:, None]).astype(np.int8)
     scales[~levels.any(axis=1)] = 0.0
-    return _to_bf16(scales).tobytes(), levels.reshape(-1)[: len(flat)].tobytes()
-
-
-def _from_bf16(data: Data | npt.NDArray[np.uint16]) -> F32:
-    return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
-
-
-def _to_bf16(values: F32) -> npt.NDArray[np.uint16]:
-    """The upper half of each float32, rounded to nearest even by adding just under half of the lower one's range."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16
-    quiet_nan = (bits >> 16) | np.uint32(0x40)  # rounding a NaN could carry it over into infinity or zero
-    return np.where(np.isnan(values), quiet_nan, rounded).astype("<u2")
+    return to_bfloat16(scales).tobytes(), levels.reshape(-1)[: len(flat)].tobytes()

@@ -23,11 +23,12 @@ class Encoding(enum.StrEnum):
     BF16 = "bf16"
     FP16 = "fp16"
     INT8 = "int8"
+    TOP_K = "top_k"
     RING32 = "ring32"
     """Masked words of secure aggregation: nobody can decode a single delta."""
 
 
-READABLE = (Encoding.FP32, Encoding.BF16, Encoding.FP16, Encoding.INT8)
+READABLE = (Encoding.FP32, Encoding.BF16, Encoding.FP16, Encoding.INT8, Encoding.TOP_K)
 """Those whose bytes give a delta's values."""
 
 

@@ -26,6 +26,9 @@ MAX_TOML_BYTES = 256 << 10
 _LONG_KEY = re.compile(r"""(?<![\w.-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
 """A dotted key of more than 32 parts: reading one takes time in the square of its length."""
 
+_FED_BACK = frozenset({Encoding.INT8, Encoding.TOP_K})
+"""Encodings that lose enough to be asked for feedback unless the operator says otherwise."""
+
 
 class FederationState(enum.StrEnum):
     """Whether a federation goes on; finished is final."""
@@ -227,7 +230,7 @@ class Federation(Table):
     rounds: int = Field(ge=1, le=1_000_000)
     encoding: Encoding = Encoding.FP32
     error_feedback: bool | None = None
-    """Whether silos keep what the encoding lost and add it to their next delta; None: with int8, and no other."""
+    """Whether silos keep what the encoding lost and add it to their next delta; None: with int8 and top_k alone."""
     participation: ParticipationPolicy
     admission: AdmissionPolicy = AdmissionPolicy()
     strategy: StrategyPolicy = StrategyPolicy()
@@ -241,7 +244,7 @@ class Federation(Table):
     @property
     def feeds_errors_back(self) -> bool:
         """Whether silos are asked to; see `error_feedback`."""
-        return self.encoding is Encoding.INT8 if self.error_feedback is None else self.error_feedback
+        return self.encoding in _FED_BACK if self.error_feedback is None else self.error_feedback
 
     @model_validator(mode="after")
     def _comparable(self) -> "Federation":

@@ -13,6 +13,7 @@ from isthmus.codec import SCALE_BYTES, num_scales
 from isthmus.contribution import Encoding
 from isthmus.errors import SpecMismatch
 from isthmus.spec import MAX_TENSORS, ProjectorSpec, TensorSpec
+from isthmus.top_k import ENTRY_BYTES, num_kept
 
 PREFIX_BYTES = 8
 """The header's length stands in this many bytes before it."""
@@ -25,6 +26,7 @@ DTYPES: dict[Encoding, str] = {
     Encoding.BF16: "BF16",
     Encoding.FP16: "F16",
     Encoding.INT8: "I8",
+    Encoding.TOP_K: "U16",
     Encoding.RING32: "U32",
 }
 """The safetensors dtype of every tensor's values, by encoding."""
@@ -34,9 +36,10 @@ ITEM_BYTES: dict[Encoding, int] = {
     Encoding.BF16: 2,
     Encoding.FP16: 2,
     Encoding.INT8: 1,
+    Encoding.TOP_K: ENTRY_BYTES,
     Encoding.RING32: 4,
 }
-"""Bytes of one value, by encoding; scales come on top."""
+"""Bytes of one value that travels, by encoding; scales come on top. In top_k one of 16 does: see `values_bytes`."""
 
 SCALED = frozenset({Encoding.INT8})
 """Encodings whose tensors have scales."""
@@ -102,12 +105,17 @@ class PayloadLayout:
         return self.data_start + self.data_bytes
 
 
+def values_bytes(num_values: int, encoding: Encoding) -> int:
+    """Bytes of so many values of one tensor, from its start or, of top_k, from a block's; scales come on top."""
+    return ITEM_BYTES[encoding] * (num_kept(num_values) if encoding is Encoding.TOP_K else num_values)
+
+
 def spans(spec: ProjectorSpec, encoding: Encoding) -> tuple[TensorSpan, ...]:
     """Where each tensor's values of `spec` lie, from the first scale or, without scales, from the first value."""
     placed: list[TensorSpan] = []
     start = ZERO_BYTES if encoding is Encoding.RING32 else scales_bytes(spec, encoding)
     for tensor in spec.tensors:
-        end = start + tensor.num_elements * ITEM_BYTES[encoding]
+        end = start + values_bytes(tensor.num_elements, encoding)
         placed.append(TensorSpan(tensor, start, end))
         start = end
     return tuple(placed)
@@ -121,12 +129,17 @@ def scales_bytes(spec: ProjectorSpec, encoding: Encoding) -> int:
 def stored(spec: ProjectorSpec, encoding: Encoding) -> tuple[Stored, ...]:
     """Every tensor of a payload, in the order of its bytes."""
     values = [
-        Stored(span.tensor.name, DTYPES[encoding], span.tensor.shape, span.start, span.end)
+        Stored(span.tensor.name, DTYPES[encoding], _shape(span.tensor, encoding), span.start, span.end)
         for span in spans(spec, encoding)
     ]
     if encoding is Encoding.RING32:
         return (Stored(ZERO_NAME, ZERO_DTYPE, ZERO_SHAPE, 0, ZERO_BYTES), *values)
     return (*(_scales(spec) if encoding in SCALED else ()), *values)
+
+
+def _shape(tensor: TensorSpec, encoding: Encoding) -> tuple[int, ...]:
+    """The shape of a tensor's values in a payload: of top_k index and bits of each that is kept, else its own."""
+    return (num_kept(tensor.num_elements), 2) if encoding is Encoding.TOP_K else tensor.shape
 
 
 def _scales(spec: ProjectorSpec) -> list[Stored]:

@@ -28,7 +28,7 @@ TORCH_DTYPES: dict[Encoding, torch.dtype] = {
     Encoding.BF16: torch.bfloat16,
     Encoding.FP16: torch.float16,
 }
-"""torch rounds to nearest even, as the protocol asks. Encodings with scales are `isthmus.codec`'s."""
+"""torch rounds to nearest even, as the protocol asks. The other encodings are `isthmus.codec`'s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,12 @@ def payload_of(parts: Sequence[memoryview]) -> Payload:
 
 def _encoded(name: str, tensor: torch.Tensor, encoding: Encoding) -> list[memoryview]:
     """The bytes of one tensor: its scales, if the encoding has any, and its values."""
-    values = tensor.to("cpu", TORCH_DTYPES.get(encoding, torch.float32)).contiguous()
+    dtype = torch.bfloat16 if encoding is Encoding.TOP_K else TORCH_DTYPES.get(encoding, torch.float32)
+    values = tensor.to("cpu", dtype).contiguous()
     require_finite(name, values, what=f"The projector encoded as {encoding}")
     if encoding in TORCH_DTYPES:
         return [values.reshape(-1).view(torch.uint8).numpy().data]
-    return [memoryview(part) for part in encode_tensors([values.numpy()], encoding)]
+    return [memoryview(part) for part in encode_tensors([values.float().numpy()], encoding)]
 
 
 def decode_delta(payload: Payload, spec: ProjectorSpec, encoding: Encoding) -> dict[str, torch.Tensor]:
@@ -87,11 +88,14 @@ def decode_delta(payload: Payload, spec: ProjectorSpec, encoding: Encoding) -> d
     _, *parts = payload.parts
     scales, values = parts[: -len(spec.tensors)], parts[-len(spec.tensors) :]
 
-    def flat(index: int) -> F32:
-        return decode_int8(values[index], scales=scales[index]) if scales else decode_values(values[index], encoding)
+    def flat(index: int, num_values: int) -> F32:
+        if scales:
+            return decode_int8(values[index], scales=scales[index])
+        return decode_values(values[index], encoding, num_values=num_values)
 
     return {
-        tensor.name: torch.from_numpy(flat(index)).reshape(tensor.shape) for index, tensor in enumerate(spec.tensors)
+        tensor.name: torch.from_numpy(flat(index, tensor.num_elements)).reshape(tensor.shape)
+        for index, tensor in enumerate(spec.tensors)
     }
 
 

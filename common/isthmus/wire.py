@@ -21,6 +21,7 @@ _ENCODINGS = {
     Encoding.BF16: projector_pb2.ENCODING_BF16,
     Encoding.FP16: projector_pb2.ENCODING_FP16,
     Encoding.INT8: projector_pb2.ENCODING_INT8,
+    Encoding.TOP_K: projector_pb2.ENCODING_TOP_K,
     Encoding.RING32: projector_pb2.ENCODING_RING32,
 }
 _ENCODING_VALUES: dict[int, Encoding] = {number: value for value, number in _ENCODINGS.items()}

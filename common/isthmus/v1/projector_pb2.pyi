@@ -18,12 +18,14 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_FP16: _ClassVar[Encoding]
     ENCODING_INT8: _ClassVar[Encoding]
     ENCODING_RING32: _ClassVar[Encoding]
+    ENCODING_TOP_K: _ClassVar[Encoding]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_FP32: Encoding
 ENCODING_BF16: Encoding
 ENCODING_FP16: Encoding
 ENCODING_INT8: Encoding
 ENCODING_RING32: Encoding
+ENCODING_TOP_K: Encoding
 
 class TensorSpec(_message.Message):
     __slots__ = ("name", "dtype", "shape")
