@@ -7,7 +7,7 @@ a block is a run of entries.
 Values are rounded to bfloat16 first, and -0 becomes 0; then the largest are kept, of equal ones those of lower index.
 So there is one way to write what can be decoded, and encoding what was decoded gives the same bytes.
 
-Aji and Heafield 2017, section 3 ("gradient dropping"); Stich et al. 2018, definition 2.1 (top_k, a k-contraction).
+Aji and Heafield 2017 ("gradient dropping"); Stich et al. 2018, definitions 2.1 and 2.2 (k-contraction, top_k).
 Deviation: they keep the largest of a whole tensor or model, this those of each block; and what is kept is rounded.
 Within a block the contraction holds as it does there. ADR 37 has the reasons.
 """

@@ -17,15 +17,17 @@ from isthmus.contribution import Encoding
 from isthmus.errors import IsthmusError, PayloadMalformed, RefusedDelta, SpecMismatch
 from isthmus.payload import (
     DTYPES,
-    ITEM_BYTES,
     MAX_HEADER_BYTES,
     SCALE_DTYPE,
     SCALED,
     PayloadLayout,
     scales_bytes,
+    stored,
+    values_bytes,
 )
 from isthmus.payload_header import parse_header, read_spec
 from isthmus.spec import ProjectorSpec, TensorSpec
+from isthmus.top_k import VALUES_PER_ENTRY
 from tests.fuzz.tape import Tape
 from tests.hostile.forged import DATA, SPEC, A, B, require_well_said, verdict
 from tests.hostile.header_cases import CASES
@@ -48,6 +50,7 @@ WORDS = (
         b'"F32"',
         b'"BF16"',
         b'"F16"',
+        b'"U16"',
     ),
     *(
         b"[0,24]",
@@ -104,6 +107,8 @@ def seeds() -> Iterator[bytes]:
             "b": B | {"dtype": dtype, "data_offsets": [12, 18]},
         }
         yield bytes([_MENDED | 1 << 2]) + json.dumps(halves).encode()
+    kept = {"a": A | {"dtype": "U16", "shape": [6, 2]}, "b": B | {"dtype": "U16", "shape": [3, 2]}}
+    yield bytes([_MENDED | 1 << 2]) + json.dumps(kept).encode()
     for place, length in ((5, 1), (1, 4), (len(text) - 2, 1)):
         yield bytes([_LONG, place, length]) + text
     for number, (_, payload, _) in enumerate(CASES):
@@ -144,7 +149,7 @@ def oracle(payload: bytes) -> Loaded | None:
 def ours(payload: bytes) -> Loaded | None:
     """The tensors that admission lets through, in the same form; None where it refuses."""
     try:
-        return _loaded(payload, verdict(payload).layout, Encoding.FP32)
+        return _loaded(payload, verdict(payload).layout, SPEC, Encoding.FP32)
     except IsthmusError:
         return None
 
@@ -158,12 +163,10 @@ def spec_of_unknown(payload: bytes) -> list[tuple[str, list[int]]] | None:
     return [(tensor.name, list(tensor.shape)) for tensor in spec.tensors]
 
 
-def _loaded(payload: bytes, layout: PayloadLayout, encoding: Encoding) -> Loaded:
+def _loaded(payload: bytes, layout: PayloadLayout, spec: ProjectorSpec, encoding: Encoding) -> Loaded:
     values = payload[layout.data_start :]
-    return {
-        span.tensor.name: (DTYPES[encoding], list(span.tensor.shape), values[span.start : span.end])
-        for span in layout.tensors
-    }
+    found = {one.name: (one.dtype, list(one.shape), values[one.start : one.end]) for one in stored(spec, encoding)}
+    return {tensor.name: found[tensor.name] for tensor in spec.tensors}
 
 
 def _agree_on_its_own_spec(payload: bytes) -> None:
@@ -174,14 +177,18 @@ def _agree_on_its_own_spec(payload: bytes) -> None:
     for encoding in encodings if expected else ():
         own = {name: entry for name, entry in expected.items() if entry[0] == DTYPES[encoding]}
         try:
-            spec = ProjectorSpec(tuple(TensorSpec(name, "F32", tuple(own[name][1])) for name in sorted(own)))
+            spec = ProjectorSpec(tuple(TensorSpec(name, "F32", _shape(own[name][1], encoding)) for name in sorted(own)))
             layout = parse_header(payload, spec, encoding, payload_size_bytes=len(payload))
         except (PayloadMalformed, SpecMismatch):
             continue
-        assert own == _loaded(payload, layout, encoding)
-        assert (
-            len(payload) == layout.data_start + scales_bytes(spec, encoding) + ITEM_BYTES[encoding] * spec.num_elements
-        )
+        assert own == _loaded(payload, layout, spec, encoding)
+        sizes = [values_bytes(tensor.num_elements, encoding) for tensor in spec.tensors]
+        assert len(payload) == layout.data_start + scales_bytes(spec, encoding) + sum(sizes)
+
+
+def _shape(stored_as: list[int], encoding: Encoding) -> tuple[int, ...]:
+    """A shape that a tensor of the spec may have when this one stands in the payload."""
+    return (VALUES_PER_ENTRY * stored_as[0],) if encoding is Encoding.TOP_K and stored_as else tuple(stored_as)
 
 
 def _require_one_verdict(payload: bytes, *, cuts: list[int]) -> None:

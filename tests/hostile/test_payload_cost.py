@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from aggregator.admission.payload import PayloadInspection
@@ -14,6 +15,7 @@ from isthmus.errors import IsthmusError, PayloadMalformed
 from isthmus.payload import MAX_HEADER_BYTES, layout
 from isthmus.payload_header import parse_header, read_spec
 from isthmus.spec import MAX_TENSORS, ProjectorSpec, TensorSpec
+from isthmus.top_k import encode_top_k
 from tests.hostile.forged import SPEC, federation_of, header_of
 
 MAX_SECONDS = 0.05
