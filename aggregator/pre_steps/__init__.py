@@ -25,6 +25,7 @@ class PreStepEntry:
         least_silos: The fewest deltas for which the step with these options does what its name promises.
         leaves: How many deltas the step makes of so many.
         coordinate_wise: Whether each value depends on the same position of the deltas, num_examples and the seed alone.
+        mixes: Whether each delta that it gives is a mean of most of those before, so that none lacks what most sent.
     """
 
     options: type[Options]
@@ -32,11 +33,12 @@ class PreStepEntry:
     least_silos: Callable[[Any], int]
     leaves: Callable[[Any, int], int] = _all
     coordinate_wise: bool = False
+    mixes: bool = False
 
 
 PRE_STEPS: dict[str, PreStepEntry] = {
     "norm_clip": PreStepEntry(norm_clip.NormClipOptions, norm_clip.build, norm_clip.least_silos),
-    "nnm": PreStepEntry(nnm.NnmOptions, nnm.build, nnm.least_silos),
+    "nnm": PreStepEntry(nnm.NnmOptions, nnm.build, nnm.least_silos, mixes=True),
     "bucketing": PreStepEntry(
         bucketing.BucketingOptions, bucketing.build, bucketing.least_silos, bucketing.leaves, coordinate_wise=True
     ),

@@ -16,7 +16,7 @@ from aggregator.ledger import Ledger, keys
 from aggregator.ledger.acts import Act
 from aggregator.ledger.records import FederationRecord
 from aggregator.rpc.incoming import chunks_until_finish
-from aggregator.rules import check_rule
+from aggregator.rules import check_encoding, check_rule
 from aggregator.server_optimizers import build_server_optimizer
 from aggregator.stores import exists
 from aggregator.stores.aside import aside
@@ -120,10 +120,11 @@ def judged(toml: str) -> Federation:
 
     Raises:
         FederationInvalid: A key is wrong, a rule, server optimizer or one of their options does not exist, or a round
-            may be cut with fewer contributions than its rule needs.
+            may be cut with fewer contributions than its rule needs; or its rule makes nothing of its encoding.
     """
     federation = parse_federation(toml)
     check_rule(federation.strategy.rule, federation.participation, pre_steps=federation.strategy.pre_steps)
+    check_encoding(federation.strategy, federation.encoding)
     build_server_optimizer(federation.strategy.server_optimizer)
     return federation
 

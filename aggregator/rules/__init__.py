@@ -8,10 +8,12 @@ from aggregator.blocks import Rule
 from aggregator.fed_cmp import rule as fed_cmp
 from aggregator.matrices import MatrixRule
 from aggregator.options import NoOptions, Options, read_options
-from aggregator.pre_steps import deltas_left
+from aggregator.pre_steps import PRE_STEPS, deltas_left
 from aggregator.rules import centered_clipping, geometric_median, krum, mean, median, robust, trimmed_mean
+from isthmus.contribution import Encoding
 from isthmus.errors import FederationInvalid
-from isthmus.federation import Choice, ParticipationPolicy
+from isthmus.federation import Choice, ParticipationPolicy, StrategyPolicy
+from isthmus.top_k import VALUES_PER_ENTRY
 
 _KEY = "strategy.rule"
 
@@ -31,6 +33,8 @@ class RuleEntry(Generic[Built]):
             Above 0 only for a rule that uses LAPACK; the manifest then says so.
         coordinate_wise: Whether each combined value depends on the same position of the deltas, and on num_examples,
             alone; then a range of the projector can be combined without the rest, and a round by many machines.
+        by_majority: Whether it gives 0 where most deltas are 0, whatever the others say: then it cannot be had of deltas
+            in top_k, of which each has other values, unless a step before mixes them.
     """
 
     options: type[Options]
@@ -38,13 +42,18 @@ class RuleEntry(Generic[Built]):
     least_silos: Callable[[Any], int]
     tolerance: float = 0.0
     coordinate_wise: bool = False
+    by_majority: bool = False
 
 
 RULES: dict[str, RuleEntry[Rule]] = {
     "mean": RuleEntry(NoOptions, mean.build, mean.least_silos, coordinate_wise=True),
-    "median": RuleEntry(NoOptions, median.build, median.least_silos, coordinate_wise=True),
+    "median": RuleEntry(NoOptions, median.build, median.least_silos, coordinate_wise=True, by_majority=True),
     "trimmed_mean": RuleEntry(
-        trimmed_mean.TrimmedMeanOptions, trimmed_mean.build, trimmed_mean.least_silos, coordinate_wise=True
+        trimmed_mean.TrimmedMeanOptions,
+        trimmed_mean.build,
+        trimmed_mean.least_silos,
+        coordinate_wise=True,
+        by_majority=True,
     ),
     "krum": RuleEntry(krum.KrumOptions, krum.build_krum, krum.least_silos),
     "multi_krum": RuleEntry(krum.KrumOptions, krum.build_multi_krum, krum.least_silos),
@@ -109,6 +118,24 @@ def check_rule(choice: Choice, participation: ParticipationPolicy, *, pre_steps:
             f"participation.silos.min is {given}{of_them}; raise it, or change the rule or its options.",
             measured=left,
             limit=least,
+        )
+
+
+def check_encoding(strategy: StrategyPolicy, encoding: Encoding) -> None:
+    """Checks that the rule makes something of deltas in this encoding; rule and pre-steps exist (`check_rule`).
+
+    Raises:
+        FederationInvalid: It would publish next to nothing of deltas in top_k.
+    """
+    rule = strategy.rule.name
+    mixed = any(PRE_STEPS[step.name].mixes for step in strategy.pre_steps)
+    if encoding is Encoding.TOP_K and entry_of(rule).by_majority and not mixed:
+        raise FederationInvalid(
+            f'{_KEY}: with encoding = "top_k" each silo sends another {100 / VALUES_PER_ENTRY:g} % of its values, and '
+            f"{rule} takes those that most did not send for 0: it would publish next to nothing. Choose the rule "
+            '"robust", put { name = "nnm" } into strategy.pre_steps, or choose another rule or encoding.',
+            measured=rule,
+            limit="a rule or pre-step that mixes deltas",
         )
 
 
