@@ -6,7 +6,7 @@ TOOLS := .venv-tools
 JUDGES := .venv-k8s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard simulate quality hostile-inputs battery-table s3-test ray-test compose-test \
+.PHONY: help setup demo chaos model fuzz test check unit format proto protocol-baseline golden benchmark bench bench-guard simulate quality leakage hostile-inputs battery-table s3-test ray-test compose-test \
         compose-check compose-faults watch-test k8s-render k8s-test lock \
         security sbom clean
 
@@ -87,6 +87,9 @@ benchmark: $(READY) ## does the federation beat each silo alone? the demo's run 
 quality: export OMP_NUM_THREADS = 1
 quality: $(READY)   ## which method makes the best projector, over topics, vendors, label skew, sizes? (ARGS=attacks: rules under attack)
 	$(BIN)/python -m benchmarks.quality --jobs 2 $(ARGS)
+
+leakage: $(READY)   ## what does a delta give away of the pictures it was trained on, what do mitigations buy? (ARGS="--seeds 0")
+	$(BIN)/python -m benchmarks.leakage $(ARGS)
 
 hostile-inputs: $(READY)  ## which hostile inputs do Flower, NVFlare and Isthmus count? reports/hostile_inputs/report.md
 	$(BIN)/python -m benchmarks.hostile_inputs $(ARGS)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from isthmus.codec import F32, SCALE_BLOCK, SCALE_BYTES, decode, decode_int8, num_scales
 from isthmus.contribution import Encoding
 from isthmus.errors import ConfigInvalid, InvariantBroken
-from isthmus.payload import ITEM_BYTES, PREFIX_BYTES, SCALED, scales_bytes, values_bytes
+from isthmus.payload import ITEM_BYTES, PREFIX_BYTES, SCALED, scales_bytes
 from isthmus.spec import ProjectorSpec
-from isthmus.top_k import num_kept
+from isthmus.top_k import ENTRY_BYTES, decode_top_k, num_kept
 
 F64 = npt.NDArray[np.float64]
 """Float64 values in the machine's byte order."""
@@ -30,6 +30,9 @@ It is a whole number of the blocks of int8 and of top_k, so that no range divide
 
 _LONGEST = 2 * 1024 * 1024
 """Values of the longest block: 8 MiB of float32. Longer ones save nothing."""
+
+_BY_PIECE = SCALED | {Encoding.TOP_K}
+"""Encodings whose bytes begin anew at each tensor."""
 
 _SCRATCH_BYTES = 128
 """Held per value of a block beside the roster's own: bytes just read, projector, optimizer state, intermediates."""
@@ -273,32 +276,26 @@ def walk_payloads(
 def _decode(payloads: list[_Raw], span: _Span, *, encoding: Encoding, rows: F32) -> None:
     """Fills the rows and empties the list: the bytes that are read next need the room."""
     for row, raw in zip(rows, payloads, strict=True):
-        if encoding in SCALED:
-            _decode_scaled(raw, span, row)
-        elif encoding is Encoding.TOP_K:
-            _decode_kept(raw, span, row)
+        if encoding in _BY_PIECE:
+            _decode_by_piece(raw, span, encoding=encoding, row=row)
         else:
-            row[:] = decode(raw.values, encoding, num_values=span.count)
+            row[:] = decode(raw.values, encoding)
     payloads.clear()
 
 
-def _decode_scaled(raw: _Raw, span: _Span, row: F32) -> None:
+def _decode_by_piece(raw: _Raw, span: _Span, *, encoding: Encoding, row: F32) -> None:
     """Fills one row piece by piece: the last block of a tensor may be short, and the next tensor begins another."""
-    scales, values = memoryview(raw.scales), memoryview(raw.values)
+    scales, values, head = memoryview(raw.scales), memoryview(raw.values), span.pieces[0]
     for piece in span.pieces:
-        first, begin = piece.scale - span.pieces[0].scale, piece.position - span.first
-        own = scales[first * SCALE_BYTES : (first + num_scales(piece.count)) * SCALE_BYTES]
-        row[begin : begin + piece.count] = decode_int8(values[begin : begin + piece.count], scales=own)
-
-
-def _decode_kept(raw: _Raw, span: _Span, row: F32) -> None:
-    """Fills one row piece by piece, as above: entries know their place in a block, and blocks follow from the count."""
-    entries, start = memoryview(raw.values), 0
-    for piece in span.pieces:
-        end, begin = start + values_bytes(piece.count, Encoding.TOP_K), piece.position - span.first
-        own = entries[start:end]
-        row[begin : begin + piece.count] = decode(own, Encoding.TOP_K, num_values=piece.count)
-        start = end
+        begin, end = piece.position - span.first, piece.position - span.first + piece.count
+        if encoding is Encoding.TOP_K:
+            first, count = piece.entry - head.entry, num_kept(piece.count)
+            own = values[first * ENTRY_BYTES : (first + count) * ENTRY_BYTES]
+            row[begin:end] = decode_top_k(own, num_values=piece.count)
+        else:
+            first, count = piece.scale - head.scale, num_scales(piece.count)
+            own = scales[first * SCALE_BYTES : (first + count) * SCALE_BYTES]
+            row[begin:end] = decode_int8(values[begin:end], scales=own)
 
 
 def _span_reader(payloads: Sequence[Payload], spec: ProjectorSpec, encoding: Encoding) -> Callable[[_Span], list[_Raw]]:
@@ -332,14 +329,8 @@ def pieces(spec: ProjectorSpec, *, length: int, within: Range) -> Iterator[Piece
         first = max(within.start - position, 0)
         last = min(within.stop - position, tensor.num_elements)
         for start in range(first, last, length):
-            yield Piece(
-                tensor.name,
-                start,
-                min(length, last - start),
-                position=position + start,
-                scale=scale + start // SCALE_BLOCK,
-                entry=entry + num_kept(start),
-            )
+            count, block = min(length, last - start), scale + start // SCALE_BLOCK
+            yield Piece(tensor.name, start, count, position + start, scale=block, entry=entry + num_kept(start))
         position += tensor.num_elements
         scale += num_scales(tensor.num_elements)
         entry += num_kept(tensor.num_elements)

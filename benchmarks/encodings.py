@@ -63,6 +63,8 @@ ARMS: dict[str, str] = {
     "bf16": 'encoding = "bf16"',
     "int8": 'encoding = "int8"',
     "int8, no feedback": 'encoding = "int8"\nerror_feedback = false',
+    "top_k": 'encoding = "top_k"',
+    "top_k, no feedback": 'encoding = "top_k"\nerror_feedback = false',
 }
 """Lines of the federation's TOML."""
 

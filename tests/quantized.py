@@ -42,7 +42,7 @@ def quantized(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def kept(tensor: torch.Tensor) -> torch.Tensor:
-    """Index and bits of what each block keeps, as docs/protocol.md says: a stable sort of each, uint16 [num_kept, 2]."""
+    """Index and bits of what each block keeps, as docs/protocol.md says, by a stable sort: uint16 [num_kept, 2]."""
     entries = []
     for block in tensor.reshape(-1).split(1024):
         rounded = block.to(torch.bfloat16)

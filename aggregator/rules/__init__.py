@@ -33,8 +33,8 @@ class RuleEntry(Generic[Built]):
             Above 0 only for a rule that uses LAPACK; the manifest then says so.
         coordinate_wise: Whether each combined value depends on the same position of the deltas, and on num_examples,
             alone; then a range of the projector can be combined without the rest, and a round by many machines.
-        by_majority: Whether it gives 0 where most deltas are 0, whatever the others say: then it cannot be had of deltas
-            in top_k, of which each has other values, unless a step before mixes them.
+        by_majority: Whether it gives 0 where most deltas are 0, whatever the others say: then deltas in top_k, of which
+            each has other values, must be mixed by a step before.
     """
 
     options: type[Options]

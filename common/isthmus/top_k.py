@@ -1,8 +1,8 @@
 """Top-k by blocks: of each 1024 values the 64 largest in magnitude travel, each as its index and a bfloat16.
 
-A tensor is cut, from its start, into blocks of BLOCK values, of which KEPT are kept; of a shorter last block of m values
-ceil(m / 16). All others decode to 0. So the bytes of n values follow from n alone, and a run of values that begins with
-a block is a run of entries.
+A tensor is cut, from its start, into blocks of BLOCK values, of which KEPT are kept; of a shorter last block of m
+values ceil(m / 16). All others decode to 0. So the bytes of n values follow from n alone, and a run of values that
+begins with a block is a run of entries.
 
 Values are rounded to bfloat16 first, and -0 becomes 0; then the largest are kept, of equal ones those of lower index.
 So there is one way to write what can be decoded, and encoding what was decoded gives the same bytes.

@@ -149,7 +149,7 @@ def oracle(payload: bytes) -> Loaded | None:
 def ours(payload: bytes) -> Loaded | None:
     """The tensors that admission lets through, in the same form; None where it refuses."""
     try:
-        return _loaded(payload, verdict(payload).layout, SPEC, Encoding.FP32)
+        return _loaded(payload, verdict(payload).layout, SPEC, encoding=Encoding.FP32)
     except IsthmusError:
         return None
 
@@ -163,7 +163,7 @@ def spec_of_unknown(payload: bytes) -> list[tuple[str, list[int]]] | None:
     return [(tensor.name, list(tensor.shape)) for tensor in spec.tensors]
 
 
-def _loaded(payload: bytes, layout: PayloadLayout, spec: ProjectorSpec, encoding: Encoding) -> Loaded:
+def _loaded(payload: bytes, layout: PayloadLayout, spec: ProjectorSpec, *, encoding: Encoding) -> Loaded:
     values = payload[layout.data_start :]
     found = {one.name: (one.dtype, list(one.shape), values[one.start : one.end]) for one in stored(spec, encoding)}
     return {tensor.name: found[tensor.name] for tensor in spec.tensors}
@@ -181,7 +181,7 @@ def _agree_on_its_own_spec(payload: bytes) -> None:
             layout = parse_header(payload, spec, encoding, payload_size_bytes=len(payload))
         except (PayloadMalformed, SpecMismatch):
             continue
-        assert own == _loaded(payload, layout, spec, encoding)
+        assert own == _loaded(payload, layout, spec, encoding=encoding)
         sizes = [values_bytes(tensor.num_elements, encoding) for tensor in spec.tensors]
         assert len(payload) == layout.data_start + scales_bytes(spec, encoding) + sum(sizes)
 

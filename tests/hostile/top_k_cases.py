@@ -67,7 +67,9 @@ FORM_CASES: list[tuple[str, bytes, str]] = [
     ("B30-the tensor's own shape", payload_of(entries(a={"shape": [5, 8]}), DATA), "SCHEMA_SHAPE"),
     (
         "B30-one entry more",
-        payload_of(entries(a={"shape": [4, 2], "data_offsets": [0, 16]}, b={"data_offsets": [16, 20]}), DATA + b"\0" * 4),
+        payload_of(
+            entries(a={"shape": [4, 2], "data_offsets": [0, 16]}, b={"data_offsets": [16, 20]}), DATA + b"\0" * 4
+        ),
         "SCHEMA_SHAPE",
     ),
     (

@@ -1,4 +1,4 @@
-"""Error feedback in the SDK against a real aggregator: what an encoding loses of one push is in the next, whoever dies."""
+"""Error feedback in the SDK against a real aggregator: what one push loses is in the next, whoever dies between."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -40,6 +41,13 @@ def created(address: str, encoding: Encoding, *, quorum: int = 1, extra: str = "
     toml = definition(NAME, rounds=3, quorum=quorum, extra=f'encoding = "{encoding}"\n{extra}')
     operator.create(toml, projector=projector)
     return operator
+
+
+def joined(scene: "Scene", encoding: Encoding) -> Path:
+    """The credentials of the one silo of a new federation."""
+    file = scene.folder / "north.pem"
+    save_credentials(file, created(scene.address, encoding).invite("north").pem)
+    return file
 
 
 def silo_of(address: str, credentials: Path) -> SiloClient:
@@ -90,32 +98,33 @@ def require_close(one: Tensors, other: Tensors) -> None:
         assert torch.allclose(tensor, other[name], rtol=0, atol=1e-6), name
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """All state, in a folder."""
-    return tmp_path / "store"
+class Scene(NamedTuple):
+    """A replica over a store in this folder, in which silos keep theirs, too."""
+
+    address: str
+    folder: Path
+
+    def verified(self) -> bool:
+        """Whether `isthmus verify` finds nothing wrong."""
+        return main(["verify", NAME, "--store", str(self.folder / "store")]) == 0
+
+    def kept(self) -> list[str]:
+        """The files of the silo's feedback."""
+        return [file.name for file in (self.folder / "feedback").iterdir()]
 
 
 @pytest.fixture
-def address(store: Path) -> Iterator[str]:
-    """A replica over it."""
-    with serving(LocalStore(store)) as address:
-        yield address
-
-
-@pytest.fixture
-def feedback(tmp_path: Path) -> ErrorFeedback:
-    """Of the silo, in its own folder."""
-    return ErrorFeedback(tmp_path / "feedback")
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A running one."""
+    with serving(LocalStore(tmp_path / "store")) as address:
+        yield Scene(address, tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_next_push_adds_what_the_last_one_lost(
-    address: str, store: Path, tmp_path: Path, feedback: ErrorFeedback, encoding: Encoding
-) -> None:
+def test_next_push_adds_what_the_last_one_lost(scene: Scene, encoding: Encoding) -> None:
     """Each push carries its own delta and what was lost before; together with what is kept nothing is missing."""
-    save_credentials(tmp_path / "north.pem", created(address, encoding).invite("north").pem)
-    with silo_of(address, tmp_path / "north.pem") as hub:
+    credentials, feedback = joined(scene, encoding), ErrorFeedback(scene.folder / "feedback")
+    with silo_of(scene.address, credentials) as hub:
         current = hub.round()
         assert (encoding, True) == (current.encoding, current.error_feedback)
         started = before = pulled(hub, current)
@@ -125,32 +134,33 @@ def test_next_push_adds_what_the_last_one_lost(
             current = contribute(hub, current, feedback, name=name)
             whole, now = plus(whole, trained(name)), pulled(hub, current)
             require_close(plus(before, decode_delta(encode(due, SPEC, encoding), SPEC, encoding)), now)
-            assert ["lost.safetensors"] == [file.name for file in (tmp_path / "feedback").iterdir()]
+            assert ["lost.safetensors"] == scene.kept()
             before = now
 
     assert any(tensor.any() for tensor in feedback.lost(SPEC).values())
     require_close(plus(started, whole), plus(before, feedback.lost(SPEC)))
-    assert main(["verify", NAME, "--store", str(store)]) == 0
+    assert scene.verified()
 
 
 @pytest.mark.parametrize(("encoding", "place"), DEATHS)
-def test_death_within_a_push_loses_and_repeats_nothing(
-    address: str, store: Path, tmp_path: Path, feedback: ErrorFeedback, encoding: Encoding, place: str
-) -> None:
+def test_death_within_a_push_loses_and_repeats_nothing(scene: Scene, encoding: Encoding, place: str) -> None:
     """A process killed before its push, or between its receipt and what follows, leaves what the next one needs.
 
     Killed before, round 1 is trained anew, otherwise, and what the first delta would have lost is forgotten. Killed
     after, the next push asks whether that delta was counted, and adds what it lost.
     """
-    save_credentials(tmp_path / "north.pem", created(address, encoding).invite("north").pem)
+    credentials, feedback = joined(scene, encoding), ErrorFeedback(scene.folder / "feedback")
     dying = subprocess.run(
-        [sys.executable, __file__, address, str(tmp_path), place], env=ENVIRONMENT, capture_output=True, check=False
+        [sys.executable, __file__, scene.address, str(scene.folder), place],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
     )
     assert (-signal.SIGKILL, b"") == (dying.returncode, dying.stdout), dying.stderr
-    (kept,) = (tmp_path / "feedback").iterdir()
-    assert kept.name.startswith("1-")
+    (kept,) = scene.kept()
+    assert kept.startswith("1-")
 
-    with silo_of(address, tmp_path / "north.pem") as hub:
+    with silo_of(scene.address, credentials) as hub:
         current = hub.round(after_round=int(place == "settle"), wait_seconds=20)
         counted = trained("dying") if place == "settle" else trained("anew")
         if place == "push_payload":
@@ -161,30 +171,30 @@ def test_death_within_a_push_loses_and_repeats_nothing(
         ended = pulled(hub, current)
 
     require_close(plus(plus(initial(), counted), trained("second")), plus(ended, feedback.lost(SPEC)))
-    assert ["lost.safetensors"] == [file.name for file in (tmp_path / "feedback").iterdir()]
-    assert main(["verify", NAME, "--store", str(store)]) == 0
+    assert ["lost.safetensors"] == scene.kept()
+    assert scene.verified()
 
 
-def test_robust_round_in_top_k_is_verified(address: str, store: Path, tmp_path: Path) -> None:
+def test_robust_round_in_top_k_is_verified(scene: Scene) -> None:
     """Five silos push top_k with the SDK, the robust rule combines it, and `isthmus verify` finds nothing wrong."""
-    operator = created(address, Encoding.TOP_K, quorum=5, extra='strategy.rule = { name = "robust" }')
+    operator = created(scene.address, Encoding.TOP_K, quorum=5, extra='strategy.rule = { name = "robust" }')
     for silo in "abcde":
-        save_credentials(tmp_path / f"{silo}.pem", operator.invite(silo).pem)
-        with silo_of(address, tmp_path / f"{silo}.pem") as hub:
+        save_credentials(scene.folder / f"{silo}.pem", operator.invite(silo).pem)
+        with silo_of(scene.address, scene.folder / f"{silo}.pem") as hub:
             current = hub.round()
             local = plus(plus(pulled(hub, current), trained("agreed")), trained(silo, scale=0.0005))
-            hub.push(current, local, num_examples=3, feedback=ErrorFeedback(tmp_path / silo))
-    with silo_of(address, tmp_path / "a.pem") as hub:
+            hub.push(current, local, num_examples=3, feedback=ErrorFeedback(scene.folder / silo))
+    with silo_of(scene.address, scene.folder / "a.pem") as hub:
         combined = flat(pulled(hub, hub.round(after_round=1, wait_seconds=20))) - flat(initial())
     agreed = flat(decode_delta(encode(trained("agreed"), SPEC, Encoding.TOP_K), SPEC, Encoding.TOP_K))
 
     assert (combined - agreed).norm() < 0.2 * agreed.norm()
-    assert main(["verify", NAME, "--store", str(store)]) == 0
+    assert scene.verified()
 
 
-def test_rule_that_would_stand_still_is_refused(address: str) -> None:
+def test_rule_that_would_stand_still_is_refused(scene: Scene) -> None:
     """A federation whose median would see zeros nearly everywhere is refused at creation, with what to choose."""
-    error = refusal(lambda: created(address, Encoding.TOP_K, quorum=3, extra='strategy.rule = { name = "median" }'))
+    error = refusal(lambda: created(scene.address, Encoding.TOP_K, quorum=3, extra='strategy.rule.name = "median"'))
 
     assert type(error) is FederationInvalid
     assert "nnm" in str(error)

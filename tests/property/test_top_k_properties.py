@@ -61,8 +61,8 @@ def test_values_are_those_of_the_definition(numbers: list[float], lead: int) -> 
 def test_what_is_lost_is_bounded(numbers: list[float], lead: int) -> None:
     """A kept value is off by half a bfloat16 at most; none that is left out is larger than one kept of its block.
 
-    So no block loses more of its energy than the share of values left out (Stich et al. 2018, definition 2.1), but for that
-    rounding: 2^-8 of the energy.
+    So no block loses more of its energy than the share of values left out (Stich et al. 2018, definition 2.1), but for
+    that rounding: 2^-8 of the energy.
     """
     given_values = joined(lead, numbers)
     decoded = decode(encode(given_values, Encoding.TOP_K), Encoding.TOP_K, num_values=len(given_values))

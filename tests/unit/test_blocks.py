@@ -27,7 +27,9 @@ def test_blocks_hold_every_value_once(encoding: Encoding, length: int) -> None:
 
     edges = np.cumsum([tensor.num_elements for tensor in WIDE.tensors])[:-1]
     tensors = [np.split(one, edges) for one in flat]
-    expected = np.stack([np.concatenate([decode(encode(t, encoding), encoding, num_values=len(t)) for t in one]) for one in tensors])
+    expected = np.stack(
+        [np.concatenate([decode(encode(t, encoding), encoding, num_values=len(t)) for t in one]) for one in tensors]
+    )
     assert np.array_equal(np.concatenate(blocks, axis=1), expected)
 
 

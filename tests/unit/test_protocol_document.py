@@ -98,7 +98,7 @@ def test_errors_are_all_there() -> None:
 
 def test_encodings_are_all_there() -> None:
     """Every encoding is documented with its dtype and size."""
-    documented = {name: (cells[0], int(cells[1])) for name, cells in table("## The payload").items()}
+    documented = {name: (cells[0], int(cells[1].split(",")[0])) for name, cells in table("## The payload").items()}
 
     assert documented == {e.value: (payload.DTYPES[e], payload.ITEM_BYTES[e]) for e in payload.DTYPES}
 
