@@ -135,7 +135,7 @@ def lazily(spec: ProjectorSpec, encoding: Encoding) -> Payload:
     return Payload(lambda _offset_bytes, size_bytes: bytes(size_bytes), len(header))
 
 
-@pytest.mark.parametrize("encoding", [Encoding.FP32, Encoding.BF16])
+@pytest.mark.parametrize("encoding", [Encoding.FP32, Encoding.BF16, Encoding.TOP_K])
 @pytest.mark.parametrize("rule", RULES)
 def test_memory_stays_within_the_budget(tmp_path: Path, rule: str, encoding: Encoding) -> None:
     """Deltas many times as large as the budget are combined without ever holding more than the budget."""
