@@ -98,7 +98,7 @@ class NormMeter:
 
         Raises:
             DeltaNotFinite: A block that is complete now holds NaN or infinity.
-            PayloadMalformed: A scale, or a value under its scale, is none that encoding gives.
+            PayloadMalformed: A scale, a value under its scale, or an entry of top_k is none that encoding gives.
         """
         data = self._take_scales(data)
         while data:

@@ -143,5 +143,5 @@ class ErrorFeedback:
     def _damaged(self, why: str) -> ConfigInvalid:
         return ConfigInvalid(
             f"{self._lost} holds what the encoding lost of this silo's deltas and cannot be used: {why} Move it away "
-            "to go on without it; that costs no more than one rounding."
+            "to go on without it; what it holds is then never sent."
         )
