@@ -53,7 +53,7 @@ model: $(READY)     ## the cut, explored in every order with every crash: states
 	$(BIN)/python -m tests.model $(ARGS)
 
 chaos: export OMP_NUM_THREADS = 1
-chaos: $(READY)     ## 1,000 kills and every other fault at every point; reports/chaos (ARGS="--kills 100 --seed 7")
+chaos: $(READY)     ## 1,000 kills and every other fault at every point, plain and masked; reports/chaos (ARGS="--kills 100 --seed 7")
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 # Its own mark: only who fuzzes needs atheris, which is not built for every machine.

@@ -126,6 +126,7 @@ class Agent:
     _seen: int = 0
     _waited_for: str = ""
     _judged: bool = False
+    _owes_seed: bool = False
 
     def run(self) -> Ending:
         """Takes part until the federation is finished or the data is used up.
@@ -152,7 +153,8 @@ class Agent:
             self._judge(self.hub.round())  # before anything is sent
         for entry in entries:
             self._deliver(entry)
-        current = self.hub.round(after_round=self._seen, wait_seconds=LONG_POLL_SECONDS if self._seen else 0.0)
+        waits = self._seen and not self._owes_seed  # the others wait for the seed of a vector that is in
+        current = self.hub.round(after_round=self._seen, wait_seconds=LONG_POLL_SECONDS if waits else 0.0)
         self._judge(current)
         facts = {"round": current.number, "num_rounds": current.num_rounds}
         if current.state is FederationState.FINISHED:
@@ -160,6 +162,7 @@ class Agent:
         if current.state is FederationState.PAUSED:
             raise FederationPaused(f"The federation {current.federation} is paused by its operator.")
         masked = current.masks is not None and self.hub.masked.attend(current)
+        self._owes_seed = False
         if masked or current.receipt is not None or current.number <= self._seen:
             self._saw(current.number)
             self.status.enter(Phase.WAITING, **facts, words=current.waiting_for)
@@ -211,6 +214,7 @@ class Agent:
         self._deliver(self.outbox.put(header, payload, cursor=result.cursor))
         if current.masks:
             self.hub.masked.finish(current)
+            self._owes_seed = False
         return None
 
     def _evaluate(self, current: Round, base: Mapping[str, torch.Tensor]) -> dict[str, float]:
@@ -300,6 +304,7 @@ class Agent:
         self.feedback.settle(header)  # first: while the entry is there, all of this is done again
         self.outbox.settle(entry, receipt)
         self._saw(header.round)
+        self._owes_seed = bool(header.transcript)
         self._log_delta(Event.DELTA_COUNTED, header, silo=receipt.silo, l2_norm=receipt.l2_norm)
         self.status.enter(Phase.WAITING)
 

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.chaos.cells import CELLS, SHORT_CELLS, Cell, is_possible, orders_for
+from tests.chaos.cells import Cell, is_possible, orders_for
+from tests.chaos.legs import LEGS, Leg
 from tests.chaos.orders import Order
 from tests.chaos.processes import ROOT, nursery
 from tests.chaos.report import Report
-from tests.chaos.storm import Setting, Storm
+from tests.chaos.storm import Findings, Setting, Storm
 from tests.s3_server import KEY, SECRET, find_server, serving_s3
 
 
@@ -41,20 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _storm(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     local = not options.store
-    cells = tuple(cell for cell in _chosen(options) if is_possible(cell, local=local))
+    legs = {
+        name: tuple(cell for cell in _chosen(options, leg) if is_possible(cell, local=local))
+        for name, leg in LEGS.items()
+        if name in (options.leg or LEGS)
+    }
     folder = Path(tempfile.mkdtemp(prefix="isthmus-chaos-", dir=options.folder))
     setting = Setting(folder, options.store, options.rounds, options.seed, say=_say)
     end = time.monotonic() + options.seconds
+    findings, kills = Findings(), 0
     with nursery() as running:
-        storm = Storm(running, setting)
-        dice = random.Random(options.seed)
-        orders = list(orders_for(cells, times=options.times, dice=dice, start=1))
-        while orders and not storm.findings.problems and time.monotonic() < end:
-            storm.rage(orders, until=end)
-            start = orders[-1].number + 1
-            orders = _kills(cells, options.kills - storm.findings.num_kills, dice=dice, start=start)
+        for name, cells in legs.items():
+            kills += round(options.kills * len(cells) / sum(map(len, legs.values())))
+            _rage(Storm(running, setting, LEGS[name], findings), cells, options, kills=kills, until=end)
     command = shlex.join(["python", "-m", "tests.chaos", *arguments])
-    report = Report(command, cells, storm.findings, options.kills, "local" if local else "real S3")
+    everything = tuple(cell for cells in legs.values() for cell in cells)
+    report = Report(command, everything, findings, kills, "local" if local else "real S3")
     report.write(options.out)
     sys.stdout.write(report.matrix())
     for complaint in report.complaints:
@@ -68,6 +71,15 @@ def _storm(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return 0
 
 
+def _rage(storm: Storm, cells: Sequence[Cell], options: argparse.Namespace, *, kills: int, until: float) -> None:
+    """Every cell, then kills at random until there are so many; stops at the first failure, or when time is up."""
+    dice, findings = random.Random(options.seed), storm.findings
+    orders = list(orders_for(cells, times=options.times, dice=dice, start=1))
+    while orders and not findings.problems and time.monotonic() < until:
+        storm.rage(orders, until=until)
+        orders = _kills(cells, kills - findings.num_kills, dice=dice, start=orders[-1].number + 1)
+
+
 def _kills(cells: Sequence[Cell], count: int, *, dice: random.Random, start: int) -> list[Order]:
     """So many kills at random points; none where there is none to choose or nothing is missing."""
     deadly = [cell for cell in cells if cell.fault == "kill"]
@@ -75,10 +87,10 @@ def _kills(cells: Sequence[Cell], count: int, *, dice: random.Random, start: int
     return list(orders_for(chosen, times=1, dice=dice, start=start))
 
 
-def _chosen(options: argparse.Namespace) -> Sequence[Cell]:
+def _chosen(options: argparse.Namespace, leg: Leg) -> Sequence[Cell]:
     if options.cell:
-        return [cell for cell in CELLS if str(cell) in options.cell]
-    return SHORT_CELLS if options.short else CELLS
+        return [cell for cell in leg.cells if str(cell) in options.cell]
+    return leg.short if options.short else leg.cells
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,8 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", default="", help="the URL of a bucket; absent: a local store for each run")
     parser.add_argument("--s3", action="store_true", help="start a real S3 server, and use that")
     parser.add_argument("--short", action="store_true", help="only the cells of the default suite")
+    parser.add_argument("--leg", action="append", choices=LEGS, help="only this one; may be given again")
     parser.add_argument(
-        "--cell", action="append", metavar="ROLE:POINT:FAULT", help="only this cell; may be given again"
+        "--cell", action="append", metavar="[masked:]ROLE:POINT:FAULT", help="only this cell; may be given again"
     )
     parser.add_argument("--folder", type=Path, default=None, help="where the runs take place; absent: a temporary one")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "chaos", help="where the report is written")

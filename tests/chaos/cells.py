@@ -1,11 +1,22 @@
-"""The fault matrix: every cell that a long run must have run, and the orders that fill it."""
+"""The fault matrices, one for each play: every cell that a long run must have run, and the orders that fill it."""
 
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.chaos.orders import Order
-from tests.chaos.points import ADVANCE_POINTS, AGENT_POINTS, KINDS, LINE, STORE_POINTS, SYSTEM_CALL
+from tests.chaos.points import (
+    ADVANCE_POINTS,
+    AGENT_POINTS,
+    KINDS,
+    LINE,
+    MASKED_KINDS,
+    MASKED_STEPS,
+    STORE_POINTS,
+    SYSTEM_CALL,
+    around,
+)
+from tests.chaos.scene import MASKED, PLAIN
 
 ANY_MOMENT = "any moment"
 """The driver's own point: some instant of the run."""
@@ -25,14 +36,16 @@ class Cell:
         role: Who suffers it: "replica", "silo", "wire", "store" or "clock".
         point: Where or when.
         fault: What.
+        play: In which federation.
     """
 
     role: str
     point: str
     fault: str
+    play: str = PLAIN.name
 
     def __str__(self) -> str:
-        return f"{self.role}:{self.point}:{self.fault}"
+        return ":".join((*([self.play] if self.play != PLAIN.name else ()), self.role, self.point, self.fault))
 
 
 BEFORE = tuple(point for point in STORE_POINTS if point.startswith("before-"))
@@ -42,7 +55,10 @@ WRITES = tuple(f"before-{kind}" for kind in KINDS if kind != "sweep")
 CLOCKS = {"replicas agree": (0, 0, 0), "replicas hours apart": (0, 5 * 3600, -7 * 3600)}
 """Seconds by which each replica's clock is wrong, by the name of the point."""
 
-_TABLE: tuple[tuple[str, tuple[str, ...], Sequence[str]], ...] = (
+Table = tuple[tuple[str, tuple[str, ...], Sequence[str]], ...]
+"""Who suffers which faults at which points."""
+
+_PLAIN: Table = (
     ("replica", ("kill", "stop"), (*STORE_POINTS, *ADVANCE_POINTS, ANY_MOMENT)),
     ("replica", ("kill",), (SYSTEM_CALL, SENDING, RECEIVING)),
     ("replica", ("term",), ("before-segment", "after-segment", "before-contribution", "after-contribution")),
@@ -60,10 +76,28 @@ _TABLE: tuple[tuple[str, tuple[str, ...], Sequence[str]], ...] = (
     ("clock", ("apart",), ("replicas hours apart",)),
 )
 
-CELLS: tuple[Cell, ...] = tuple(
-    Cell(role, point, fault) for role, faults, points in _TABLE for fault in faults for point in points
+_MASKED_WRITES = (*MASKED_KINDS, "contribution", "closing", "roster", "blob", "projector")
+
+_MASKED: Table = (
+    ("replica", ("kill",), (*around(*_MASKED_WRITES), *ADVANCE_POINTS, ANY_MOMENT, SYSTEM_CALL)),
+    ("replica", ("stop", "slow", "error"), tuple(f"before-{kind}" for kind in MASKED_KINDS)),
+    ("replica", ("lost",), tuple(f"after-{kind}" for kind in MASKED_KINDS)),
+    ("silo", ("kill",), (*AGENT_POINTS, *around(*MASKED_STEPS), LINE, ANY_MOMENT, SENDING)),
+    ("silo", ("stop",), around(*MASKED_STEPS)),
+    ("all replicas", ("kill",), (ANY_MOMENT,)),
+    ("clock", ("apart",), ("replicas hours apart",)),
 )
-"""Every cell of the matrix, once."""
+
+
+def _cells(table: Table, play: str) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(role, point, fault, play) for role, faults, points in table for fault in faults for point in points
+    )
+
+
+CELLS: tuple[Cell, ...] = _cells(_PLAIN, PLAIN.name)
+MASKED_CELLS: tuple[Cell, ...] = _cells(_MASKED, MASKED.name)
+"""Every cell of a matrix, once."""
 
 LOCAL_ONLY = ("full", "eio", "away")
 """Faults of a local store alone, and the point of its calls to the operating system."""
@@ -77,6 +111,15 @@ SHORT_CELLS: tuple[Cell, ...] = tuple(
     or (cell.role == "wire" and cell.fault in ("cut", "reset"))
     or cell.role == "clock"
 )
+_MASKED_SHORT: Table = (
+    (
+        "replica",
+        ("kill",),
+        ("after-offer", *around("keys", "opening"), "after-seed", "at-combined", "before-projector"),
+    ),
+    ("silo", ("kill",), ("after-offer", "after-release", *around("push"), "after-note-reveal", *around("reveal"))),
+)
+MASKED_SHORT_CELLS: tuple[Cell, ...] = _cells(_MASKED_SHORT, MASKED.name)
 """What the default suite runs once."""
 
 

@@ -1,4 +1,4 @@
-"""The processes of one run: three replicas and three agents, each started again whenever it died."""
+"""The processes of one run: three replicas and the agents, each started again whenever it died."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from silo_agent.status_file import Phase
 from tests.chaos.processes import Child, Nursery
-from tests.chaos.scene import NUM_REPLICAS, SILOS, Scene
+from tests.chaos.scene import NUM_REPLICAS, Scene
 
 REPLICAS = tuple(f"replica-{index}" for index in range(NUM_REPLICAS))
 
@@ -44,7 +44,7 @@ class Crew:
 
     def start(self) -> None:
         """Starts everyone."""
-        for name in (*REPLICAS, *SILOS):
+        for name in (*REPLICAS, *self.scene.silos):
             self._start(name)
 
     def see(self, child: Child) -> None:
@@ -52,7 +52,7 @@ class Crew:
         if child.status == -signal.SIGKILL:
             self.num_kills += 1
         asked = child.pid in self.terminated and child.status in (0, -signal.SIGTERM)
-        if child.name in SILOS and child.status == 0 and self._phase(child.name) == Phase.FINISHED.value:
+        if child.name in self.scene.silos and child.status == 0 and self._phase(child.name) == Phase.FINISHED.value:
             self.finished.add(child.name)
         elif asked or child.status == -signal.SIGKILL or self._found_no_store(child):
             self._start(child.name)
@@ -106,7 +106,7 @@ class Crew:
         return str(json.loads(file.read_text())["phase"]) if file.exists() else ""
 
     def _start(self, name: str) -> None:
-        task = self._silo_task(name) if name in SILOS else self._replica_task(REPLICAS.index(name))
+        task = self._silo_task(name) if name in self.scene.silos else self._replica_task(REPLICAS.index(name))
         everyones = {"orders": os.fspath(self.scene.orders), "log": os.fspath(self.scene.log(name))}
         self._children[name] = self.nursery.bear(name, {**task, **everyones})
 
@@ -123,4 +123,5 @@ class Crew:
             "kind": "silo",
             "config": os.fspath(self.scene.silo(silo) / "silo.toml"),
             "diary": os.fspath(self.scene.diary(silo)),
+            "deltas": os.fspath(self.scene.deltas(silo)),
         }

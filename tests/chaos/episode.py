@@ -1,4 +1,4 @@
-"""One run: three replicas, three agents and a federation, disturbed by orders until it is finished all the same."""
+"""One run: three replicas, the agents and a federation, disturbed by orders until it is finished all the same."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tests.chaos.cells import ANY_MOMENT, RECEIVING, SENDING
 from tests.chaos.crew import REPLICAS, Crew
 from tests.chaos.orders import Order, Orders
-from tests.chaos.scene import DISK, SILOS, Scene
+from tests.chaos.scene import DISK, Scene
 from tests.chaos.wires import Trouble, Wire
 
 NUM_OPEN = 4
@@ -77,7 +77,7 @@ class Episode:
         """Runs until every agent says that the federation is finished and every replica has drained."""
         started = self._moved_at = time.monotonic()
         self._crew.start()
-        while len(self._crew.finished) < len(SILOS) and not self._crew.problems and not self._is_stuck():
+        while len(self._crew.finished) < len(self._scene.silos) and not self._crew.problems and not self._is_stuck():
             self._step()
         self._orders.withdraw()
         for _, repair in self._repairs:
@@ -138,7 +138,7 @@ class Episode:
             for child in crew.alive(REPLICAS):
                 crew.end(child, signal.SIGKILL)
         else:
-            victims = crew.alive(REPLICAS if order.role == "replica" else SILOS)
+            victims = crew.alive(REPLICAS if order.role == "replica" else self._scene.silos)
             if not victims:
                 self._act_after(WAIT_SECONDS, lambda: self._act(order))
                 return
@@ -147,7 +147,8 @@ class Episode:
 
     def _trouble_wire(self, order: Order) -> None:
         """Something happens at a byte of one silo's connection; a kill hits the process at one end of it."""
-        silo = self._dice.choice([silo for silo in SILOS if silo not in self._crew.finished] or SILOS)
+        silos = self._scene.silos
+        silo = self._dice.choice([silo for silo in silos if silo not in self._crew.finished] or silos)
 
         def strike(port: int) -> None:
             name = silo if order.role == "silo" else REPLICAS[self._scene.ports.index(port)]

@@ -14,7 +14,7 @@ from aggregator.housekeeping import tidy
 from aggregator.ledger import Ledger, keys
 from aggregator.stores import Store, open_store
 from isthmus.logs import Event
-from tests.chaos.scene import ABANDONED_PUSH, FEDERATION, PRIVATE_WORDS, SILOS, Scene
+from tests.chaos.scene import ABANDONED_PUSH, FEDERATION, PRIVATE_WORDS, Scene
 
 LONG_AFTER = timedelta(hours=12)
 """Later than abandoned uploads are kept, by any replica's clock; earlier than deltas go."""
@@ -30,7 +30,13 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class DiaryLine:
-    """What an agent did: "training", "kept" or "receipt"; in which round; and a receipt's digest."""
+    """What an agent did, in which round, and with what.
+
+    Attributes:
+        deed: "training", "kept", "sending", "receipt" or "revealing".
+        round: Which round.
+        digest: Of the payload that is sent, or receipted, or of the key roster that a seed is revealed for; in hex.
+    """
 
     deed: str
     round: int
@@ -66,23 +72,23 @@ def problems_of(scene: Scene, *, undisturbed: Lineage | None) -> Iterator[str]:
         )
         yield f"Projector {first} or its optimizer's state is not, bit for bit, that of the undisturbed run."
     for number in range(1, scene.rounds + 1):
-        yield from _round_problems(ledger, number)
+        yield from _round_problems(ledger, number, silos=sorted(scene.silos))
     yield from untidy_problems(scene)
     yield from verify_problems(scene)
-    for silo in SILOS:
+    for silo in scene.silos:
         yield from diary_problems(silo, read_diary(scene, silo), ledger, rounds=scene.rounds)
     yield from private_bytes(open_store(scene.store), scene)
     yield from log_problems(scene)
 
 
-def _round_problems(ledger: Ledger, number: int) -> Iterator[str]:
+def _round_problems(ledger: Ledger, number: int, *, silos: list[str]) -> Iterator[str]:
     """One roster, of every silo once."""
     roster = ledger.roster(FEDERATION, number)
-    if roster is None or sorted(roster.silos) != sorted(SILOS):
+    if roster is None or sorted(roster.silos) != silos:
         yield f"The roster of round {number} has not every silo once: {roster}."
     elif ledger.manifest(FEDERATION, number).roster_digest != roster.digest:
         yield f"Projector {number} names another roster than the one that stands."
-    if ledger.contributors(FEDERATION, number) != tuple(sorted(SILOS)):
+    if ledger.contributors(FEDERATION, number) != tuple(silos):
         yield f"Round {number} has contributions of {ledger.contributors(FEDERATION, number)}."
 
 
@@ -120,11 +126,15 @@ def diary_problems(silo: str, diary: list[DiaryLine], ledger: Ledger, *, rounds:
 
     A death between a deed and its line leaves the line out; a receipt is asked for again then, and noted.
     """
-    receipts = [line for line in diary if line.deed == "receipt"]
-    if {line.round for line in receipts} != set(range(1, rounds + 1)):
-        counted = sorted({line.round for line in receipts})
+    counted = sorted({line.round for line in diary if line.deed == "receipt"})
+    if counted != list(range(1, rounds + 1)):
         yield f"Silo {silo} has receipts for rounds {counted} instead of 1 to {rounds}."
-    for line in receipts:
+    yield from broken_promises(silo, diary, ledger)
+
+
+def broken_promises(silo: str, diary: list[DiaryLine], ledger: Ledger) -> Iterator[str]:
+    """Receipts for what was not counted, and rounds that were trained again once their delta was kept."""
+    for line in (line for line in diary if line.deed == "receipt"):
         contribution = ledger.contribution(FEDERATION, line.round, silo)
         if contribution is None or contribution.header.payload_digest.hex() != line.digest:
             yield f"Silo {silo} has a receipt for round {line.round} that is not what was counted."

@@ -22,9 +22,22 @@ KINDS = ("segment", "contribution", "closing", "roster", "blob", "projector", "a
 AGENT_STEPS = ("round", "pull", "train", "keep", "push", "settle")
 """What an agent does for a round, in order; "keep" puts the delta into its outbox."""
 
-STORE_POINTS = tuple(f"{side}-{kind}" for kind in KINDS for side in ("before", "after"))
+MASKED_KINDS = ("offer", "keys", "opening", "seed")
+"""What a replica writes besides in a round with secure aggregation, in order."""
+
+MASKED_STEPS = ("begin", "offer", "roster", "mask", "release", "note-reveal", "reveal")
+"""What an agent does besides in such a round, in order: a key is made, and announced; the key roster asked for; a
+vector masked, and let go; a reveal put on record, and made."""
+
+
+def around(*names: str) -> tuple[str, ...]:
+    """The points before and after each of these."""
+    return tuple(f"{side}-{name}" for name in names for side in ("before", "after"))
+
+
+STORE_POINTS = around(*KINDS)
 ADVANCE_POINTS = tuple(f"at-{point}" for point in POINTS)
-AGENT_POINTS = tuple(f"{side}-{step}" for step in AGENT_STEPS for side in ("before", "after"))
+AGENT_POINTS = around(*AGENT_STEPS)
 SYSTEM_CALL = "system-call"
 LINE = "line"
 
@@ -33,6 +46,10 @@ SLOW_SECONDS = 0.3
 _WRITTEN = {
     "uploads": "segment",
     "contributions": "contribution",
+    "offers": "offer",
+    "keys.json": "keys",
+    "opening.json": "opening",
+    "seeds": "seed",
     "closing.json": "closing",
     "roster.json": "roster",
     "blobs": "blob",

@@ -1,13 +1,14 @@
 """What a storm found, as a matrix for people, JSON for programs, and a section of docs/LOG.md."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from benchmarks.logbook import enter
 from tests.chaos.cells import Cell
+from tests.chaos.scene import MASKED, PLAIN
 from tests.chaos.storm import Findings
 
 NOT_RUN, FAILED, NOT_ASKED = "NOT RUN", "FAILED", "-"
@@ -34,10 +35,14 @@ class Report:
     @property
     def complaints(self) -> list[str]:
         """Why this is no success; empty when it is one."""
+        rounds = self.findings.rounds
         missing = [str(cell) for cell in self.cells if not self.findings.runs[cell]]
         complaints = list(self.findings.problems)
         if missing:
             complaints.append(f"{len(missing)} cells were not run: {', '.join(missing)}.")
+        for play in {cell.play for cell in self.cells}:
+            if not rounds[play, False]:
+                complaints.append(f"No round of a disturbed {play} run came to a new projector.")
         if self.findings.num_kills < self.wanted_kills:
             complaints.append(f"{self.findings.num_kills} kills instead of {self.wanted_kills}.")
         return complaints
@@ -48,10 +53,21 @@ class Report:
         findings = self.findings
         return (
             f"{findings.num_kills} kills and {sum(findings.runs.values())} faults over {len(self.cells)} cells in "
-            f"{findings.num_episodes} federations of three replicas and three silos on a {self.store} store, "
+            f"{findings.num_episodes} federations of three replicas on a {self.store} store, "
             f"{findings.seconds:.0f} s: "
-            + ("NOT GREEN" if self.complaints else "every cell run, every projector that of the undisturbed run")
+            + ("NOT GREEN" if self.complaints else "every cell run; " + "; ".join(self._yields()))
         )
+
+    def _yields(self) -> Iterator[str]:
+        """What the legs came to, where they are green."""
+        rounds = self.findings.rounds
+        if rounds[PLAIN.name, False]:
+            yield f"{rounds[PLAIN.name, False]} plain rounds, every projector that of the undisturbed run"
+        if rounds[MASKED.name, False]:
+            yield (
+                f"{rounds[MASKED.name, False]} masked rounds opened, each to the mean of what its silos sent, and "
+                f"{rounds[MASKED.name, True]} that ended without a change"
+            )
 
     def verdict(self, cell: Cell) -> str:
         """How often a cell was run and how it went, in a word or two."""
@@ -64,12 +80,12 @@ class Report:
 
     def matrix(self) -> str:
         """One table for each role: its points down, its faults across."""
-        roles = dict.fromkeys(cell.role for cell in self.cells)
-        return "\n\n".join(self._table(role) for role in roles) + f"\n\n{self.summary}.\n"
+        tables = dict.fromkeys((cell.play, cell.role) for cell in self.cells)
+        return "\n\n".join(self._table(play, role) for play, role in tables) + f"\n\n{self.summary}.\n"
 
     def document(self) -> dict[str, object]:
         """All of it, as JSON holds it."""
-        lineage = self.findings.lineage
+        lineage = self.findings.lineages.get(PLAIN.name)
         return {
             "command": self.command,
             "green": not self.complaints,
@@ -81,6 +97,7 @@ class Report:
             "final_projector": lineage.projectors[-1] if lineage else "",
             "cells": [
                 {
+                    "play": cell.play,
                     "role": cell.role,
                     "point": cell.point,
                     "fault": cell.fault,
@@ -100,28 +117,28 @@ class Report:
     def log(self, *, today: date) -> None:
         """Enters the numbers into the log of measurements."""
         rows = "\n".join(
-            f"| {role} | {fault} | {len(cells)} | {sum(self.findings.runs[cell] for cell in cells)} "
+            f"| {play} | {role} | {fault} | {len(cells)} | {sum(self.findings.runs[cell] for cell in cells)} "
             f"| {sum(self.findings.failed[cell] for cell in cells)} |"
-            for (role, fault), cells in self._by_fault().items()
+            for (play, role, fault), cells in self._by_fault().items()
         )
         body = (
             f"`{self.command}`: {self.summary}.\n\n"
-            f"| who | fault | points | runs | not green |\n|---|---|---|---|---|\n{rows}"
+            f"| federation | who | fault | points | runs | not green |\n|---|---|---|---|---|---|\n{rows}"
         )
         enter(f"Chaos, {today.isoformat()}", body)
 
-    def _by_fault(self) -> dict[tuple[str, str], list[Cell]]:
-        found: dict[tuple[str, str], list[Cell]] = {}
+    def _by_fault(self) -> dict[tuple[str, str, str], list[Cell]]:
+        found: dict[tuple[str, str, str], list[Cell]] = {}
         for cell in self.cells:
-            found.setdefault((cell.role, cell.fault), []).append(cell)
+            found.setdefault((cell.play, cell.role, cell.fault), []).append(cell)
         return found
 
-    def _table(self, role: str) -> str:
-        cells = [cell for cell in self.cells if cell.role == role]
+    def _table(self, play: str, role: str) -> str:
+        cells = [cell for cell in self.cells if (cell.play, cell.role) == (play, role)]
         faults = list(dict.fromkeys(cell.fault for cell in cells))
         points = list(dict.fromkeys(cell.point for cell in cells))
-        rows = [[role, *faults]]
-        rows += [[point, *(self.verdict(Cell(role, point, fault)) for fault in faults)] for point in points]
+        rows = [[f"{play} {role}", *faults]]
+        rows += [[point, *(self.verdict(Cell(role, point, fault, play)) for fault in faults)] for point in points]
         return aligned(rows)
 
 

@@ -1,9 +1,12 @@
-"""Where a run takes place: a federation in a fresh store, silos with private pictures, settings of every process."""
+"""Where a run takes place: a federation in a fresh store, silos with private pictures, settings of every process.
+
+Two federations are played: one whose deltas are open to the aggregator, and one with secure aggregation.
+"""
 
 import json
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +23,14 @@ from tests.rosters import payload_bytes, values
 from tests.silo_data import write_imagefolder
 
 FEDERATION = "storm"
-SILOS = tuple(NUM_EXAMPLES)
 NUM_REPLICAS = 3
+
+CLIP, BITS = 0.25, 24
+"""Of masked deltas, some of whose values lie beyond."""
+
+KEY_SECONDS, VECTOR_SECONDS = 1.0, 2.0
+"""How long keys are waited for beyond the quorum, and vectors at all."""
+
 SPEC = ProjectorSpec((TensorSpec("bias", "F32", (512,)), TensorSpec("weight", "F32", (24, 1000))))
 """98 KB: some twenty chunks and seven segments, as `shrunk` makes them."""
 
@@ -38,6 +47,23 @@ ABANDONED = b"bytes of a push that its silo gave up"
 
 
 @dataclass(frozen=True, slots=True)
+class Play:
+    """One of the federations.
+
+    Attributes:
+        name: Of the play.
+        silos: Who takes part.
+        toml: The federation's definition, of so many rounds.
+        fresh: Whether a training that is repeated gives something else, as it does on real machines.
+    """
+
+    name: str
+    silos: tuple[str, ...]
+    toml: Callable[[int], str]
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One run's folder.
 
@@ -46,12 +72,14 @@ class Scene:
         store: The store's URL.
         rounds: Of the federation.
         ports: Of the replicas.
+        silos: Who takes part.
     """
 
     folder: Path
     store: str
     rounds: int
     ports: tuple[int, ...]
+    silos: tuple[str, ...]
 
     @property
     def orders(self) -> Path:
@@ -71,6 +99,10 @@ class Scene:
         """What one silo's agents wrote down."""
         return self.folder / f"{name}.diary"
 
+    def deltas(self, name: str) -> Path:
+        """What one silo masked: a file of float32 for each vector, named by the vector's digest."""
+        return self.folder / f"{name}.deltas"
+
     def log(self, name: str) -> Path:
         """The output of all processes of this name."""
         return self.folder / f"{name}.log"
@@ -80,15 +112,15 @@ class Scene:
         return Ledger(open_store(self.store))
 
 
-def definition(rounds: int) -> str:
-    """The federation's TOML: every silo is in every roster, so the result does not depend on who was slow.
+def plain(rounds: int) -> str:
+    """A federation's TOML: every silo is in every roster, so the result does not depend on who was slow.
 
     What is abandoned may go after an hour, which a replica whose clock is wrong believes to be over at once.
     """
     return f"""
 name = "{FEDERATION}"
 rounds = {rounds}
-participation = {{ silos = {{ min = {len(SILOS)}, max = {len(SILOS)} }}, seconds = {{ max = 3600 }} }}
+participation = {{ silos = {{ min = 3, max = 3 }}, seconds = {{ max = 3600 }} }}
 strategy.rule = {{ name = "mean" }}
 strategy.server_optimizer = {{ name = "nesterov", learning_rate = 0.7, momentum = 0.9 }}
 plan = {{ learning_rate = {{ initial = 0.001 }} }}
@@ -96,11 +128,35 @@ retention = {{ abandoned_uploads_hours = 1 }}
 """
 
 
-def build(folder: Path, *, store: str, rounds: int, ports: tuple[int, ...], addresses: Mapping[str, str]) -> Scene:
+def masked(rounds: int) -> str:
+    """A federation's TOML: keys and vectors are waited for so briefly that some rounds go on without whoever died.
+
+    Weights are public and not equal, so that one that went astray changes the mean.
+    """
+    return f"""
+name = "{FEDERATION}"
+rounds = {rounds}
+encoding = "ring32"
+participation = {{ silos = {{ min = 3, max = 4 }}, seconds = {{ max = {KEY_SECONDS} }} }}
+admission = {{ max_num_examples = 16 }}
+plan = {{ learning_rate = {{ initial = 0.001 }} }}
+retention = {{ abandoned_uploads_hours = 1 }}
+secure_aggregation = {{ clip = {CLIP}, bits = {BITS}, min_silos = 3, upload_seconds = {VECTOR_SECONDS} }}
+"""
+
+
+PLAIN = Play("plain", tuple(NUM_EXAMPLES)[:3], plain)
+MASKED = Play("masked", tuple(NUM_EXAMPLES), masked, fresh=True)
+
+
+def build(
+    folder: Path, *, play: Play, store: str, rounds: int, ports: tuple[int, ...], addresses: Mapping[str, str]
+) -> Scene:
     """Creates the federation, enrols the silos and writes all settings.
 
     Args:
         folder: Is made.
+        play: Which federation.
         store: The URL of an empty store; "" puts one into the folder.
         rounds: Of the federation.
         ports: Where the replicas listen.
@@ -108,14 +164,14 @@ def build(folder: Path, *, store: str, rounds: int, ports: tuple[int, ...], addr
     """
     folder.mkdir(parents=True)
     (folder / DISK).mkdir()
-    scene = Scene(folder, store or str(folder / DISK / "store"), rounds, ports)
-    ledger, now, toml = scene.ledger(), datetime.now(UTC), definition(rounds)
+    scene = Scene(folder, store or str(folder / DISK / "store"), rounds, ports, play.silos)
+    ledger, now, toml = scene.ledger(), datetime.now(UTC), play.toml(rounds)
     initial = payload_bytes(values("initial", SPEC.num_elements), SPEC)
     ledger.create_federation(toml, parse_federation(toml), SPEC, projector=initial, now=now)
     for number in range(1, rounds + 1):
-        ledger.stage_segment(Upload(FEDERATION, number, SILOS[0], ABANDONED_PUSH), offset_bytes=0, data=ABANDONED)
-    for silo in SILOS:
-        _write_silo(scene, silo, address=addresses[silo])
+        ledger.stage_segment(Upload(FEDERATION, number, play.silos[0], ABANDONED_PUSH), offset_bytes=0, data=ABANDONED)
+    for silo in play.silos:
+        _write_silo(scene, silo, address=addresses[silo], fresh=play.fresh)
         credentials = load_credentials(scene.silo(silo) / "silo.pem")
         pki.enrol(ledger, silo, credentials, federation=FEDERATION, now=now)
     scene.replica_config.write_text(
@@ -126,13 +182,14 @@ def build(folder: Path, *, store: str, rounds: int, ports: tuple[int, ...], addr
     return scene
 
 
-def _write_silo(scene: Scene, silo: str, *, address: str) -> None:
+def _write_silo(scene: Scene, silo: str, *, address: str, fresh: bool) -> None:
     folder, (picture, caption) = scene.silo(silo), PRIVATE_WORDS
     write_imagefolder(folder / "pictures", {picture: caption})
     save_credentials(folder / "silo.pem", pki.silo(silo, federation=FEDERATION, skew_days=9).pem)
     (folder / "silo.toml").write_text(
         f'aggregator = "{address}"\nfederation = "{FEDERATION}"\ncredentials = "silo.pem"\nsilo = "{silo}"\n'
-        'state = "state"\n[data]\nfolder = "pictures"\n[trainer]\nname = "chaos"\n[compute]\nthreads = 1\n'
+        'state = "state"\n[data]\nfolder = "pictures"\n[compute]\nthreads = 1\n'
+        f'[trainer]\nname = "chaos"\nfresh = {json.dumps(fresh)}\n'
     )
 
 

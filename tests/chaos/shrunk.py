@@ -50,10 +50,12 @@ def _shrink_service() -> None:
 
 def _shrink_silo() -> None:
     import isthmus.channel
+    import isthmus.secure_aggregation.session
     import silo_agent.agent
 
     silo_agent.agent.LONG_POLL_SECONDS = 5.0
     silo_agent.agent.PAUSED_SECONDS = RETRY_SECONDS
+    isthmus.secure_aggregation.session.POLL_SECONDS = RETRY_SECONDS
     isthmus.channel.CHANNEL_OPTIONS = _with(
         isthmus.channel.CHANNEL_OPTIONS,
         PINGS,

@@ -3,18 +3,25 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 
 import silo_agent.__main__
 import silo_agent.parquet  # noqa: F401 - imported before the fork what an agent would import
 from isthmus.client import SiloClient
+from isthmus.codec import F32
+from isthmus.contribution import ContributionHeader
 from isthmus.federation import TrainingPlan
+from isthmus.round import Round
+from isthmus.secure_aggregation.calls import MaskingCalls
+from isthmus.secure_aggregation.session import MaskedRounds
+from isthmus.secure_aggregation.state import Secrets, SecretsFolder
 from isthmus.spec import ProjectorSpec
 from silo_agent.outbox import Outbox
 from silo_agent.trainer import (
@@ -33,15 +40,21 @@ from tests.chaos.orders import Orders
 from tests.chaos.points import LINE, Points
 from tests.rosters import values
 
-NUM_EXAMPLES = {"north": 3, "east": 5, "south": 7}
+NUM_EXAMPLES = {"north": 3, "east": 5, "south": 7, "west": 9}
 """Of each silo, all different, so that a weight that went astray changes the projector."""
 
-WATCHED = ("silo_agent/agent.py", "silo_agent/outbox.py", "isthmus/feedback.py", "isthmus/durable.py")
+WATCHED = (
+    *("silo_agent/agent.py", "silo_agent/outbox.py", "isthmus/feedback.py", "isthmus/durable.py"),
+    *("isthmus/secure_aggregation/session.py", "isthmus/secure_aggregation/state.py"),
+)
 """Every line of these is a point."""
 
 
 class ChaosOptions(BaseModel):
-    """None."""
+    """Its settings."""
+
+    fresh: bool = False
+    """Whether a training that is repeated gives something else."""
 
 
 class ChaosTrainer:
@@ -49,10 +62,12 @@ class ChaosTrainer:
 
     Args:
         silo: Whose.
+        fresh: See `ChaosOptions`.
     """
 
-    def __init__(self, silo: str) -> None:
+    def __init__(self, silo: str, *, fresh: bool) -> None:
         self._silo = silo
+        self._fresh = fresh
 
     def require(self, spec: ProjectorSpec, plan: TrainingPlan) -> None:
         """Everything fits."""
@@ -74,15 +89,15 @@ class ChaosTrainer:
     ) -> LocalResult:
         """See `Trainer`: three quarters of every value, and something of the silo's own."""
         report(Step(1, 1, 0.5))
-        tensors = {}
+        tensors, chance = {}, os.urandom(8).hex() if self._fresh else ""
         for name, tensor in projector.items():
-            own = values(f"{self._silo}-{round_number}-{name}", tensor.numel(), scale=0.25)
+            own = values(f"{self._silo}-{round_number}-{name}{chance}", tensor.numel(), scale=0.25)
             tensors[name] = tensor * 0.75 + torch.from_numpy(own).reshape(tensor.shape)
         return LocalResult(tensors, NUM_EXAMPLES[self._silo], {"train_loss": 1.0 / round_number})
 
 
 def _build(options: ChaosOptions, surroundings: Surroundings) -> ChaosTrainer:
-    return ChaosTrainer(surroundings.silo)
+    return ChaosTrainer(surroundings.silo, fresh=options.fresh)
 
 
 TRAINERS["chaos"] = lambda: TrainerEntry(ChaosOptions, _build)
@@ -107,38 +122,71 @@ def run_silo(task: Mapping[str, Any]) -> int:
     """Takes part until the federation is finished; the exit code.
 
     Args:
-        task: "config", "orders" (a folder) and "diary" (a file).
+        task: "config", "orders" (a folder), "diary" (a file) and "deltas" (a folder).
     """
     points, diary = Points(Orders(Path(task["orders"])), "silo"), Diary(Path(task["diary"]))
-
-    def between(owner: type, method: str, *, step: str, note: Callable[..., None] = lambda *_: None) -> None:
-        real = getattr(owner, method)
-
-        @wraps(real)
-        def around(*arguments: Any, **options: Any) -> Any:
-            def work() -> object:
-                result = real(*arguments, **options)
-                note(result, *arguments[1:])
-                return result
-
-            return points.around(step, work)
-
-        setattr(owner, method, around)
-
+    between = partial(_between, points)
     between(SiloClient, "round", step="round")
     between(SiloClient, "pull", step="pull")
     between(ChaosTrainer, "train", step="train")
-    between(Outbox, "put", step="keep", note=lambda _, header, *__: diary.write("kept", header.round))
+    between(Outbox, "put", step="keep", note=lambda _, header, *__, **___: diary.write("kept", header.round))
     between(
         SiloClient,
         "push_payload",
         step="push",
+        first=lambda header, *_: diary.write("sending", header.round, header.payload_digest.hex()),
         note=lambda receipt, *_: diary.write("receipt", receipt.round, receipt.payload_digest.hex()),
     )
     between(Outbox, "settle", step="settle")
+    _watch_masks(between, diary, Path(task["deltas"]))
     _note_trainings(diary)
     _watch_lines(points)
     return silo_agent.__main__.main(["run", "--config", task["config"]])
+
+
+def _between(
+    points: Points,
+    owner: type,
+    method: str,
+    *,
+    step: str,
+    first: Callable[..., None] = lambda *_, **__: None,
+    note: Callable[..., None] = lambda *_, **__: None,
+) -> None:
+    """Puts a method of the product between two points; `first` is told its arguments, `note` its result as well."""
+    real = getattr(owner, method)
+
+    @wraps(real)
+    def around(*arguments: Any, **options: Any) -> Any:
+        def work() -> object:
+            first(*arguments[1:], **options)
+            result = real(*arguments, **options)
+            note(result, *arguments[1:], **options)
+            return result
+
+        return points.around(step, work)
+
+    setattr(owner, method, around)
+
+
+def _watch_masks(between: Callable[..., None], diary: Diary, deltas: Path) -> None:
+    """What a silo does where deltas are masked, and what it masked."""
+    deltas.mkdir(exist_ok=True)
+
+    def keep(made: tuple[ContributionHeader, object], current: Round, delta: Mapping[str, F32], **_: object) -> None:
+        flat = np.concatenate([delta[tensor.name].reshape(-1) for tensor in current.spec.tensors])
+        (deltas / made[0].payload_digest.hex()).write_bytes(flat.astype("<f4").tobytes())
+
+    def revealing(kept: Secrets, *, round_number: int, **_: object) -> None:
+        diary.write("revealing", round_number, kept.transcript)
+
+    between(SecretsFolder, "begin", step="begin")
+    between(MaskingCalls, "offer_key", step="offer")
+    between(MaskingCalls, "key_roster", step="roster")
+    between(MaskedRounds, "mask", step="mask", note=keep)
+    between(SecretsFolder, "release", step="release")
+    between(SecretsFolder, "note_reveal", step="note-reveal")
+    between(MaskingCalls, "reveal_seed", step="reveal", first=revealing)
 
 
 def _note_trainings(diary: Diary) -> None:

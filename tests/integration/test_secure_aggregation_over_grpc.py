@@ -1,107 +1,26 @@
 """Secure aggregation over real sockets: five silos whose sum is opened, and rounds in which somebody is missed."""
 
 import threading
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
-import torch
 
 from aggregator.ledger import Ledger, keys
-from aggregator.stores.memory import MemoryStore
-from aggregator.verifying.verify import verify
 from isthmus.client import SiloClient
 from isthmus.contribution import Encoding
 from isthmus.credentials import load_credentials
-from isthmus.errors import AggregatorUntrusted, IsthmusError, RoundMoved
-from isthmus.feedback import ErrorFeedback
+from isthmus.errors import AggregatorUntrusted, RoundMoved
 from isthmus.round import Round
-from isthmus.secure_aggregation import session
 from isthmus.secure_aggregation.keys import KeyOffer
 from isthmus.secure_aggregation.ring import ZERO_WORDS, words_of
 from isthmus.signatures import signer
-from silo_agent.agent import Agent, Ending
+from silo_agent.agent import Ending
 from silo_agent.policy import Policy, require_masks
-from tests.fake_hub import budget_in, silo_parts, status_in
 from tests.masked import secure
-from tests.rosters import TINY, values
-from tests.serving import Operator, Silo, definition, eventually, refusal, serving
-from tests.verifying import TRUSTED
-
-SILOS = ("a", "b", "c", "d", "e")
-CLIP = 0.5
-
-
-def delta_of(silo: str, round_number: int) -> np.ndarray:
-    """What a silo learnt: flat, a few values beyond the clip."""
-    return values(f"{silo} {round_number}", TINY.num_elements, scale=0.6)
-
-
-class Site:
-    """One silo with its credentials on disk."""
-
-    def __init__(self, address: str, operator: Operator, silo: str, *, folder: Path) -> None:
-        self.silo = silo
-        self.file = folder / f"{silo}.pem"
-        self.file.write_text(operator.invite(silo).pem)
-        self.open(address)
-
-    def open(self, address: str) -> None:
-        """A new process, as far as the SDK can tell: nothing but what is on disk."""
-        self.hub = SiloClient(address, federation="harbour", credentials=self.file, patience_seconds=20)
-
-    def contribute(self, current: Round):
-        """Trains and pushes; returns once the round is opened or over."""
-        base = self.hub.pull(current)
-        delta = torch.from_numpy(delta_of(self.silo, current.number))
-        local, start = {}, 0
-        for name, tensor in base.items():
-            local[name] = tensor + delta[start : start + tensor.numel()].reshape(tensor.shape)
-            start += tensor.numel()
-        return self.hub.push(current, local, num_examples=7, metrics={"train_loss": 1.0})
-
-
-def side_by_side(sites, act) -> list[object]:
-    """What `act` gives or raises for each site, all at once."""
-    found: dict[str, object] = {}
-
-    def run(site: Site) -> None:
-        try:
-            found[site.silo] = act(site)
-        except IsthmusError as error:
-            found[site.silo] = error
-
-    threads = [threading.Thread(target=run, args=(site,)) for site in sites]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return [found[site.silo] for site in sites]
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Questions follow each other quickly."""
-    monkeypatch.setattr(session, "POLL_SECONDS", 0.05)
-
-
-@pytest.fixture
-def world(tmp_path: Path, quick: None):
-    """Starts a replica and five silos in a federation of this TOML; closes them all."""
-    with ExitStack() as stack:
-
-        def start(toml: str, silos=SILOS):
-            store = MemoryStore()
-            address = stack.enter_context(serving(store))
-            operator = Operator(address)
-            operator.create(toml)
-            sites = [Site(address, operator, silo, folder=tmp_path) for silo in silos]
-            stack.callback(lambda: [site.hub.close() for site in sites])
-            return store, address, operator, sites
-
-        yield start
+from tests.masked_sites import CLIP, agent_of, delta_of, side_by_side, upload_only, verified, zeros
+from tests.rosters import TINY
+from tests.serving import Silo, definition, eventually, refusal
 
 
 def flat(projector) -> np.ndarray:
@@ -158,17 +77,6 @@ def test_silo_that_drops_ends_the_round_and_the_next_goes_on(world, tmp_path: Pa
     assert verified(store, tmp_path) == []
 
 
-def verified(store: MemoryStore, scratch: Path) -> list[str]:
-    """Every broken link that `isthmus verify` finds."""
-    verdict = verify(store, "harbour", trusted=TRUSTED, memory_budget_bytes=16 << 20, scratch=scratch)
-    return [str(one) for one in verdict.broken]
-
-
-def zeros():
-    """A delta of nothing."""
-    return {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in TINY.tensors}
-
-
 def test_silo_that_dies_before_its_seed_comes_back(world, tmp_path: Path) -> None:
     """A process that dies between upload and reveal finds its seed on disk; the sum waits for it and opens."""
     store, address, _, sites = world(secure(rounds=1))
@@ -193,13 +101,6 @@ def test_silo_that_dies_before_its_seed_comes_back(world, tmp_path: Path) -> Non
     assert verified(store, tmp_path) == []
 
 
-def upload_only(site: Site, current: Round) -> None:
-    """All that a process does that dies before it reveals."""
-    header, payload = site.hub.masked.mask(current, zeros(), num_examples=1, metrics={})
-    site.hub.masked.release(header)
-    site.hub.push_payload(header, payload)
-
-
 def test_agents_mask_and_one_of_them_may_demand_it(world, tmp_path: Path) -> None:
     """Three agents take part in two rounds to the end; one that demands masks joins no federation without them."""
     store, address, operator, sites = world(secure(rounds=2), silos=("a", "b", "c"))
@@ -214,14 +115,6 @@ def test_agents_mask_and_one_of_them_may_demand_it(world, tmp_path: Path) -> Non
     with SiloClient(address, federation="open", credentials=tmp_path / "open.pem") as hub:
         error = refusal(lambda: require_masks(hub.round(), policy=Policy(secure_aggregation="demanded")))
     assert error.details["check"] == "secure_aggregation"
-
-
-def agent_of(site: Site, folder: Path) -> Agent:
-    """An agent whose training moves every value a little."""
-    folder.mkdir()
-    _, trainer, outbox = silo_parts(folder)
-    feedback = ErrorFeedback(folder / "feedback")
-    return Agent(site.hub, trainer, outbox, feedback, status_in(folder), budget_in(folder))
 
 
 def test_second_vector_of_a_round_never_leaves(world) -> None:

@@ -174,8 +174,15 @@ class MaskedRounds:
         while roster is None:
             self.sleep(POLL_SECONDS)
             roster, _ = self.calls.key_roster(current)
+        silo = self.credentials().silo
+        if silo not in roster.silos:  # it was being fixed as the offer came
+            raise RoundClosed(
+                f"The key roster of round {current.number} was fixed without the key of silo {silo}. It waits for the "
+                "next round.",
+                currentRound=current.number + 1,
+            )
         least = max(self.demands.least, current.quorum)
-        require_roster(roster, own, silo=self.credentials().silo, least=least, known=self.demands.members)
+        require_roster(roster, own, silo=silo, least=least, known=self.demands.members)
         return roster
 
 
