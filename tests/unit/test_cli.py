@@ -14,11 +14,13 @@ from aggregator.rpc import admin
 from isthmus.certificates import read_certificates
 from isthmus.cli import MAX_HOURS, VERBS, main
 from isthmus.cli.advice import NEXT_STEPS, next_step
+from isthmus.cli.federations import remark_lines
 from isthmus.cli.text import counted, pairs, plain, size, table
 from isthmus.credentials import load_credentials
 from isthmus.errors import AggregatorUntrusted
 from isthmus.federation import FederationState
 from isthmus.keys import read_tls_key
+from isthmus.manifest import ProjectorManifest
 from tests import pki
 
 TOML = """
@@ -322,3 +324,14 @@ def test_values_are_plain_json() -> None:
     value = {"digest": b"\xab\xcd", "at": datetime(2026, 1, 2, tzinfo=UTC), "state": FederationState.PAUSED, "n": (1,)}
 
     assert plain(value) == {"digest": "abcd", "at": "2026-01-02T00:00:00+00:00", "state": "paused", "n": [1]}
+
+
+def test_a_remark_is_told_once_with_the_projectors_that_have_it() -> None:
+    """Numbers that follow each other are a span; a lineage without remarks gets no line."""
+    now = datetime.now(UTC)
+    words = ["", "opened", "opened", "missed", "opened", "", "missed"]
+    manifests = [ProjectorManifest(number, b"", 0, now, remark=remark) for number, remark in enumerate(words)]
+
+    assert ["\nProjectors 1 to 2, 4: opened", "\nProjectors 3, 6: missed"] == remark_lines(manifests)
+    assert ["\nProjector 3: missed"] == remark_lines([manifests[0], manifests[3]])
+    assert [] == remark_lines(manifests[:1])

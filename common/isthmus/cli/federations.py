@@ -1,6 +1,7 @@
 """The verbs about federations: create, list, status, lineage, pause, resume, finish."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -84,7 +85,9 @@ def lineage(arguments: Namespace) -> Answer:
     )
     losses = {manifest.number - 1: evaluation.summary_in(manifest.metrics) for manifest in manifests}
     rows = [_lineage_row(manifest, metrics, held_out=losses.get(manifest.number)) for manifest in manifests]
-    return Answer({"federation": name, "projectors": manifests}, table(header, rows))
+    return Answer(
+        {"federation": name, "projectors": manifests}, "\n".join([table(header, rows), *remark_lines(manifests)])
+    )
 
 
 def set_state(arguments: Namespace) -> Answer:
@@ -167,6 +170,7 @@ def _present(overview: FederationOverview) -> list[tuple[str, str]]:
         ("abandoned", _rounds(overview.abandoned_rounds, overview.num_abandoned_rounds)),
         ("reverted", _rounds(overview.reverted_rounds, overview.num_reverted_rounds)),
         ("projector", f"{latest.number}, sha256 {cell(latest.digest)}, {size(latest.size_bytes)}"),
+        ("remark", latest.remark),
         ("held-out loss", _held_out(latest)),
         ("spec", f"{counted(len(overview.spec.tensors), 'tensor')}, {counted(overview.spec.num_elements, 'value')}"),
         ("silos", f"{summary.num_silos} active"),
@@ -223,6 +227,27 @@ def _lineage_row(
         held_out and f"{held_out.median:.4g} ({held_out.q1:.4g} to {held_out.q3:.4g})",
         " ".join(manifest.silos),
     )
+
+
+def remark_lines(manifests: Sequence[ProjectorManifest]) -> list[str]:
+    """What is to be known of projectors beyond the table, each remark once, in the order of the first that has it."""
+    numbers: dict[str, list[int]] = {}
+    for manifest in manifests:
+        if manifest.remark:
+            numbers.setdefault(manifest.remark, []).append(manifest.number)
+    return [f"\n{_named(found)}: {remark}" for remark, found in numbers.items()]
+
+
+def _named(numbers: Sequence[int]) -> str:
+    """Projectors by number, ascending; those that follow each other from the first to the last."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    words = ", ".join(" to ".join(map(str, span)) for span in spans)
+    return f"{'Projectors' if len(numbers) > 1 else 'Projector'} {words}"
 
 
 def _made_by(manifest: ProjectorManifest) -> str:
