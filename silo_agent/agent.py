@@ -214,7 +214,6 @@ class Agent:
         self._deliver(self.outbox.put(header, payload, cursor=result.cursor))
         if current.masks:
             self.hub.masked.finish(current)
-            self._owes_seed = False
         return None
 
     def _evaluate(self, current: Round, base: Mapping[str, torch.Tensor]) -> dict[str, float]:

@@ -11,6 +11,7 @@ import torch
 from aggregator.stores.memory import MemoryStore
 from aggregator.verifying.verify import verify
 from isthmus.client import SiloClient
+from isthmus.credentials import save_credentials
 from isthmus.errors import IsthmusError
 from isthmus.feedback import ErrorFeedback
 from isthmus.round import Round
@@ -35,7 +36,7 @@ class Site:
     def __init__(self, address: str, operator: Operator, silo: str, *, folder: Path) -> None:
         self.silo = silo
         self.file = folder / f"{silo}.pem"
-        self.file.write_text(operator.invite(silo).pem)
+        save_credentials(self.file, operator.invite(silo).pem)
         self.open(address)
 
     def open(self, address: str) -> None:

@@ -54,7 +54,7 @@ def _storm(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     with nursery() as running:
         for name, cells in legs.items():
             kills += round(options.kills * len(cells) / sum(map(len, legs.values())))
-            _rage(Storm(running, setting, LEGS[name], findings), cells, options, kills=kills, until=end)
+            _rage(Storm(running, setting, leg=LEGS[name], findings=findings), cells, options, kills=kills, until=end)
     command = shlex.join(["python", "-m", "tests.chaos", *arguments])
     everything = tuple(cell for cells in legs.values() for cell in cells)
     report = Report(command, everything, findings, kills, "local" if local else "real S3")

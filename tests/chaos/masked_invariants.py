@@ -41,7 +41,7 @@ def masked_problems_of(scene: Scene, *, undisturbed: Lineage | None) -> Iterator
         yield f"{len(manifests) - 1} rounds are published instead of {scene.rounds}."
         return
     for before, after in pairwise(manifests):
-        yield from _round_problems(scene, ledger, before, after)
+        yield from _round_problems(scene, ledger, before=before, after=after)
     yield from _reuse_problems(scene, store, manifests)
     yield from untidy_problems(scene)
     yield from verify_problems(scene)
@@ -51,7 +51,9 @@ def masked_problems_of(scene: Scene, *, undisturbed: Lineage | None) -> Iterator
     yield from log_problems(scene)
 
 
-def _round_problems(scene: Scene, ledger: Ledger, before: ProjectorManifest, after: ProjectorManifest) -> Iterator[str]:
+def _round_problems(
+    scene: Scene, ledger: Ledger, *, before: ProjectorManifest, after: ProjectorManifest
+) -> Iterator[str]:
     """A round was opened to the mean of what its silos sent, or nothing of it was opened and nothing changed."""
     number, store = after.number, ledger.store
     opening = masking.opening(store, FEDERATION, number)
@@ -62,11 +64,11 @@ def _round_problems(scene: Scene, ledger: Ledger, before: ProjectorManifest, aft
         if revealed or after.digest != before.digest or not after.remark:
             yield f"Round {number} ended without a change, and {revealed} revealed, or {after.digest.hex()} is new."
     else:
-        yield from _opened_problems(scene, ledger, before, after)
+        yield from _opened_problems(scene, ledger, before=before, after=after)
 
 
 def _opened_problems(
-    scene: Scene, ledger: Ledger, before: ProjectorManifest, after: ProjectorManifest
+    scene: Scene, ledger: Ledger, *, before: ProjectorManifest, after: ProjectorManifest
 ) -> Iterator[str]:
     number = after.number
     fixed = masking.fixed_keys(ledger.store, FEDERATION, number)

@@ -80,7 +80,7 @@ class Storm:
         findings: Of all legs of the call.
     """
 
-    def __init__(self, nursery: Nursery, setting: Setting, leg: Leg, findings: Findings) -> None:
+    def __init__(self, nursery: Nursery, setting: Setting, *, leg: Leg, findings: Findings) -> None:
         self._nursery = nursery
         self._setting = setting
         self._leg = leg

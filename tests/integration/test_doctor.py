@@ -81,10 +81,10 @@ def server(*names: x509.GeneralName, **how: object) -> Credentials:
 
 def test_all_is_well(address: str, north: Credentials, told: Told) -> None:
     """A silo and an operator find nothing wrong, are told whom they are taken for, and every thing is looked at."""
-    own, way = ["credentials", "permissions", "identity", "certificate"], ["address", "dns", "port"]
+    own, way = ["credentials", "permissions", "identity"], ["certificate", "address", "dns", "port"]
     found = told(address, north)
 
-    assert [*own, *way, "tls", "handshake", "federation", "clock"] == list(found)
+    assert [*own, "signing key", *way, "tls", "handshake", "federation", "clock"] == list(found)
     assert [] == problems(found)
     assert "harbour is running, round 1 of 2. It knows this silo as north." == found["federation"].words
     as_operator = told(address, pki.operator())

@@ -71,7 +71,9 @@ def test_silo_enrols_by_two_commands(
         assert main(["silo", "invite", "north", "--out", "invitation", *calls]) == 0
         assert main(["silo", "enrol", "--token-file", "invitation"]) == 0
 
-        assert 'credentials = "north.pem"' in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert 'credentials = "north.pem"' in said
+        assert public_key_of(load_credentials("north.pem").signing_key).hex() in said
         assert 0o600 == Path("north.pem").stat().st_mode & 0o777
         assert load_credentials("north.pem").signing_key
         with SiloClient(address, federation="harbour", credentials="north.pem") as client:

@@ -1,6 +1,7 @@
 """What an operator sees, and may do, of rounds with secure aggregation: by the command line, over real sockets."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 
 from isthmus.cli import main
 from isthmus.credentials import save_credentials
+from isthmus.secure_aggregation.session import Demands
 from tests.masked import secure
 from tests.masked_sites import side_by_side
-from tests.serving import OWN, eventually
+from tests.serving import OWN, eventually, refusal
 
 Isthmus = Callable[..., str]
 
@@ -29,6 +31,31 @@ def isthmus(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         return captured.out
 
     return run
+
+
+def test_silos_pin_each_other_by_the_keys_that_their_own_doctors_tell(world, isthmus: Isthmus) -> None:
+    """Three sites tell each other what `isthmus doctor` prints; pinned so their sum opens, and for no other key."""
+    _, address, _, sites = world(secure(rounds=2, upload_seconds=3.0), silos=("a", "b", "c"))
+    members = {}
+    for site in sites:
+        findings = json.loads(isthmus(address, "doctor", "--credentials", str(site.file), "--json"))
+        members[site.silo] = next(one["measured"] for one in findings if one["name"] == "signing key")
+    for site in sites:
+        site.hub.masked.demands = Demands(least=3, members=members)
+    current = sites[0].hub.round()
+    receipts = side_by_side(sites, lambda site: site.contribute(current))
+    following = eventually(lambda: (found := sites[0].hub.round()).number == 2 and found)
+    swapped = Demands(least=3, members=members | {"a": members["b"], "b": members["a"]})
+    sites[2].hub.masked.demands = swapped
+    offering = [threading.Thread(target=site.contribute, args=(following,)) for site in sites[:2]]
+    for thread in offering:
+        thread.start()
+    error = refusal(lambda: sites[2].contribute(following))
+    for thread in offering:
+        thread.join(20)
+
+    assert [1, 1, 1] == [receipt.round for receipt in receipts]
+    assert "key_roster_member" == error.details["check"]
 
 
 def test_status_and_lineage_say_why_a_round_ended_without_a_sum(world, isthmus: Isthmus) -> None:

@@ -14,6 +14,7 @@ from isthmus.enrolling import enrol_with
 from isthmus.enrolling import renew as renew_here
 from isthmus.errors import ConfigInvalid
 from isthmus.invitation import invitation_text, parse_invitation
+from isthmus.signatures import public_key_of
 
 _SECONDS = 3600
 
@@ -59,10 +60,12 @@ def enrol(arguments: Namespace) -> Answer:
     else:
         credentials = enrol_here(invitation)
     save_credentials(out, credentials.pem)
+    signing_key = public_key_of(credentials.signing_key).hex()
     data = {
         "aggregator": invitation.aggregator,
         "federation": invitation.federation,
         "silo": invitation.silo,
+        "signing_key": signing_key,
         "credentials": str(out),
         "spiffe_id": str(credentials.spiffe_id),
         "not_after": credentials.certificate.not_after,
@@ -71,7 +74,8 @@ def enrol(arguments: Namespace) -> Answer:
         data,
         f"This site is silo {invitation.silo} of {invitation.federation}. Its keys were made here and are in {out} "
         f"alone: keep that file secret. Its certificate ends {credentials.certificate.not_after:%Y-%m-%d %H:%M} UTC; "
-        f"the agent and the SDK renew it in time. Settings of the agent:\n\n"
+        f"the agent and the SDK renew it in time. It signs with {signing_key}: other silos may pin that in "
+        f"policy.members. Settings of the agent:\n\n"
         f'aggregator = "{invitation.aggregator}"\nfederation = "{invitation.federation}"\ncredentials = "{out}"\n'
         f'silo = "{invitation.silo}"\n',
     )

@@ -9,6 +9,7 @@ from isthmus.certificates import CLIENT, Certificate, is_issued_by
 from isthmus.credentials import Credentials, load_credentials
 from isthmus.doctor.findings import Finding, hint, problem, well
 from isthmus.errors import ConfigInvalid, IdentityInvalid
+from isthmus.signatures import public_key_of
 
 ASK = "Ask the operator for a new invitation, and enrol with it (`isthmus silo enrol`)."
 """What a site does whose certificate is of no use."""
@@ -34,6 +35,8 @@ def examine_own(credentials: Credentials, *, file: Path, now: datetime) -> Itera
     for path in dict.fromkeys((file, secret)):
         yield _permissions(path)
     yield _identity(credentials, file=file)
+    if credentials.signing_key:
+        yield _signing_key(credentials, file=file)
     yield _dates(credentials.certificate, file=file, now=now)
     usages = credentials.certificate.usages
     if usages and CLIENT._name not in usages:
@@ -83,6 +86,14 @@ def _identity(credentials: Credentials, *, file: Path) -> Finding:
     except IdentityInvalid as error:
         listed = ", ".join(uris) or "none"
         return problem("identity", f"{error} Its URIs: {listed}.", where=str(file), measured=listed, todo=ASK)
+
+
+def _signing_key(credentials: Credentials, *, file: Path) -> Finding:
+    """The public half, no secret: other silos pin this one by what its site, and not the operator, tells them."""
+    key = public_key_of(credentials.signing_key).hex()
+    name = credentials.silo or "NAME"
+    words = f'The silo signs with {key}. Other silos may pin it by that: policy.members = {{ {name} = "{key}" }}'
+    return well("signing key", words, where=str(file), measured=key)
 
 
 def _dates(certificate: Certificate, *, file: Path, now: datetime) -> Finding:
