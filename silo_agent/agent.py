@@ -207,7 +207,7 @@ class Agent:
                 num_examples=min(result.num_examples, current.max_num_examples),
                 metrics={**self.metrics, **held_out, **result.metrics, **spent},
             )
-        except RoundMoved as error:  # it goes on, or ended, without this silo
+        except (RoundMoved, FederationFinished) as error:  # it goes on, or ended, without this silo
             log_event(LOG, Event.AGENT_WAITING, logging.WARNING, reason=error.reason, words=str(error))
             self._saw(current.number)
             return None

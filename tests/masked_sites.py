@@ -39,9 +39,9 @@ class Site:
         save_credentials(self.file, operator.invite(silo).pem)
         self.open(address)
 
-    def open(self, address: str) -> None:
+    def open(self, address: str, *, federation: str = "harbour") -> None:
         """A new process, as far as the SDK can tell: nothing but what is on disk."""
-        self.hub = SiloClient(address, federation="harbour", credentials=self.file, patience_seconds=20)
+        self.hub = SiloClient(address, federation=federation, credentials=self.file, patience_seconds=20)
 
     def contribute(self, current: Round):
         """Trains and pushes; returns once the round is opened or over."""
