@@ -56,15 +56,17 @@ def decide_masked(
     """What is next.
 
     Keys are waited for as contributions are elsewhere, by the same rules. Vectors are waited for until
-    `upload_seconds` after the key roster was fixed; one that is missing then, or whose silo was revoked, ends the
-    round. Seeds are waited for however long: a sum that some revealed for is opened or nothing is, from that projector.
+    `upload_seconds` after the key roster was fixed, or the federation resumed since; one that is missing then, or whose
+    silo was revoked, ends the round. Seeds are waited for however long: a sum that some revealed for is opened or
+    nothing is, from that projector.
     """
     if view.complete is False and view.why is not None:
         return view.why
     if view.members is None or view.fixed_at is None:
         return _keys(view, participation, now=now)
     if view.complete is None:
-        return _vectors(view, view.members, view.fixed_at + timedelta(seconds=policy.upload_seconds), now=now)
+        starts_at = max(view.fixed_at, view.round.starts_at)  # while it was paused nobody could push
+        return _vectors(view, view.members, starts_at + timedelta(seconds=policy.upload_seconds), now=now)
     missing = tuple(silo for silo in view.members if silo not in view.revealed)
     if missing:
         return Wait(

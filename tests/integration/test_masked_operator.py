@@ -3,12 +3,14 @@
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from aggregator.ledger import keys
 from isthmus.cli import main
 from isthmus.credentials import save_credentials
 from isthmus.round import Round
@@ -179,6 +181,27 @@ def test_silo_that_enrols_anew_over_its_masks_reveals(world, isthmus: Isthmus, t
         thread.join(20)
     assert not json.loads(isthmus(address, "lineage", "--json"))["projectors"][1]["abandoned"]
     assert [] == verified(store, tmp_path)
+
+
+def test_pause_delays_the_seeds_and_loses_nothing(world, isthmus: Isthmus) -> None:
+    """Silos whose vectors are in wait through a pause with their seeds; once resumed, they reveal and the sum opens."""
+    store, address, _, sites = world(secure(rounds=2), silos=("a", "b", "c"))
+    current = sites[0].hub.round()
+    side_by_side(sites, lambda site: upload_only(site, current))
+    eventually(lambda: sites[0].hub.masked.calls.key_roster(current)[1])
+    isthmus(address, "pause")
+    revealing = [threading.Thread(target=site.hub.masked.finish, args=(current,)) for site in sites]
+    for thread in revealing:
+        thread.start()
+    time.sleep(0.3)
+    waited = [thread.is_alive() for thread in revealing], list(store.list(keys.seeds("harbour", 1)))
+    isthmus(address, "resume")
+    for thread in revealing:
+        thread.join(20)
+
+    assert ([True] * 3, []) == waited
+    following = eventually(lambda: (found := sites[0].hub.round()).number == 2 and found)
+    assert not sites[0].hub.manifest(following, 1).abandoned
 
 
 def test_status_and_lineage_say_why_a_round_ended_without_a_sum(world, isthmus: Isthmus) -> None:

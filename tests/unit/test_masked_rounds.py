@@ -56,6 +56,8 @@ def kind(view: MaskedView, seconds: float) -> object:
         (replace(KEYS, offered=("a", "b")), 60, False),
         (VECTORS, 49, Wait),
         (VECTORS, 50, False),
+        (replace(VECTORS, round=replace(ROUND, resumed_at=after(40))), 89, Wait),
+        (replace(VECTORS, round=replace(ROUND, resumed_at=after(40))), 90, False),
         (replace(VECTORS, round=replace(ROUND, contributed=SILOS)), 50, True),
         (replace(VECTORS, round=replace(ROUND, contributed=("a", "b", "c"), active_silos=("a", "b", "c"))), 1, False),
         (SEEDS, 9999, Wait),
@@ -65,7 +67,7 @@ def kind(view: MaskedView, seconds: float) -> object:
     ],
 )
 def test_phases_follow_each_other(view: MaskedView, seconds: float, expected: object) -> None:
-    """Keys, then vectors until their time is up or a silo is revoked, then seeds however long."""
+    """Keys, then vectors until their time since the last pause is up or a silo is revoked, then seeds however long."""
     assert kind(view, seconds) == expected
 
 

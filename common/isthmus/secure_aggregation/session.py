@@ -14,7 +14,7 @@ import numpy as np
 from isthmus.codec import F32
 from isthmus.contribution import ContributionHeader
 from isthmus.credentials import Credentials
-from isthmus.errors import FederationFinished, RoundClosed, RoundMoved
+from isthmus.errors import FederationFinished, FederationPaused, RoundClosed, RoundMoved
 from isthmus.payload import layout
 from isthmus.round import Masks, Round
 from isthmus.secure_aggregation.keys import LEAST_MEMBERS, KeyOffer, KeyRoster, require_roster, seed_statement
@@ -149,11 +149,14 @@ class MaskedRounds:
         self.calls.reveal_seed(kept, round_number=kept.round, signature=signer(own.signing_key)(said))
 
     def finish(self, current: Round) -> None:
-        """As `reveal`; that the round, or the federation, ended meanwhile is no error: nobody waits for the seed."""
-        try:
-            self.reveal(current)
-        except (RoundMoved, FederationFinished):
-            return
+        """As `reveal`, through pauses; that round or federation ended is no error: nobody waits for the seed."""
+        while True:
+            try:
+                return self.reveal(current)
+            except FederationPaused:
+                self.sleep(POLL_SECONDS)
+            except (RoundMoved, FederationFinished):
+                return
 
     def _offer(self, current: Round, kept: Secrets) -> KeyOffer:
         own = self.credentials()
