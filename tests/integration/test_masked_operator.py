@@ -12,10 +12,13 @@ import pytest
 
 from aggregator.ledger import keys
 from isthmus.cli import main
+from isthmus.contribution import ContributionHeader, Receipt
 from isthmus.credentials import save_credentials
 from isthmus.round import Round
+from isthmus.secure_aggregation.contributing import push_masked
 from isthmus.secure_aggregation.session import Demands
-from isthmus.tensors import payload_of
+from isthmus.tensors import Payload, payload_of
+from isthmus.v1 import aggregator_pb2
 from silo_agent.agent import Ending
 from tests.masked import secure
 from tests.masked_sites import Site, agent_of, side_by_side, upload_only, verified, zeros
@@ -181,6 +184,47 @@ def test_silo_that_enrols_anew_over_its_masks_reveals(world, isthmus: Isthmus, t
         thread.join(20)
     assert not json.loads(isthmus(address, "lineage", "--json"))["projectors"][1]["abandoned"]
     assert [] == verified(store, tmp_path)
+
+
+def test_pause_before_the_keys_costs_no_training(world, isthmus: Isthmus) -> None:
+    """Silos that come with a trained delta during a pause wait, and contribute it once the federation is resumed."""
+    _, address, _, sites = world(secure(rounds=2), silos=("a", "b", "c"))
+    current, receipts = sites[0].hub.round(), []
+    isthmus(address, "pause")
+    pushing = threading.Thread(
+        target=lambda: receipts.extend(side_by_side(sites, lambda site: site.contribute(current)))
+    )
+    pushing.start()
+    time.sleep(0.3)
+    assert (True, []) == (pushing.is_alive(), receipts)
+    isthmus(address, "resume")
+    pushing.join(20)
+
+    assert [1, 1, 1] == [receipt.round for receipt in receipts]
+
+
+def test_pause_before_a_push_costs_no_vector(world) -> None:
+    """A vector that was masked, and can be masked no second time, waits through the pause that it is pushed into."""
+    _, _, operator, sites = world(secure(rounds=2), silos=("a", "b", "c"))
+    current, first, pauses = sites[0].hub.round(), sites[0], iter([True])
+
+    def push(header: ContributionHeader, payload: Payload) -> Receipt:
+        if next(pauses, False):
+            operator.set_state(aggregator_pb2.FEDERATION_STATE_PAUSED)
+            threading.Timer(0.3, lambda: operator.set_state(aggregator_pb2.FEDERATION_STATE_RUNNING)).start()
+        return first.hub.push_payload(header, payload)
+
+    def contribute(site: Site) -> Receipt:
+        if site is not first:
+            return site.contribute(current)
+        base = site.hub.pull(current)
+        return push_masked(site.hub.masked, current, push=push, local=base, base=base, num_examples=1)
+
+    receipts = side_by_side(sites, contribute)
+    assert [] == list(pauses)
+    assert receipts[0].round == 1
+    following = eventually(lambda: (found := sites[0].hub.round()).number == 2 and found)
+    assert not sites[0].hub.manifest(following, 1).abandoned
 
 
 def test_pause_delays_the_seeds_and_loses_nothing(world, isthmus: Isthmus) -> None:

@@ -43,7 +43,7 @@ def push_masked(
     num_examples: int,
     metrics: Mapping[str, float] | None = None,
 ) -> Receipt:
-    """Masks, pushes and, once every vector is in, reveals; the receipt. Waits for the other silos.
+    """Masks, pushes and, once every vector is in, reveals; the receipt. Waits for the others, through pauses.
 
     Raises:
         IsthmusError: As `masked_contribution` and `push`.
@@ -52,6 +52,6 @@ def push_masked(
         masked, round, local=local, base=base, num_examples=num_examples, metrics=metrics
     )
     masked.release(header)
-    receipt = push(header, payload)
+    receipt = masked.through_pauses(lambda: push(header, payload))
     masked.finish(round)
     return receipt

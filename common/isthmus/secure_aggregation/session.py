@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from isthmus.secure_aggregation.ring import U32, ZERO_WORDS, bytes_of, fitting_b
 from isthmus.secure_aggregation.state import Secrets, SecretsFolder
 from isthmus.signatures import signer
 from isthmus.tensors import Payload, header_of, payload_of
+
+Answer = TypeVar("Answer")
 
 POLL_SECONDS = 1.0
 """Between two questions whether the key roster is fixed, or every vector is in."""
@@ -146,17 +148,23 @@ class MaskedRounds:
             transcript=bytes.fromhex(kept.transcript),
             seed=bytes.fromhex(kept.seed),
         )
-        self.calls.reveal_seed(kept, round_number=kept.round, signature=signer(own.signing_key)(said))
+        signature = signer(own.signing_key)(said)
+        self.through_pauses(lambda: self.calls.reveal_seed(kept, round_number=kept.round, signature=signature))
 
     def finish(self, current: Round) -> None:
-        """As `reveal`, through pauses; that round or federation ended is no error: nobody waits for the seed."""
+        """As `reveal`; that the round, or the federation, ended meanwhile is no error: nobody waits for the seed."""
+        try:
+            self.reveal(current)
+        except (RoundMoved, FederationFinished):
+            return
+
+    def through_pauses(self, call: Callable[[], Answer]) -> Answer:
+        """Repeats the call while the federation is paused: what it is about could not be made a second time."""
         while True:
             try:
-                return self.reveal(current)
+                return call()
             except FederationPaused:
                 self.sleep(POLL_SECONDS)
-            except (RoundMoved, FederationFinished):
-                return
 
     def _offer(self, current: Round, kept: Secrets) -> KeyOffer:
         own = self.credentials()
@@ -169,7 +177,7 @@ class MaskedRounds:
             kept.num_examples,
         )
         offer = replace(bare, signature=signer(own.signing_key)(bare.statement(own.silo)))
-        self.calls.offer_key(offer)
+        self.through_pauses(lambda: self.calls.offer_key(offer))
         return offer
 
     def _roster(self, current: Round, own: KeyOffer) -> KeyRoster:
