@@ -84,7 +84,7 @@ def test_all_is_well(address: str, north: Credentials, told: Told) -> None:
     own, way = ["credentials", "permissions", "identity"], ["certificate", "address", "dns", "port"]
     found = told(address, north)
 
-    assert [*own, "signing key", *way, "tls", "handshake", "federation", "clock"] == list(found)
+    assert [*own, "signing-key", *way, "tls", "handshake", "federation", "clock"] == list(found)
     assert [] == problems(found)
     assert "harbour is running, round 1 of 2. It knows this silo as north." == found["federation"].words
     as_operator = told(address, pki.operator())

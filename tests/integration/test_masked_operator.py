@@ -50,7 +50,7 @@ def test_silos_pin_each_other_by_the_keys_that_their_own_doctors_tell(world, ist
     members = {}
     for site in sites:
         findings = json.loads(isthmus(address, "doctor", "--credentials", str(site.file), "--json"))
-        members[site.silo] = next(one["measured"] for one in findings if one["name"] == "signing key")
+        members[site.silo] = next(one["measured"] for one in findings if one["name"] == "signing-key")
     for site in sites:
         site.hub.masked.demands = Demands(least=3, members=members)
     current = sites[0].hub.round()

@@ -293,7 +293,10 @@ def test_check_finds_nothing_wrong(silo: Silo, capsys: pytest.CaptureFixture[str
     code = main(["check", "--config", str(silo.config)])
 
     lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    own, way = "credentials permissions identity certificate", "address dns port tls handshake federation clock"
+    own, way = (
+        "credentials permissions identity signing-key certificate",
+        "address dns port tls handshake federation clock",
+    )
     looked_at = f"configuration state data model {own} {way} projector"
     assert (code, lines) == (0, [["OK", name] for name in looked_at.split()])
 

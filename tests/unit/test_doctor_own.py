@@ -36,10 +36,10 @@ def test_right_credentials_are_well(tmp_path: Path) -> None:
     findings = found(NORTH, tmp_path)
 
     assert {Verdict.OK} == {finding.verdict for finding in findings.values()}
-    assert ["credentials", "permissions", "identity", "signing key", "certificate"] == list(findings)
+    assert ["credentials", "permissions", "identity", "signing-key", "certificate"] == list(findings)
     assert "silo north of harbour" in findings["credentials"].words
-    assert f'{{ north = "{public_key_of(NORTH.signing_key).hex()}" }}' in findings["signing key"].words
-    assert NORTH.signing_key.hex() not in findings["signing key"].words
+    assert f'{{ north = "{public_key_of(NORTH.signing_key).hex()}" }}' in findings["signing-key"].words
+    assert NORTH.signing_key.hex() not in findings["signing-key"].words
     assert URI in findings["identity"].words
     assert "24 hours are left" in findings["certificate"].words
 

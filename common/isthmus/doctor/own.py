@@ -93,7 +93,7 @@ def _signing_key(credentials: Credentials, *, file: Path) -> Finding:
     key = public_key_of(credentials.signing_key).hex()
     name = credentials.silo or "NAME"
     words = f'The silo signs with {key}. Other silos may pin it by that: policy.members = {{ {name} = "{key}" }}'
-    return well("signing key", words, where=str(file), measured=key)
+    return well("signing-key", words, where=str(file), measured=key)
 
 
 def _dates(certificate: Certificate, *, file: Path, now: datetime) -> Finding:
