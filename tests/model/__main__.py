@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.model.cut import LONG, cut_scene, gated_scene
 from tests.model.explore import explore
+from tests.model.masked_mutants import MASKED_MUTANTS
+from tests.model.masks import keys_scene, opening_scene
 from tests.model.mutants import MUTANTS
 from tests.model.scene import Scene
 from tests.model.trace import counterexample
@@ -27,7 +29,13 @@ def main() -> int:
         folder = Path(scratch)
         as_expected = [_told(str(cast), cut_scene(cast, folder), wrong=False) for cast in LONG[:first]]
         as_expected += [_told("2 replicas x 1 silo, a gate that flags by its report", gated_scene(folder), wrong=False)]
+        masked = {
+            "2 replicas, clocks apart, a key roster x 1 silo whose key comes": keys_scene(folder),
+            "2 replicas, clocks apart, the last vector and all seeds": opening_scene(folder, late_hours=(0, 1)),
+        }
+        as_expected += [_told(name, scene, wrong=False) for name, scene in masked.items()]
         as_expected += [_told(f"wrong: {name}", one.scene(folder), wrong=True) for name, one in MUTANTS.items()]
+        as_expected += [_told(f"wrong: {name}", one(folder), wrong=True) for name, (one, _) in MASKED_MUTANTS.items()]
     return 0 if all(as_expected) else 1
 
 

@@ -81,16 +81,16 @@ def cut_scene(cast: Cast, scratch: Path, *, replica_sees: View = the_same, push_
     for one in contributions.values() if cast.staging else ():
         store.delete(one.segments[0].key)
     actors: dict[str, Work] = {}
-    together = _replica(replica_sees, scratch, late_hours=0)
-    survives = together if replica_sees is the_same else _replica(the_same, scratch, late_hours=0)
+    together = replica(replica_sees, scratch, late_hours=0)
+    survives = together if replica_sees is the_same else replica(the_same, scratch, late_hours=0)
     for number in range(cast.replicas):
-        apart = _replica(replica_sees, scratch, late_hours=number)
+        apart = replica(replica_sees, scratch, late_hours=number)
         actors[f"replica {number + 1}"] = apart if cast.clocks_apart else together
     for silo, contribution in contributions.items():
         for time in range(cast.pushes_each):
             later = replace(contribution, admitted_at=after(1 + time))
             stages = payloads[silo] if cast.staging else b""
-            actors[f"push {silo}" + " again" * time] = _push(later, push_sees, stages=stages, records=cast.recording)
+            actors[f"push {silo}" + " again" * time] = push(later, push_sees, stages=stages, records=cast.recording)
     return Scene(
         contents=contents_of(store),
         actors=actors,
@@ -114,15 +114,15 @@ def gated_scene(scratch: Path) -> Scene:
     step(ledger, scratch, now=after(999))
     late = _of_one_segment(staged(ledger, "b", round_number=2, metrics=held_out(3.0)), store)
     ledger.record_admission(contribute(ledger, "a", round_number=2, metrics=held_out(3.0)))
-    replica = _replica(the_same, scratch, late_hours=1)
+    advances = replica(the_same, scratch, late_hours=1)
     return Scene(
         contents=contents_of(store),
         actors={
-            "replica 1": replica,
-            "replica 2": replica,
-            "push b": _push(late, the_same, stages=b"", records=True),
+            "replica 1": advances,
+            "replica 2": advances,
+            "push b": push(late, the_same, stages=b"", records=True),
         },
-        survivor=replica,
+        survivor=advances,
         wrong_with_bucket=claims.wrong_with_bucket,
         wrong_with_ending=claims.wrong_with_ending,
     )
@@ -136,7 +136,7 @@ def _of_one_segment(contribution: Contribution, store: Store) -> Contribution:
     return replace(contribution, segments=(stage(store, contribution.upload, offset_bytes=0, data=payload),))
 
 
-def _replica(sees: View, scratch: Path, *, late_hours: int) -> Work:
+def replica(sees: View, scratch: Path, *, late_hours: int) -> Work:
     """Advances as long as it publishes, as `aggregator.advancing` does."""
     now = after(999 + 3600 * late_hours)
 
@@ -150,7 +150,7 @@ def _replica(sees: View, scratch: Path, *, late_hours: int) -> Work:
     return work
 
 
-def _push(contribution: Contribution, sees: View, *, stages: bytes, records: bool) -> Work:
+def push(contribution: Contribution, sees: View, *, stages: bytes, records: bool) -> Work:
     """Stages, commits, puts on record and answers, as `aggregator.rpc.pushes` does."""
 
     def work(store: Store) -> Receipt | Refused:

@@ -48,7 +48,8 @@ class Mutant:
         return replace(scene, wrong_with_bucket=lambda repaired: "") if self.endings_only else scene
 
 
-def _verbs(store: Store, **exchanged: Any) -> Verbs:
+def verbs(store: Store, **exchanged: Any) -> Verbs:
+    """The store's verbs but for those that are exchanged."""
     same = Verbs(store.get, store.put, store.put_if_absent, store.list, store.delete)
     return replace(same, **exchanged)
 
@@ -63,7 +64,7 @@ def _keeps_the_marker_to_itself(store: Store) -> Verbs:
     def put_if_absent(key: str, content: Content) -> bool:
         return kept.setdefault(key, content) is content if _is_marker(key) else store.put_if_absent(key, content)
 
-    return _verbs(store, get=get, put_if_absent=put_if_absent)
+    return verbs(store, get=get, put_if_absent=put_if_absent)
 
 
 def _never_looks_for_the_marker(store: Store) -> Verbs:
@@ -74,7 +75,7 @@ def _never_looks_for_the_marker(store: Store) -> Verbs:
             raise KeyError(key)
         return store.get(key, start=start, size=size)
 
-    return _verbs(store, get=get)
+    return verbs(store, get=get)
 
 
 def _lists_before_the_marker(store: Store) -> Verbs:
@@ -86,10 +87,10 @@ def _lists_before_the_marker(store: Store) -> Verbs:
             return iter(kept.get(prefix) or kept.setdefault(prefix, tuple(store.list(prefix))))
         return store.list(prefix)
 
-    return _verbs(store, list=listed)
+    return verbs(store, list=listed)
 
 
-def _believes_its_own(name: str) -> View:
+def believes_its_own(name: str) -> View:
     """A create-only document is not read back: whoever lost the race goes on with its own."""
 
     def view(store: Store) -> Verbs:
@@ -103,12 +104,12 @@ def _believes_its_own(name: str) -> View:
                 kept[key] = content
             return store.put_if_absent(key, content)
 
-        return _verbs(store, get=get, put_if_absent=put_if_absent)
+        return verbs(store, get=get, put_if_absent=put_if_absent)
 
     return view
 
 
-def _overwrites(name: str) -> View:
+def overwrites(name: str) -> View:
     """A document that is created once is overwritten by whoever comes later."""
 
     def view(store: Store) -> Verbs:
@@ -118,7 +119,7 @@ def _overwrites(name: str) -> View:
             store.put(key, content)
             return True
 
-        return _verbs(store, put_if_absent=put_if_absent)
+        return verbs(store, put_if_absent=put_if_absent)
 
     return view
 
@@ -137,7 +138,7 @@ def _publishes_before_its_blobs(store: Store) -> Verbs:
                 store.put(blob, kept[blob])
         return created
 
-    return _verbs(store, put=put, put_if_absent=put_if_absent)
+    return verbs(store, put=put, put_if_absent=put_if_absent)
 
 
 def _sweeps_before_publishing(store: Store) -> Verbs:
@@ -150,7 +151,7 @@ def _sweeps_before_publishing(store: Store) -> Verbs:
                 store.delete(entry.key)
         return created
 
-    return _verbs(store, put_if_absent=put_if_absent)
+    return verbs(store, put_if_absent=put_if_absent)
 
 
 def _is_marker(key: str) -> bool:
@@ -169,13 +170,13 @@ MUTANTS = {
     ),
     "the roster is listed before the marker": Mutant(SMALL, "counted in []", replica_sees=_lists_before_the_marker),
     "a replica aggregates its own roster, not the one that stands": Mutant(
-        RACING, "does not follow from its round", replica_sees=_believes_its_own("/roster.json")
+        RACING, "does not follow from its round", replica_sees=believes_its_own("/roster.json")
     ),
-    "a roster may be overwritten": Mutant(RACING, "has a receipt", replica_sees=_overwrites("/roster.json")),
+    "a roster may be overwritten": Mutant(RACING, "has a receipt", replica_sees=overwrites("/roster.json")),
     "a contribution may be overwritten": Mutant(
         Cast(replicas=1, silos="a", pushes_each=2),
         "is not that of the contribution which stands",
-        push_sees=_overwrites("/contributions/"),
+        push_sees=overwrites("/contributions/"),
     ),
     "the manifest comes before the projector's bytes": Mutant(
         SMALL, "are not those that its manifest names", replica_sees=_publishes_before_its_blobs
