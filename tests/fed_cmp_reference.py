@@ -27,12 +27,12 @@ def fed_cmp(
     shares = np.array(num_examples) / sum(num_examples)
     left, singular, _ = np.linalg.svd(np.hstack(locals_), full_matrices=False)
     basis = left[:, : before.basis.shape[1] if before else rank(singular, options)]
-    fused = np.zeros((basis.shape[1], projector.shape[1]))
-    for direction, along in enumerate(basis.T):
-        coefficients = [along @ delta for delta in deltas]
-        reliable = reliabilities(coefficients, shares, options)
-        for share, local in zip(reliable, locals_, strict=True):
-            fused[direction] += share * (along @ local)
+    coefficients = [[along @ delta for delta in deltas] for along in basis.T]
+    reliable = [reliabilities(one, shares, options) for one in coefficients]
+    fused = basis.T @ base
+    for direction, gain in enumerate(gains(coefficients, reliable, options)):
+        for share, one in zip(reliable[direction], coefficients[direction], strict=True):
+            fused[direction] += gain * share * one
     mean = sum(share * local for share, local in zip(shares, locals_, strict=True))
     moved, kept = step(basis, before, options)
     combined = moved @ fused + (mean - basis @ (basis.T @ mean))
@@ -65,6 +65,27 @@ def reliabilities(coefficients: list[F64], shares: F64, options: FedCmpOptions) 
     }[options.reliability]
     weights = believed * shares
     return weights / weights.sum()
+
+
+def gains(coefficients: list[list[F64]], reliable: list[F64], options: FedCmpOptions) -> F64:
+    """G of each direction."""
+    sums = np.array(
+        [
+            [sum_of(rs, [one @ one for one in es]), sum_of(rs, es) @ sum_of(rs, es)]
+            for rs, es in zip(reliable, coefficients, strict=True)
+        ]
+    )
+    most = np.array([1 / np.linalg.norm(rs) for rs in reliable])
+    if options.extrapolation == "none":
+        return np.ones(len(sums))
+    if options.extrapolation == "matrix":
+        sums, most = np.tile(sums.sum(axis=0), (len(sums), 1)), np.full(len(most), most.min())
+    return np.minimum(np.maximum(1.0, sums[:, 0] / (2 * sums[:, 1])), most)
+
+
+def sum_of(shares: F64, parts: list[F64]) -> F64:
+    """Weighted."""
+    return sum(share * part for share, part in zip(shares, parts, strict=True))
 
 
 def step(basis: F64, before: Kept | None, options: FedCmpOptions) -> tuple[F64, Kept]:

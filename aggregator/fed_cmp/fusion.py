@@ -36,21 +36,21 @@ def products_of(coefficients: F64) -> F64:
     return found
 
 
-def correction(seen: Projected, vectors: F64, *, shares: F64, reliable: F64, moved: F64 | None) -> Correction:
-    """U (F - C) + (U' - U) F, with C the mean's coefficients and F those fused by reliability.
+def correction(seen: Projected, vectors: F64, *, shares: F64, parts: F64, moved: F64 | None) -> Correction:
+    """U (F - C) + (U' - U) F, with C the mean's coefficients and F the fused ones.
 
     Args:
         seen: All deltas, and W, from the directions U; not changed.
         vectors: U, orthonormal columns [rows, rank].
         shares: n_k / n, float64 [silos].
-        reliable: r_ki, float64 [rank, silos]. Where it equals `shares` exactly, F - C is exactly zero.
+        parts: g_i r_ki, float64 [rank, silos]. Where they equal `shares` exactly, F - C is exactly zero.
         moved: U', the basis after its step; None: it stays.
     """
     gain = np.zeros((vectors.shape[1], seen.deltas.shape[1]))
     fused = seen.base.T.copy()
     for silo, delta in enumerate(seen.deltas):
-        gain += (reliable[:, silo] - shares[silo])[:, None] * delta.T
-        fused += reliable[:, silo][:, None] * delta.T
+        gain += (parts[:, silo] - shares[silo])[:, None] * delta.T
+        fused += parts[:, silo][:, None] * delta.T
     if moved is None:
         return Correction(vectors, gain)
     return Correction(np.hstack([vectors, moved - vectors]), np.vstack([gain, fused]))

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from aggregator.blocks import F64, RosterBlocks
 from aggregator.fed_cmp.basis import Spectrum, rank_by_energy, spectra
+from aggregator.fed_cmp.extrapolation import EXTRAPOLATIONS
 from aggregator.fed_cmp.fusion import Correction, corrected, correction, products_of
 from aggregator.fed_cmp.momentum import Moved, Remembered, moved
 from aggregator.fed_cmp.passes import projected
@@ -34,21 +35,23 @@ class FedCmpOptions(Options):
     """Most directions of a basis; a full basis would leave the momentum nothing to do."""
     energy: float = Field(default=0.95, gt=0.0, le=1.0)
     """The fewest directions that hold this share of the silos' energy are the basis, `rank` at most."""
-    space: Literal["weights", "deltas"] = "weights"
+    space: Literal["weights", "deltas"] = "deltas"
     """Whether the basis is that of the silos' projectors or of their deltas alone."""
-    reliability: Literal["uniform", "cosine", "softmax", "inverse_deviation"] = "inverse_deviation"
+    reliability: Literal["uniform", "cosine", "softmax", "inverse_deviation"] = "uniform"
     """How a silo's reliability in a direction follows from its agreement with the consensus."""
     consensus: Literal["mean", "geometric_median"] = "mean"
     """What a silo is compared with."""
     temperature: float = Field(default=0.2, ge=0.001, le=100.0)
     """Of the reliability "softmax"."""
-    beta: float = Field(default=0.5, ge=0.0, lt=1.0)
+    extrapolation: Literal["none", "matrix", "direction"] = "direction"
+    """How much further than fused the coefficients are followed: not, by one gain, or by one for each direction."""
+    beta: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the basis' momentum that is kept from round to round, and acts; 0: the basis has none."""
 
     @property
     def is_mean(self) -> bool:
         """Whether nothing is left but the weighted mean."""
-        return self.reliability == "uniform" and self.beta == 0.0
+        return self.reliability == "uniform" and self.extrapolation == "none" and self.beta == 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class _Given:
 def build(options: FedCmpOptions) -> MatrixRule:
     """Fed-CMP: the weighted mean, with each matrix corrected in a basis that the silos share.
 
-    One silo alone, and uniform reliability with beta = 0, give the rule `mean` bit for bit; the state stays as it is.
+    One silo alone, and uniform reliability with beta = 0 and no extrapolation, give the rule `mean` bit for bit; the
+    state stays as it is.
     Tensors that are no matrices (biases) are averaged, and so is what lies outside the basis.
 
     Source:
@@ -109,17 +113,23 @@ def _fused(given: _Given, group: list[Matrix]) -> Iterator[tuple[Matrix, Correct
     bases = _bases(given, group)
     with_base = options.space == "weights"
     for matrix, coefficients in projected(given.roster, given.seen, bases, with_base=with_base).items():
-        reliable = reliable_shares(
-            products_of(coefficients.deltas),
-            shares,
-            measure=options.reliability,
-            consensus=options.consensus,
-            temperature=options.temperature,
-        )
+        parts = _parts(products_of(coefficients.deltas), shares, options)
         step = _step(bases[matrix], given.before.get(matrix.name), options)
         vectors = step.vectors if step else None
-        fused = correction(coefficients, bases[matrix], shares=shares, reliable=reliable, moved=vectors)
+        fused = correction(coefficients, bases[matrix], shares=shares, parts=parts, moved=vectors)
         yield matrix, fused, step.remembered if step else _first(bases[matrix], options)
+
+
+def _parts(products: F64, shares: F64, options: FedCmpOptions) -> F64:
+    """g_i r_ki: each silo in what is fused, float64 [directions, silos]."""
+    reliable = reliable_shares(
+        products,
+        shares,
+        measure=options.reliability,
+        consensus=options.consensus,
+        temperature=options.temperature,
+    )
+    return EXTRAPOLATIONS[options.extrapolation](products, reliable) * reliable
 
 
 def _bases(given: _Given, group: list[Matrix]) -> dict[Matrix, F64]:

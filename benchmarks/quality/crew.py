@@ -21,7 +21,13 @@ _held: list[Material] = []
 
 
 def in_order(
-    orders: Sequence[Order], compute: Callable[..., Result], *, folder: Path, jobs: int, say: Callable[[str], None]
+    orders: Sequence[Order],
+    compute: Callable[..., Result],
+    *,
+    folder: Path,
+    jobs: int,
+    llm_name: str,
+    say: Callable[[str], None],
 ) -> Iterator[tuple[Order, Result]]:
     """Computes every order as `compute(order, material, folder=folder)`, and gives each with its result.
 
@@ -30,16 +36,17 @@ def in_order(
         compute: A function of a module.
         folder: Of kept cells.
         jobs: Processes; 1: this one.
+        llm_name: Of the frozen language model; see `material`.
         say: Told what is fetched and encoded.
     """
-    material = real_material(ROOT, say=say)
+    material = real_material(ROOT, llm_name=llm_name, say=say)
     if jobs == 1:
         torch.set_num_threads(1)
         for order in orders:
             yield order, compute(order, material, folder=folder)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(llm_name,)) as pool:
         coming = {pool.submit(_compute, compute, order, folder): order for order in orders}
         for done in as_completed(coming):
             yield coming[done], done.result()
@@ -59,9 +66,9 @@ class Clock:
         self._say(f"{self._done}/{self._total} {words} ({spent / 60:.1f} min; about {left / 60:.1f} more)")
 
 
-def _start() -> None:
+def _start(llm_name: str) -> None:
     torch.set_num_threads(1)
-    _held.append(real_material(ROOT, say=lambda words: None))
+    _held.append(real_material(ROOT, llm_name=llm_name, say=lambda words: None))
 
 
 def _compute(compute: Callable[..., Result], order: object, folder: Path) -> Result:

@@ -43,7 +43,10 @@ class Recipe:
 
 
 RECIPE = Recipe()
-"""Of the comparison."""
+"""Of the comparison under the nano language model."""
+
+DEMO_RECIPE = Recipe(rounds=3, batch_size=8, learning_rate=1.2e-2, hidden_features=512)
+"""Under the demo's language model: the demo's, a round less."""
 
 HeldOutLoss = Callable[[Mapping[str, torch.Tensor]], float]
 """The held-out loss of a projector."""

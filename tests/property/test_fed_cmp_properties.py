@@ -1,5 +1,7 @@
 """What holds of Fed-CMP for every roster: its basis, its symmetries, its bits."""
 
+from random import Random
+
 import numpy as np
 import safetensors.numpy
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from aggregator.blocks import F64, GRAIN
 from aggregator.fed_cmp.basis import Spectrum, spectra
+from aggregator.fed_cmp.extrapolation import EXTRAPOLATIONS
 from aggregator.fed_cmp.momentum import Remembered, moved, polar, procrustes, tangent
 from aggregator.fed_cmp.reliability import CONSENSUS, MEASURES, reliable_shares
 from aggregator.matrices import Matrix, MatrixRound, matrices_of, row_tiles
@@ -82,14 +85,16 @@ def test_basis_ignores_the_sign_of_each_silo(
     seed=SEEDS,
     order=st.permutations(range(4)),
     reliability=st.sampled_from(list(MEASURES)),
+    extrapolation=st.sampled_from(list(EXTRAPOLATIONS)),
     space=st.sampled_from(["weights", "deltas"]),
 )
 def test_order_of_silos_does_not_matter(
-    *, shape: tuple[int, int], seed: str, order: list[int], reliability: str, space: str
+    *, shape: tuple[int, int], seed: str, order: list[int], reliability: str, extrapolation: str, space: str
 ) -> None:
     """Another order of the roster gives the same projector, up to rounding."""
     spec, flat = spec_of(shape), deltas(4, spec_of(shape), name=seed)
-    rule = Choice.model_validate({"name": "fed_cmp", "reliability": reliability, "space": space, "energy": 1.0})
+    chosen = {"reliability": reliability, "extrapolation": extrapolation, "space": space, "energy": 1.0}
+    rule = Choice.model_validate({"name": "fed_cmp", **chosen})
 
     def published(rows: list[int]) -> F32:
         outcome = run_round(
@@ -110,7 +115,7 @@ def test_bits_do_not_depend_on_the_budget(
     shape: tuple[int, int], seed: str, budget_mib: int, encoding: Encoding
 ) -> None:
     """A second round, from the first one's state, gives the same bits for every memory budget, and when repeated."""
-    spec, rule = spec_of(shape), Choice(name="fed_cmp")
+    spec, rule = spec_of(shape), Choice.model_validate({"name": "fed_cmp", "beta": 0.5})
     base = payload_bytes(values("base", spec.num_elements), spec)
     first = run_round(deltas(3, spec, name=seed), base=base, spec=spec, rule=rule)
 
@@ -217,10 +222,37 @@ def test_reliable_shares_are_shares(num_silos: int, seed: str, measure: str, con
         np.testing.assert_allclose(found, np.ones((3, 1)) * shares, rtol=1e-15)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    num_silos=st.integers(1, 6),
+    seed=SEEDS,
+    extrapolation=st.sampled_from(list(EXTRAPOLATIONS)),
+    scale=st.sampled_from((0.0, 1e-30, 1.0, 1e12)),
+    order=st.randoms(use_true_random=False),
+)
+def test_gains_are_bounded(*, num_silos: int, seed: str, extrapolation: str, scale: float, order: Random) -> None:
+    """Gains are 1 at least, no more than orthogonal steps are shortened by, of no scale, and of no order of silos."""
+    rows = values(seed, num_silos * 12).reshape(num_silos, 3, 4).astype(np.float64)
+    shares = np.ones((3, 1)) * (np.arange(1.0, num_silos + 1) / np.arange(1.0, num_silos + 1).sum())
+    turned = order.sample(range(num_silos), num_silos)
+
+    def gains(rows: F64, fused: F64) -> F64:
+        return EXTRAPOLATIONS[extrapolation](np.einsum("kic,lic->ikl", rows, rows), fused)
+
+    found = gains(rows, shares)
+
+    assert found.shape == (3, 1)
+    assert (found >= 1.0).all()
+    assert (found <= (1.0 / np.linalg.norm(shares, axis=1) + 1e-12)[:, None]).all()
+    np.testing.assert_allclose(gains(rows[turned], shares[:, turned]), found, rtol=1e-9)
+    np.testing.assert_allclose(gains(rows * scale, shares), found if scale else np.ones((3, 1)), rtol=1e-9)
+    assert np.array_equal(gains(np.broadcast_to(rows[0], rows.shape), shares), np.ones((3, 1)))
+
+
 def test_state_is_of_the_spec_whatever_the_rank() -> None:
     """The tensors of the state follow from the projector's spec alone: directions that are not used are zeros."""
     spec = spec_of((90, 50))
-    rule = Choice.model_validate({"name": "fed_cmp", "energy": 0.2, "rank": 30})
+    rule = Choice.model_validate({"name": "fed_cmp", "energy": 0.2, "rank": 30, "beta": 0.5})
 
     state = safetensors.numpy.load(
         run_round(

@@ -1,6 +1,7 @@
 """Fed-CMP against a plain float64 reference, its exact reductions, its state, its room."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from aggregator.aggregate import check_strategy
 from aggregator.fed_cmp.basis import Spectrum, rank_by_energy
+from aggregator.fed_cmp.extrapolation import EXTRAPOLATIONS
 from aggregator.fed_cmp.reliability import CONSENSUS, MEASURES
 from aggregator.fed_cmp.rule import FedCmpOptions
 from isthmus.codec import F32
@@ -28,6 +30,7 @@ MATRICES = ProjectorSpec(
 )
 COUNT = MATRICES.num_elements
 WEIGHTS = values("fed-cmp-base", COUNT)
+PLAIN = {"reliability": "uniform", "extrapolation": "none"}
 
 
 def choice(**options: object) -> Choice:
@@ -36,10 +39,16 @@ def choice(**options: object) -> Choice:
 
 
 def run(
-    flat: list[F32], *, base: F32 = WEIGHTS, state: bytes = b"", rule: Choice, spec: ProjectorSpec = MATRICES
+    flat: list[F32],
+    *,
+    base: F32 = WEIGHTS,
+    state: bytes = b"",
+    rule: Choice,
+    spec: ProjectorSpec = MATRICES,
+    num_examples: Sequence[int] = (),
 ) -> Round:
     """One round of it with plain steps."""
-    return run_round(flat, base=payload_bytes(base, spec), spec=spec, state=state, rule=rule)
+    return run_round(flat, base=payload_bytes(base, spec), spec=spec, state=state, rule=rule, num_examples=num_examples)
 
 
 def tensors(flat: F32, spec: ProjectorSpec = MATRICES) -> dict[str, np.ndarray]:
@@ -51,10 +60,16 @@ def tensors(flat: F32, spec: ProjectorSpec = MATRICES) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("space", ["weights", "deltas"])
 @pytest.mark.parametrize("consensus", CONSENSUS)
-@pytest.mark.parametrize("reliability", MEASURES)
-def test_three_rounds_are_those_of_the_reference(space: str, consensus: str, reliability: str) -> None:
+@pytest.mark.parametrize(
+    ("reliability", "extrapolation"),
+    [*((name, "none") for name in MEASURES), *itertools.product(("uniform", "cosine"), ("matrix", "direction"))],
+)
+def test_three_rounds_are_those_of_the_reference(
+    space: str, consensus: str, reliability: str, extrapolation: str
+) -> None:
     """Tall, wide and square matrices, with momentum: projector and state are those of the formulas, to float32."""
-    named = {"space": space, "consensus": consensus, "reliability": reliability, "rank": 5, "beta": 0.7}
+    measured = {"consensus": consensus, "reliability": reliability, "extrapolation": extrapolation}
+    named = {**measured, "space": space, "rank": 5, "beta": 0.7}
     options, rule = FedCmpOptions.model_validate(named), choice(**named)
     base, state, kept = WEIGHTS, b"", dict[str, Kept]()
     for number in range(3):
@@ -82,27 +97,55 @@ def test_three_rounds_are_those_of_the_reference(space: str, consensus: str, rel
 
 def test_one_silo_is_the_mean() -> None:
     """A roster of one gives what the rule mean gives, bit for bit, also when there is momentum; the state stays."""
-    first = run(deltas(3, MATRICES), rule=choice())
+    first = run(deltas(3, MATRICES), rule=choice(beta=0.5))
 
-    alone = run(deltas(1, MATRICES, name="alone"), state=first.state, rule=choice())
+    alone = run(deltas(1, MATRICES, name="alone"), state=first.state, rule=choice(beta=0.5))
 
     assert alone.projector == run(deltas(1, MATRICES, name="alone"), rule=Choice(name="mean")).projector
     assert alone.state == first.state
 
 
 @pytest.mark.parametrize("space", ["weights", "deltas"])
-def test_uniform_reliability_without_momentum_is_the_mean(space: str) -> None:
-    """Uniform reliability and beta = 0 give what the rule mean gives, bit for bit, and keep no state."""
-    plain = run(deltas(5, MATRICES), rule=choice(reliability="uniform", beta=0.0, space=space))
+def test_uniform_reliability_without_more_is_the_mean(space: str) -> None:
+    """Uniform reliability, beta = 0 and no extrapolation give what the rule mean gives, bit for bit, and no state."""
+    plain = run(deltas(5, MATRICES), rule=choice(**PLAIN, beta=0.0, space=space))
 
     assert plain == run(deltas(5, MATRICES), rule=Choice(name="mean"))
 
 
 def test_uniform_reliability_with_momentum_begins_as_the_mean() -> None:
     """Before there is a drift momentum does nothing: the first round is the mean, bit for bit."""
-    first = run(deltas(5, MATRICES), rule=choice(reliability="uniform", beta=0.9))
+    first = run(deltas(5, MATRICES), rule=choice(**PLAIN, beta=0.9))
 
     assert first.projector == run(deltas(5, MATRICES), rule=Choice(name="mean")).projector
+
+
+def test_silos_that_agree_are_the_mean() -> None:
+    """Where every silo sends the same there is nothing to extrapolate: the mean, bit for bit."""
+    same = deltas(1, MATRICES) * 4
+
+    assert (
+        run(same, rule=choice(reliability="uniform", beta=0.0)).projector
+        == run(same, rule=Choice(name="mean")).projector
+    )
+
+
+def test_steps_apart_keep_their_length() -> None:
+    """Four silos that move four columns by the same amount, one each: a column moves by half of it, not a quarter."""
+    spec = ProjectorSpec((TensorSpec("w", "F32", (5, 4)),))
+    flat = [np.zeros((5, 4), np.float32) for _ in range(4)]
+    for silo, delta in enumerate(flat):
+        delta[:, silo] = 0.5
+
+    moved = run(
+        [delta.ravel() for delta in flat],
+        base=np.zeros(20, np.float32),
+        rule=choice(reliability="uniform", beta=0.0, space="deltas"),
+        spec=spec,
+        num_examples=[1, 1, 1, 1],
+    )
+
+    np.testing.assert_allclose(values_of(moved.projector, 20), np.full(20, 0.25), rtol=1e-6)
 
 
 def test_biases_are_averaged() -> None:
@@ -130,7 +173,7 @@ def low_rank(name: str, rank: int, scale: float) -> F32:
 
 def test_rank_deficient_matrices_are_those_of_the_reference() -> None:
     """Matrices whose rank is far below the basis' give what the formulas give; no direction is made of rounding."""
-    options = {"rank": 16, "energy": 1.0, "beta": 0.5}
+    options = {"rank": 16, "energy": 1.0, "beta": 0.5, "space": "weights"}
     base, flat = low_rank("base", 2, 1.0), [low_rank(f"silo-{silo}", 1, 0.1) for silo in range(3)]
 
     outcome = run(flat, base=base, rule=choice(**options))
@@ -147,18 +190,17 @@ def test_nothing_at_all_stays_nothing() -> None:
     """Matrices of zeros have no basis, so nothing is fused and nothing remembered; the first that is one begins it."""
     zeros = [np.zeros(COUNT, np.float32)] * 3
 
-    nothing = run(zeros, base=zeros[0], rule=choice())
+    nothing = run(zeros, base=zeros[0], rule=choice(beta=0.5))
 
     assert not values_of(nothing.projector, COUNT).any()
     assert not any(tensor.any() for tensor in safetensors.numpy.load(nothing.state).values())
-    assert safetensors.numpy.load(run(deltas(3, MATRICES), state=nothing.state, rule=choice()).state)[
-        "basis/b.wide"
-    ].any()
+    begun = run(deltas(3, MATRICES), state=nothing.state, rule=choice(beta=0.5))
+    assert safetensors.numpy.load(begun.state)["basis/b.wide"].any()
 
 
 def test_fewer_directions_than_before_begin_anew() -> None:
     """Where a basis can no longer have as many directions its momentum is dropped, not stretched."""
-    rule = choice(space="deltas", rank=8, energy=1.0)
+    rule = choice(space="deltas", rank=8, energy=1.0, beta=0.5)
     state = run(deltas(4, MATRICES), rule=rule).state
     flat = [low_rank(f"silo-{silo}", 1, 0.1) for silo in range(3)]
 
@@ -170,7 +212,7 @@ def test_fewer_directions_than_before_begin_anew() -> None:
 def test_momentum_goes_on_where_the_drift_went() -> None:
     """A basis that turns by the same angle each round is turned further than it was pushed."""
     spec = ProjectorSpec((TensorSpec("w", "F32", (4, 3)),))
-    rule = choice(rank=1, energy=0.5, reliability="uniform", beta=0.5)
+    rule = choice(**PLAIN, rank=1, energy=0.5, beta=0.5, space="weights")
 
     def turned(angle: float) -> F32:
         return np.outer([np.cos(angle), np.sin(angle), 0, 0], [3, 2, 1]).astype(np.float32).ravel()
@@ -185,7 +227,7 @@ def test_momentum_goes_on_where_the_drift_went() -> None:
 
 def test_server_optimizer_keeps_its_state_beside_the_rules() -> None:
     """The rule's tensors and each slot of any server optimizer stand in one payload, and both go on from it."""
-    rule, optimizer = choice(rank=3), Choice(name="adam")
+    rule, optimizer = choice(rank=3, beta=0.5), Choice(name="adam")
     flat, base = deltas(3, MATRICES), payload_bytes(WEIGHTS, MATRICES)
 
     first = run_round(flat, base=base, spec=MATRICES, rule=rule, optimizer=optimizer)
@@ -256,7 +298,7 @@ def test_options_out_of_range_are_refused(option: str, value: object) -> None:
 
 def test_measures_and_options_have_the_same_names() -> None:
     """What may be chosen is what there is."""
-    for field, known in (("reliability", MEASURES), ("consensus", CONSENSUS)):
+    for field, known in (("reliability", MEASURES), ("consensus", CONSENSUS), ("extrapolation", EXTRAPOLATIONS)):
         for name in known:
             FedCmpOptions.model_validate({field: name})
         with pytest.raises(ValidationError):
