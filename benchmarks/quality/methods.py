@@ -42,8 +42,8 @@ class Method:
         )
 
 
-ALONE, POOLED, FEDAVG = "alone", "pooled", "fedavg"
-"""Not federated; not federated and without privacy; what all others are compared with."""
+ALONE, POOLED, FEDAVG, FEDAVGM = "alone", "pooled", "fedavg", "fedavgm"
+"""Not federated; not federated and without privacy; what all others are compared with; with momentum."""
 
 
 def _server(name: str, **options: float) -> dict[str, Any]:
@@ -61,7 +61,7 @@ METHODS: dict[str, Method] = {
     FEDAVG: Method("FedAvg"),
     "server-lr": Method("FedAvg, server rate 1.5", server_optimizer=_server("sgd", learning_rate=1.5)),
     "fedprox": Method("FedProx", fedprox_mu=0.1),
-    "fedavgm": Method("FedAvgM", server_optimizer=_server("momentum", learning_rate=1.0, momentum=0.3)),
+    FEDAVGM: Method("FedAvgM", server_optimizer=_server("momentum", learning_rate=1.0, momentum=0.3)),
     "fedadam": Method("FedAdam", server_optimizer=_server("adam", learning_rate=0.01)),
     "fedyogi": Method("FedYogi", server_optimizer=_server("yogi", learning_rate=0.01)),
     "diloco": Method("DiLoCo", server_optimizer=_server("nesterov")),

@@ -13,7 +13,7 @@ from matplotlib.colors import TwoSlopeNorm
 from benchmarks.quality import siege_report
 from benchmarks.quality.attacks import ATTACKS
 from benchmarks.quality.methods import ALONE, FEDAVG, METHODS, POOLED
-from benchmarks.quality.report import Results, Setting, finals, from_fedavg, methods_in, of, settings_in
+from benchmarks.quality.report import Results, Setting, finals, from_other, methods_in, of, settings_in
 from benchmarks.quality.siege import NUM_SILOS
 
 _FEDAVG_COLOUR, _BETTER, _WORSE, _NEITHER = "#111111", "#2c7d3f", "#b3402a", "#8a8a8a"
@@ -75,7 +75,7 @@ def _differences(axes: Axes, results: Results, setting: Setting) -> None:
     names = [name for name in methods_in(results) if name not in (ALONE, POOLED, FEDAVG)]
     names = [name for name in names if of(results, setting, name)]
     for place, name in enumerate(reversed(names)):
-        apart = from_fedavg(results, setting, name)
+        apart = from_other(results, setting, name)
         if apart is None:
             continue
         colour = _BETTER if apart.is_better else _WORSE if apart.is_worse else _NEITHER

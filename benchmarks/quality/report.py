@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.cells import Cell, Result
-from benchmarks.quality.methods import ALONE, FEDAVG, METHODS, POOLED
+from benchmarks.quality.methods import ALONE, FEDAVG, FEDAVGM, METHODS, POOLED
 from benchmarks.quality.spread import Difference, difference, rounds_to, spread
 
 Results = Mapping[Cell, Result]
@@ -43,11 +43,11 @@ def finals(results: Results, setting: Setting, name: str) -> dict[int, float]:
     return {seed: result["losses"][-1] for seed, result in of(results, setting, name).items()}
 
 
-def from_fedavg(results: Results, setting: Setting, name: str) -> Difference | None:
-    """How far a method's last losses lie from FedAvg's, over the seeds that both were run on; None without any."""
-    ours, theirs = finals(results, setting, name), finals(results, setting, FEDAVG)
+def from_other(results: Results, setting: Setting, name: str, *, other: str = FEDAVG) -> Difference | None:
+    """How far a method's last losses lie from another's, over the seeds that both were run on; None without any."""
+    ours, theirs = finals(results, setting, name), finals(results, setting, other)
     both = [seed for seed in ours if seed in theirs]
-    if name == FEDAVG or not both:
+    if name == other or not both:
         return None
     return difference([ours[seed] for seed in both], [theirs[seed] for seed in both])
 
@@ -70,19 +70,29 @@ def report(results: Results, *, opening: str) -> str:
 
 
 def verdicts(results: Results) -> list[str]:
-    """One line per setting: who beats FedAvg beyond the seeds' spread, and who falls behind."""
+    """One line per setting: who beats FedAvg, who falls behind it, and who beats FedAvgM, beyond the seeds' spread."""
     lines = []
     for setting in settings_in(results):
-        apart = {
-            name: found
-            for name in methods_in(results)
-            if name not in (ALONE, POOLED) and (found := from_fedavg(results, setting, name))
+        apart, beside_momentum = (_differences(results, setting, other) for other in (FEDAVG, FEDAVGM))
+        told = {
+            "better than FedAvg": [_told(name, one) for name, one in apart.items() if one.is_better],
+            "worse": [_told(name, one) for name, one in apart.items() if one.is_worse],
         }
-        better = [_told(name, one) for name, one in apart.items() if one.is_better]
-        worse = [_told(name, one) for name, one in apart.items() if one.is_worse]
-        told = f"better than FedAvg: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}"
-        lines.append(f"* {' '.join(setting)}: {told}.")
+        if beside_momentum:
+            better = [_told(name, one) for name, one in beside_momentum.items() if one.is_better]
+            told["better than FedAvgM"] = better
+        words = [f"{key}: {', '.join(who) or 'none'}" for key, who in told.items()]
+        lines.append(f"* {' '.join(setting)}: {'; '.join(words)}.")
     return lines
+
+
+def _differences(results: Results, setting: Setting, other: str) -> dict[str, Difference]:
+    """Of every federated method from this one."""
+    return {
+        name: found
+        for name in methods_in(results)
+        if name not in (ALONE, POOLED) and (found := from_other(results, setting, name, other=other))
+    }
 
 
 def write(results: Results, text: str, *, folder: Path, command: str) -> None:
@@ -90,7 +100,7 @@ def write(results: Results, text: str, *, folder: Path, command: str) -> None:
     rows: list[dict[str, Any]] = []
     for setting in settings_in(results):
         for name in methods_in(results):
-            found, apart = of(results, setting, name), from_fedavg(results, setting, name)
+            found, apart = of(results, setting, name), from_other(results, setting, name)
             if not found:
                 continue
             loss = spread(list(finals(results, setting, name).values()))
@@ -127,7 +137,7 @@ def _table(results: Results, names: Sequence[str], cell: Callable[..., str]) -> 
 
 def _loss(results: Results, setting: Setting, name: str) -> str:
     mean, sd = spread(list(finals(results, setting, name).values()))
-    apart = from_fedavg(results, setting, name)
+    apart = from_other(results, setting, name)
     mark = "**" if apart and apart.is_better else "*" if apart and apart.is_worse else ""
     seeds = len(of(results, setting, name))
     return f"{mark}{mean:.3f}{mark} " + (f"+/-{sd:.3f}" if seeds > 1 else "(1 seed)")

@@ -17,7 +17,7 @@ class Spread(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Of a method from FedAvg, seed by seed.
+    """Of a method from another, seed by seed.
 
     Attributes:
         mean: Below 0: the method's loss is lower.
