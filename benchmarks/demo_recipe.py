@@ -1,30 +1,31 @@
-"""How the demo's recipe was found: FedAvg on the demo's own models and pictures, simulated in one process, arm by arm.
+"""How the demo's recipe was found: its own models and pictures, simulated in one process, arm by arm.
 
     .venv/bin/python -m benchmarks.demo_recipe --arms recipe server-lr-1 --seed 100
 
-The silos' own trainer, batches and loss, and the demo's own judge; no gRPC and no store, whose arithmetic is the same
-weighted mean. Exit code 1: something that an arm needs is missing.
+The silos' own trainer, batches and loss, the aggregator's own arithmetic and the demo's own judge; no gRPC and no
+store. Exit code 1: something that an arm needs is missing.
 """
 
 import argparse
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.quality.server import Server, Tensors, flat
 from deploy.demo.__main__ import real_ingredients
 from deploy.demo.display import Display
 from deploy.demo.judge import Judge
 from deploy.demo.pictures import Collection, lay_out
 from deploy.demo.recipe import FEATURES, RECIPE, Recipe
 from deploy.demo.run import Ingredients
+from isthmus.delta import difference
 from isthmus.errors import IsthmusError
-from isthmus.federation import Federation, parse_federation, plan_of_round
+from isthmus.federation import Choice, Federation, StrategyPolicy, parse_federation, plan_of_round
 from isthmus.projectors import build_projector
 from silo_agent.composed import ComposedModel, ComposedOptions, ComposedTrainer
 from silo_agent.config import DataConfig
@@ -34,8 +35,6 @@ from silo_agent.trainer import Surroundings
 SEARCH_SEED = 100
 """No reported run uses it."""
 
-Tensors = dict[str, torch.Tensor]
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Arm:
@@ -43,8 +42,15 @@ class Arm:
 
     recipe: Recipe = RECIPE
     server_learning_rate: float = 1.5
+    rule: str = "mean"
     local_steps: int = 0
     """Of a round; 0: whole epochs, as the recipe says."""
+
+    @property
+    def strategy(self) -> StrategyPolicy:
+        """What the aggregator is told."""
+        rate = {"name": "sgd", "learning_rate": self.server_learning_rate}
+        return StrategyPolicy(rule=Choice(name=self.rule), server_optimizer=Choice.model_validate(rate))
 
 
 def varied(**changes: object) -> Recipe:
@@ -58,6 +64,8 @@ ARMS: dict[str, Arm] = {
     "recipe": Arm(),
     "server-lr-1": Arm(server_learning_rate=1.0),
     "server-lr-2": Arm(server_learning_rate=2.0),
+    "fed_cmp": Arm(server_learning_rate=1.0, rule="fed_cmp"),
+    "fed_cmp-server-lr-1.5": Arm(rule="fed_cmp"),
     "gain-2": Arm(varied(output_gain=2.0), server_learning_rate=1.0),
     "gain-0.25": Arm(SMALL, server_learning_rate=1.0),
     "gain-0.25-server-lr-2": Arm(SMALL, server_learning_rate=2.0),
@@ -102,20 +110,15 @@ def simulate(
         )
         for silo, data in collection.silos.items()
     ]
+    server = Server(projector, arm.strategy)
     yield projector
     for number in range(1, federation.rounds + 1):
         plan = plan_of_round(federation, number)
-        trained = [trainer.train(projector, plan, round_number=number).tensors for trainer in trainers]
-        projector = stepped(projector, trained, learning_rate=arm.server_learning_rate)
+        trained = [trainer.train(projector, plan, round_number=number) for trainer in trainers]
+        deltas = [flat(difference(one.tensors, projector, spec=server.spec), server.spec) for one in trained]
+        server.step(deltas, [one.num_examples for one in trained])
+        projector = server.projector
         yield projector
-
-
-def stepped(projector: Mapping[str, torch.Tensor], trained: Sequence[Tensors], *, learning_rate: float) -> Tensors:
-    """Server SGD on the mean delta: the demo's silos hold equally many examples."""
-    return {
-        name: tensor + learning_rate * torch.stack([local[name] - tensor for local in trained]).mean(dim=0)
-        for name, tensor in projector.items()
-    }
 
 
 def _measured(arm: Arm, ingredients: Ingredients, folder: Path, *, seed: int) -> tuple[str, str, str]:

@@ -13,6 +13,7 @@ something that is needed is missing.
 """
 
 import argparse
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,6 +63,8 @@ def compare(options: argparse.Namespace, command: str) -> None:
     """Methods over splits."""
     seeds = list(FULL_SEEDS) if options.full else options.seeds
     recipe = RECIPES[options.llm]
+    if options.rounds:
+        recipe = dataclasses.replace(recipe, rounds=options.rounds)
     cells = cells_of(splits=options.splits, modes=options.modes, methods=options.methods, seeds=seeds, recipe=recipe)
     ordered = results(cells, result_of, options)
     opening = f"`{command}`: seeds {', '.join(map(str, seeds))}; {_costs(ordered)}. {machine()}."
@@ -133,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS))
     made.add_argument("--hostile", type=int, nargs="+", default=[0, 1, 2, 3], help=f"silos of {NUM_SILOS}")
     made.add_argument("--llm", choices=RECIPES, default=NANO_LLM, help="the frozen language model")
+    made.add_argument("--rounds", type=int, help="of multi-pass courses, each one pass over the data")
     made.add_argument("--full", action="store_true", help="five seeds in place of three; not for `attacks`")
     made.add_argument("--kept", action="store_true", help="compute nothing: tell what earlier runs kept")
     made.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
