@@ -18,7 +18,7 @@ from benchmarks.rounds.compared import Sweep, bars
 from benchmarks.rounds.network import isolate
 from benchmarks.rounds.report import write
 from benchmarks.rounds.stage import ROOT, end_in_order
-from benchmarks.rounds.sweeps import SYSTEMS, sweeps
+from benchmarks.rounds.sweeps import BESIDE_EACH_OTHER, SYSTEMS, sweeps
 from benchmarks.rounds.table import problems
 from benchmarks.rounds.work import LLAVA, TINY, Work
 
@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description="Measures a round without training, ours beside others.")
-    made.add_argument("--peers", type=_systems, default=list(SYSTEMS), help=f"of {', '.join(SYSTEMS)}; by commas")
+    made.add_argument(
+        "--peers", type=_systems, default=list(BESIDE_EACH_OTHER), help=f"of {', '.join(SYSTEMS)}; by commas"
+    )
     made.add_argument("--silos", type=int, nargs="+", default=[8])
     made.add_argument("--sweeps", type=int, default=3)
     made.add_argument("--rounds", type=int, default=3, help="counted ones; one more goes before them")

@@ -11,6 +11,7 @@ from benchmarks.rounds.meter import SERVER, SILO
 from benchmarks.rounds.stage import Failed, Stage, python
 from benchmarks.rounds.work import Work
 from isthmus.cli import main as isthmus
+from isthmus.contribution import Encoding
 from isthmus.credentials import save_credentials
 from isthmus.enrolling import enrol
 from isthmus.federation import parse_federation
@@ -22,14 +23,14 @@ FEDERATION = "rounds"
 _READY = re.compile(r"^ready: (\S+)(?: enrolment: \S+:(\d+))?$", flags=re.MULTILINE)
 
 
-def run(stage: Stage) -> list[Mark]:
+def run(stage: Stage, *, encoding: Encoding = Encoding.FP32) -> list[Mark]:
     """Every round of the work, from the aggregator's start on; when each projector was published.
 
     Raises:
         Failed: A process ended with an error, or the rounds took too long.
     """
     address = serve(stage, log_level="INFO")
-    silos = found(stage, address, definition(stage.work))
+    silos = found(stage, address, definition(stage.work, extra=f'encoding = "{encoding.value}"'))
     for name, credentials in silos.items():
         stage.start(SILO, [*python("benchmarks.rounds.silo"), name, address, FEDERATION, credentials])
     stage.wait_for_silos(seconds=60.0 + 30.0 * stage.work.last_round + 8.0 * stage.work.silos)
@@ -75,7 +76,7 @@ def found(stage: Stage, address: str, toml: str) -> dict[str, Path]:
 
 
 def definition(work: Work, *, quorum: int = 0, extra: str = "") -> str:
-    """The federation: FedAvg of float32 deltas, cut when every silo contributed."""
+    """The federation: FedAvg, of float32 deltas unless `extra` says otherwise, cut when every silo contributed."""
     first, hidden, last = work.widths
     number = quorum or work.silos
     return f"""

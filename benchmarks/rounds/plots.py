@@ -13,9 +13,21 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from benchmarks.rounds.compared import OURS, Spread, Sweep, of_all, spread, walls
 from benchmarks.rounds.measured import Measured
 
-_COLOURS = {"ours": "#1b6ca8", "naive": "#7a7a7a", "flower": "#d9822b", "nvflare": "#5a9e3d", "limits": "#111111"}
+_COLOURS = {
+    "ours": "#1b6ca8",
+    "ours_bf16": "#4f94cd",
+    "ours_int8": "#8ab8dd",
+    "ours_top_k": "#b9d5ea",
+    "naive": "#7a7a7a",
+    "flower": "#d9822b",
+    "nvflare": "#5a9e3d",
+    "limits": "#111111",
+}
 _NAMES = {
     "ours": "Isthmus",
+    "ours_bf16": "Isthmus, bf16",
+    "ours_int8": "Isthmus, int8",
+    "ours_top_k": "Isthmus, top-k",
     "naive": "naive gRPC",
     "flower": "Flower",
     "nvflare": "NVFlare",

@@ -1,5 +1,6 @@
 """Measures systems in turn, sweep by sweep."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,14 +11,24 @@ from benchmarks.rounds.marks import Mark
 from benchmarks.rounds.measured import Measured, Run, measured
 from benchmarks.rounds.stage import Failed, Stage, stage
 from benchmarks.rounds.work import Work
+from isthmus.contribution import Encoding
 
 SYSTEMS: dict[str, Callable[[Stage], list[Mark]]] = {
     "ours": ours.run,
+    "ours_bf16": functools.partial(ours.run, encoding=Encoding.BF16),
+    "ours_int8": functools.partial(ours.run, encoding=Encoding.INT8),
+    "ours_top_k": functools.partial(ours.run, encoding=Encoding.TOP_K),
     "naive": naive.run,
     "flower": flower.run,
     "nvflare": nvflare.run,
 }
-"""By name: what runs the work, and tells when each projector was published."""
+"""By name: what runs the work, and tells when each projector was published.
+
+Ours in another encoding does the same rounds with smaller deltas; what feedback costs silos is in its time.
+"""
+
+BESIDE_EACH_OTHER = ("ours", "naive", "flower", "nvflare")
+"""Measured where nothing else is asked for: everybody carries float32."""
 
 LARGEST = {"naive": 16, "flower": 8, "nvflare": 8}
 """Silos that a system can be measured with at most: beyond that the machine's memory is not enough for it."""
