@@ -71,7 +71,8 @@ def compare(options: argparse.Namespace, command: str) -> None:
     text = report.report(ordered, opening=opening)
     report.write(ordered, text, folder=options.out, command=command)
     plots.plot(ordered, folder=options.out)
-    _tell(text, f"Methods compared on {HEADINGS[options.llm]}", options)
+    longer = f", {options.rounds} rounds" if options.rounds else ""
+    _tell(text, f"Methods compared on {HEADINGS[options.llm]}{longer}", options)
 
 
 def attack(options: argparse.Namespace, command: str) -> None:

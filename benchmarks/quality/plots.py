@@ -63,6 +63,7 @@ def _courses(axes: Axes, results: Results, setting: Setting) -> None:
             range(1, length),
             means,
             color=_FEDAVG_COLOUR if is_fedavg else colours(number % 10),
+            linestyle="-" if number < 10 else (0, (3, 1)),
             linewidth=2.4 if is_fedavg else 1.3,
             label=METHODS[name].title,
         )
@@ -83,7 +84,7 @@ def _differences(axes: Axes, results: Results, setting: Setting) -> None:
         axes.errorbar(apart.mean, place, xerr=half, color=colour, marker="o", markersize=4, capsize=3)
     axes.axvline(0.0, color=_FEDAVG_COLOUR, linewidth=1.0)
     axes.set_yticks(range(len(names)), [METHODS[name].title for name in reversed(names)])
-    axes.set_xlabel("loss less FedAvg's")
+    axes.set_xlabel("loss minus FedAvg's")
 
 
 def plot_attacks(results: siege_report.Results, *, file: Path) -> None:
