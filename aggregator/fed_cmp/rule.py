@@ -53,6 +53,11 @@ class FedCmpOptions(Options):
         """Whether nothing is left but the weighted mean."""
         return self.reliability == "uniform" and self.extrapolation == "none" and self.beta == 0.0
 
+    @property
+    def is_by_agreement(self) -> bool:
+        """Whether it matters how far the deltas lie apart."""
+        return self.reliability != "uniform" or self.extrapolation != "none"
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:

@@ -20,6 +20,10 @@ _KEY = "strategy.rule"
 Built = TypeVar("Built", Rule, MatrixRule)
 
 
+def _never(_options: Options) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class RuleEntry(Generic[Built]):
     """How one rule is chosen: of deltas, or of matrices (`aggregator.matrices`).
@@ -35,6 +39,8 @@ class RuleEntry(Generic[Built]):
             alone; then a range of the projector can be combined without the rest, and a round by many machines.
         by_majority: Whether it gives 0 where most deltas are 0, whatever the others say: then deltas in top_k, of which
             each has other values, must be mixed by a step before.
+        by_agreement: Whether the rule with these options does more, or less, where deltas lie apart: in top_k they do
+            although their silos agree.
     """
 
     options: type[Options]
@@ -43,6 +49,7 @@ class RuleEntry(Generic[Built]):
     tolerance: float = 0.0
     coordinate_wise: bool = False
     by_majority: bool = False
+    by_agreement: Callable[[Any], bool] = _never
 
 
 RULES: dict[str, RuleEntry[Rule]] = {
@@ -67,7 +74,13 @@ RULES: dict[str, RuleEntry[Rule]] = {
 }
 
 MATRIX_RULES: dict[str, RuleEntry[MatrixRule]] = {
-    "fed_cmp": RuleEntry(fed_cmp.FedCmpOptions, fed_cmp.build, fed_cmp.least_silos, tolerance=1e-5),
+    "fed_cmp": RuleEntry(
+        fed_cmp.FedCmpOptions,
+        fed_cmp.build,
+        fed_cmp.least_silos,
+        tolerance=1e-5,
+        by_agreement=lambda options: options.is_by_agreement,
+    ),
 }
 """No name is in both."""
 
@@ -125,11 +138,21 @@ def check_encoding(strategy: StrategyPolicy, encoding: Encoding) -> None:
     """Checks that the rule makes something of deltas in this encoding; rule and pre-steps exist (`check_rule`).
 
     Raises:
-        FederationInvalid: It would publish next to nothing of deltas in top_k.
+        FederationInvalid: It would publish next to nothing of deltas in top_k, or take their gaps for disagreement.
     """
     rule = strategy.rule.name
     mixed = any(PRE_STEPS[step.name].mixes for step in strategy.pre_steps)
-    if encoding is Encoding.TOP_K and entry_of(rule).by_majority and not mixed:
+    if encoding is not Encoding.TOP_K:
+        return
+    if entry_of(rule).by_agreement(_options(strategy.rule)):
+        raise FederationInvalid(
+            f'{_KEY}: with encoding = "top_k" each silo sends another {100 / VALUES_PER_ENTRY:g} % of its values, and '
+            f"{rule} with these options would take that for disagreement and go about twice as far as the silos did. "
+            'Choose encoding = "int8", or the rule "mean".',
+            measured=rule,
+            limit="a rule that does not go by how far deltas lie apart",
+        )
+    if entry_of(rule).by_majority and not mixed:
         raise FederationInvalid(
             f'{_KEY}: with encoding = "top_k" each silo sends another {100 / VALUES_PER_ENTRY:g} % of its values, and '
             f"{rule} takes those that most did not send for 0: it would publish next to nothing. Choose the rule "

@@ -1,10 +1,10 @@
-"""What rules make of deltas in top_k: those that go by majority make nothing of them, and are refused."""
+"""What rules make of deltas in top_k: those that go by majority or by agreement are refused, with the reason."""
 
 import numpy as np
 import pytest
 
 from aggregator.rpc.creation import judged
-from aggregator.rules import MATRIX_RULES, RULES
+from aggregator.rules import RULES
 from isthmus.codec import F32, decode, encode
 from isthmus.contribution import READABLE, Encoding
 from isthmus.errors import FederationInvalid
@@ -81,7 +81,23 @@ def test_rules_by_majority_are_taken_where_they_work(rule: str) -> None:
             assert encoding is judged(toml(rule, encoding=encoding)).encoding
 
 
-@pytest.mark.parametrize("rule", [rule for rule in [*RULES, *MATRIX_RULES] if rule not in REFUSED])
+def test_extrapolation_overshoots() -> None:
+    """The reason for the refusal: where silos agree, `fed_cmp` would go much further than they did."""
+    assert share_published("fed_cmp") > 1.5 * share_published("mean")
+
+
+def test_rules_by_agreement_are_refused() -> None:
+    """`fed_cmp` is refused with top_k as long as it looks at how far deltas lie apart, and else taken."""
+    plain = toml("fed_cmp").replace('{ name = "fed_cmp" }', '{ name = "fed_cmp", extrapolation = "none", beta = 0.5 }')
+
+    assert Encoding.TOP_K is judged(plain).encoding
+    assert Encoding.INT8 is judged(toml("fed_cmp", encoding=Encoding.INT8)).encoding
+    with pytest.raises(FederationInvalid, match="int8") as caught:
+        judged(toml("fed_cmp"))
+    assert caught.value.details["measured"] == "fed_cmp"
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in REFUSED])
 def test_every_other_rule_is_taken(rule: str) -> None:
     """Nothing else is refused."""
     assert Encoding.TOP_K is judged(toml(rule)).encoding
