@@ -21,47 +21,56 @@ NUM_SILOS = 5
 BASE = values("base", WIDE.num_elements)
 
 
-@pytest.fixture(params=MATRIX_RULES)
-def name(request: pytest.FixtureRequest) -> str:
-    """The name of each rule."""
-    return request.param
+RULES_HERE: dict[str, Choice] = {
+    **{name: Choice(name=name) for name in MATRIX_RULES},
+    "fed_cmp with state": Choice.model_validate({"name": "fed_cmp", "beta": 0.5}),
+}
+"""Each with its defaults, and one that keeps state where the defaults have none."""
 
 
-def published(name: str, flat: list[F32], *, state: bytes = b"", optimizer: str = "sgd", budget_mib: int = 64) -> Round:
+@pytest.fixture(params=RULES_HERE)
+def rule(request: pytest.FixtureRequest) -> Choice:
+    """Each rule."""
+    return RULES_HERE[request.param]
+
+
+def published(
+    rule: Choice, flat: list[F32], *, state: bytes = b"", optimizer: str = "sgd", budget_mib: int = 64
+) -> Round:
     """What a round by this rule publishes."""
     return run_round(
         flat,
         base=payload_bytes(BASE, WIDE),
         spec=WIDE,
         state=state,
-        rule=Choice(name=name),
+        rule=rule,
         optimizer=Choice(name=optimizer),
         memory_budget_bytes=budget_mib << 20,
     )
 
 
-def test_rule_combines_one_delta_to_itself(name: str) -> None:
+def test_rule_combines_one_delta_to_itself(rule: Choice) -> None:
     """1: one delta alone is combined to exactly that delta."""
     [delta] = deltas(1, WIDE)
 
-    assert published(name, [delta]).projector == payload_bytes(BASE + delta, WIDE)
+    assert published(rule, [delta]).projector == payload_bytes(BASE + delta, WIDE)
 
 
-def test_rule_combines_equal_deltas_to_that_delta(name: str) -> None:
+def test_rule_combines_equal_deltas_to_that_delta(rule: Choice) -> None:
     """1: silos that agree are believed, up to rounding."""
     flat = deltas(1, WIDE) * NUM_SILOS
 
-    measured = values_of(published(name, flat).projector, WIDE.num_elements)
+    measured = values_of(published(rule, flat).projector, WIDE.num_elements)
 
     np.testing.assert_allclose(measured, BASE + flat[0], atol=1e-6)
 
 
-def test_rule_does_not_depend_on_the_budget(name: str) -> None:
+def test_rule_does_not_depend_on_the_budget(rule: Choice) -> None:
     """1 and 2: projector and state are the same bits whatever the length of the blocks; so they are when repeated."""
-    first = published(name, deltas(NUM_SILOS, WIDE))
+    first = published(rule, deltas(NUM_SILOS, WIDE))
 
     rounds = [
-        published(name, deltas(NUM_SILOS, WIDE, name="second"), state=first.state, budget_mib=mib)
+        published(rule, deltas(NUM_SILOS, WIDE, name="second"), state=first.state, budget_mib=mib)
         for mib in (24, 64, 512, 512)
     ]
 
@@ -69,48 +78,42 @@ def test_rule_does_not_depend_on_the_budget(name: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", SERVER_OPTIMIZERS)
-def test_state_is_of_its_spec(name: str, optimizer: str) -> None:
+def test_state_is_of_its_spec(rule: Choice, optimizer: str) -> None:
     """2: beside any server optimizer's slots the state has the tensors that the rule names, in every round."""
-    strategy = StrategyPolicy(rule=Choice(name=name), server_optimizer=Choice(name=optimizer))
-    spec = kept_spec(WIDE, strategy)
-    assert spec is not None
-    expected = {tensor.name: tensor.shape for tensor in spec.tensors}
+    spec = kept_spec(WIDE, StrategyPolicy(rule=rule, server_optimizer=Choice(name=optimizer)))
+    expected = {tensor.name: tensor.shape for tensor in spec.tensors} if spec else {}
 
-    first = published(name, deltas(NUM_SILOS, WIDE), optimizer=optimizer)
-    second = published(name, deltas(NUM_SILOS, WIDE, name="second"), optimizer=optimizer, state=first.state)
+    first = published(rule, deltas(NUM_SILOS, WIDE), optimizer=optimizer)
+    second = published(rule, deltas(NUM_SILOS, WIDE, name="second"), optimizer=optimizer, state=first.state)
 
     for one in (first, second):
-        tensors = safetensors.numpy.load(one.state)
+        tensors = safetensors.numpy.load(one.state) if one.state else {}
         assert {tensor: array.shape for tensor, array in tensors.items()} == expected
         assert all(np.isfinite(array).all() for array in tensors.values())
 
 
-def test_names_do_not_clash(name: str) -> None:
+def test_names_do_not_clash(rule: Choice) -> None:
     """A name is a rule's of one kind alone, and no server optimizer has a slot by the name of a rule's tensor."""
-    rule = build_matrix_rule(Choice(name=name))
-    assert rule is not None
+    built = build_matrix_rule(rule)
+    assert built is not None
 
     slots = {slot for entry in SERVER_OPTIMIZERS.values() for slot in entry.build(entry.options()).slots}
 
-    assert name not in RULES
-    assert not slots & {tensor.name.split("/")[0] for tensor in rule.state(WIDE)}
+    assert rule.name not in RULES
+    assert not slots & {tensor.name.split("/")[0] for tensor in built.state(WIDE)}
     with pytest.raises(KeyError):
-        build_rule(Choice(name=name))
+        build_rule(rule)
 
 
-def test_rule_declares_a_tolerance(name: str) -> None:
+def test_rule_declares_a_tolerance(rule: Choice) -> None:
     """3: what uses linear algebra says so in the manifest; the range is that of float32's rounding, not of results."""
-    assert 0 < MATRIX_RULES[name].tolerance <= 1e-3
-    assert not MATRIX_RULES[name].coordinate_wise
+    assert 0 < MATRIX_RULES[rule.name].tolerance <= 1e-3
+    assert not MATRIX_RULES[rule.name].coordinate_wise
 
 
-def test_steps_before_a_rule_compose(name: str) -> None:
+def test_steps_before_a_rule_compose(rule: Choice) -> None:
     """What a pre-step makes of weights and deltas is what the rule sees: a cap on the weight acts."""
-    flat, rule, cap = (
-        deltas(3, WIDE),
-        Choice(name=name),
-        Choice.model_validate({"name": "weight_cap", "max_share": 0.5}),
-    )
+    flat, cap = deltas(3, WIDE), Choice.model_validate({"name": "weight_cap", "max_share": 0.5})
     base = payload_bytes(BASE, WIDE)
 
     capped = run_round(flat, base=base, spec=WIDE, num_examples=[1, 1, 10], rule=rule, pre_steps=[cap])
@@ -118,7 +121,7 @@ def test_steps_before_a_rule_compose(name: str) -> None:
     assert capped == run_round(flat, base=base, spec=WIDE, num_examples=[1, 1, 2], rule=rule)
 
 
-def test_memory_stays_within_the_budget(name: str, tmp_path: Path) -> None:
+def test_memory_stays_within_the_budget(rule: Choice, tmp_path: Path) -> None:
     """A round is combined without ever holding more than the budget, near the least that is accepted."""
     budget, num_silos = 14 << 20, 24
     spec = ProjectorSpec(tuple(TensorSpec(tensor, "F32", (256, 256)) for tensor in "vw"))
@@ -141,6 +144,6 @@ def test_memory_stays_within_the_budget(name: str, tmp_path: Path) -> None:
         deltas=tuple(lazily(silo) for silo in range(num_silos)),
         num_examples=(1,) * num_silos,
     )
-    strategy = StrategyPolicy(rule=Choice(name=name), server_optimizer=Choice(name="adam"))
+    strategy = StrategyPolicy(rule=rule, server_optimizer=Choice(name="adam"))
 
     assert peak_bytes(inputs, strategy, budget_bytes=budget, folder=tmp_path) < budget
