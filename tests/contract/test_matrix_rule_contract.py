@@ -121,6 +121,7 @@ def test_steps_before_a_rule_compose(rule: Choice) -> None:
     assert capped == run_round(flat, base=base, spec=WIDE, num_examples=[1, 1, 2], rule=rule)
 
 
+@pytest.mark.parametrize("rule", [RULES_HERE["fed_cmp with state"]], ids=lambda rule: rule.name)  # which holds most
 def test_memory_stays_within_the_budget(rule: Choice, tmp_path: Path) -> None:
     """A round is combined without ever holding more than the budget, near the least that is accepted."""
     budget, num_silos = 14 << 20, 24
