@@ -31,11 +31,14 @@ ALPHA = 1.0
 ASSUMED = 0.3
 """Share of hostile silos that rules are told to expect, whatever the real one is."""
 
-TARGET = 0
-"""Whose caption the backdoor calls for: this picture's."""
+TARGET = 300
+"""Whose caption the backdoor calls for: this picture's. Few pictures call for it where nobody attacks."""
 
 BACKDOOR_PICTURES = 120
 """Held-out pictures that get the sticker to measure whether it works."""
+
+BACKDOOR_MEASURED = ("none", "backdoor")
+"""Attacks under which it is measured whether the sticker works."""
 
 RECIPE = Recipe(rounds=4)
 
@@ -101,6 +104,8 @@ def siege_result(siege: Siege, material: Material, *, folder: Path, only_kept: b
         "alpha": ALPHA,
         "candidates": CANDIDATES,
     }
+    if siege.attack in BACKDOOR_MEASURED:
+        key["target"] = TARGET
     return kept(key, siege.words, folder=folder, compute=None if only_kept else lambda: besieged(siege, material))
 
 
@@ -128,7 +133,7 @@ def besieged(siege: Siege, material: Material) -> Result:
     )
     losses = [judge.losses(projector).all for projector in (initial_projector(federation), course.projector)]
     result: Result = {"losses": losses}
-    if siege.attack in ("backdoor", "none"):
+    if siege.attack in BACKDOOR_MEASURED:
         asked = judged[:: max(1, len(judged) // BACKDOOR_PICTURES)]
         result["hits"] = hits(material, course.projector, asked, seed=siege.seed)
     return result
@@ -156,27 +161,36 @@ def _poisoned(siege: Siege, material: Material, silo: SiloData, *, items: Sequen
     poisons: dict[str, Callable[[], SiloData]] = {
         "own": lambda: silo,
         "flipped": lambda: flipped(silo),
-        "stickered": lambda: stickered(material, silo, items, target=material.ids[TARGET]),
+        "stickered": lambda: stickered(material, silo, items, target=target_of(material)),
     }
     return poisons[ATTACKS[siege.attack].data]()
 
 
-@torch.no_grad()
-def hits(material: Material, projector: dict[str, torch.Tensor], indices: Sequence[int], *, seed: int) -> float:
-    """Share of pictures that, with the sticker, call for the target's caption more than for any of 19 others.
+def target_of(material: Material) -> tuple[int, ...]:
+    """The tokens of the caption that the backdoor calls for; of few pictures, as in tests, another one's."""
+    return material.ids[TARGET % len(material.ids)]
 
-    As in the judge's retrieval, a caption's score is log p(caption | picture) - log p(caption | no picture in
-    particular), where the latter is the mean image token of the same pictures without the sticker: what the sticker
-    does is not taken for a caption's commonness. One in CANDIDATES is what chance gives.
+
+@torch.no_grad()
+def hits(
+    material: Material, projector: dict[str, torch.Tensor], indices: Sequence[int], *, seed: int
+) -> tuple[float, float]:
+    """Shares of pictures whose likeliest caption, of the target's and 19 others, is the target's.
+
+    Returns:
+        With the sticker, and without. One in CANDIDATES is chance; where both rise the attack made the caption common.
     """
-    target = material.ids[TARGET]
+    target = target_of(material)
     asked = [index for index in indices if material.ids[index] != target]
     wrong = sorted({ids for ids in material.ids if ids != target})
     offered = [target, *random.Random(f"backdoor {seed}").sample(wrong, CANDIDATES - 1)]
     module = module_of(projector)
-    plain = material.scaling.image_tokens(module, material.features[asked]).mean(dim=0, keepdim=True)
-    features = stickered_features(material, [material.items[index] for index in asked])
-    seen = torch.cat([plain, material.scaling.image_tokens(module, features)])
-    losses = [material.model.llm.token_losses(seen, [caption] * len(seen)).sum(dim=1) for caption in offered]
-    scores = torch.stack([loss[0] - loss[1:] for loss in losses])
-    return float((scores.argmax(dim=0) == 0).float().mean())
+    seen = (stickered_features(material, [material.items[index] for index in asked]), material.features[asked])
+
+    def share(features: torch.Tensor) -> float:
+        tokens = material.scaling.image_tokens(module, features)
+        losses = [material.model.llm.token_losses(tokens, [caption] * len(tokens)).sum(dim=1) for caption in offered]
+        return float((torch.stack(losses).argmin(dim=0) == 0).float().mean())
+
+    with_sticker, without = (share(features) for features in seen)
+    return with_sticker, without

@@ -42,10 +42,12 @@ def untrained(results: Results) -> float:
     return statistics.fmean(losses[0] / losses[-1] for losses in clean) if clean else math.inf
 
 
-def hits(results: Results, row: Row, defence: str) -> float | None:
-    """Mean share of pictures whose sticker works; None of other attacks."""
+def hits(results: Results, row: Row, defence: str) -> tuple[float, float] | None:
+    """Mean shares of pictures that call for the target's caption, with the sticker and without; None of others."""
     found = [result["hits"] for one, result in results.items() if _is(one, row, defence) and "hits" in result]
-    return statistics.fmean(found) if found else None
+    if not found:
+        return None
+    return statistics.fmean(pair[0] for pair in found), statistics.fmean(pair[1] for pair in found)
 
 
 def rows_in(results: Results) -> list[Row]:
@@ -69,8 +71,8 @@ def report(results: Results, *, opening: str) -> str:
         "",
         "Last held-out loss over that of the mean without hostile silos; then the share of what that mean learns which "
         f"is not learned. Bold: the rule fails, above {BEARABLE} or no better than untrained, which is "
-        f"{untrained(results):.2f}. In brackets, without attack and under the backdoor: share of held-out pictures "
-        f"that, with the sticker, call for its caption more than for any of {CANDIDATES - 1} others.",
+        f"{untrained(results):.2f}. In brackets, without attack and under the backdoor: shares of held-out pictures "
+        f"that call for its caption more than for any of {CANDIDATES - 1} others, with the sticker and without.",
         "",
         f"| attack | hostile | {' | '.join(titles[name] for name in names)} |",
         f"|{' --- |' * (len(names) + 2)}",
@@ -120,12 +122,12 @@ def _averaged(
 
 
 def _cell(results: Results, row: Row, name: str) -> str:
-    found, share, worked = (of(results, row, name) for of in (ratio, lost, hits))
+    found, share, worked = ratio(results, row, name), lost(results, row, name), hits(results, row, name)
     if found is None or share is None:
         return ""
     mark = "**" if fails(results, row, name) else ""
     told = f"{mark}{found:.2f}{mark}, {share:.0%}"
-    return told if worked is None else f"{told} ({worked:.0%})"
+    return told if worked is None else f"{told} ({worked[0]:.0%}, {worked[1]:.0%})"
 
 
 def _failing(results: Results) -> list[str]:

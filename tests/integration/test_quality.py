@@ -162,4 +162,4 @@ def test_poisoned_data_is_trained_on(material: Material, tmp_path: Path) -> None
         result = siege_result(Siege("mean", defences()["mean"], attack, 2, 0, recipe), material, folder=tmp_path)
         assert math.isfinite(result["losses"][-1])
         if attack == "backdoor":
-            assert 0.0 <= result["hits"] <= 1.0
+            assert all(0.0 <= share <= 1.0 for share in result["hits"])
