@@ -144,18 +144,17 @@ def check_encoding(strategy: StrategyPolicy, encoding: Encoding) -> None:
     mixed = any(PRE_STEPS[step.name].mixes for step in strategy.pre_steps)
     if encoding is not Encoding.TOP_K:
         return
+    gaps = f'{_KEY}: with encoding = "top_k" each silo sends another {100 / VALUES_PER_ENTRY:g} % of its values, and '
     if entry_of(rule).by_agreement(_options(strategy.rule)):
         raise FederationInvalid(
-            f'{_KEY}: with encoding = "top_k" each silo sends another {100 / VALUES_PER_ENTRY:g} % of its values, and '
-            f"{rule} with these options would take that for disagreement and go about twice as far as the silos did. "
-            'Choose encoding = "int8", or the rule "mean".',
+            f"{gaps}{rule} with these options would take that for disagreement and go about twice as far as the silos "
+            'did. Choose encoding = "int8", or the rule "mean".',
             measured=rule,
             limit="a rule that does not go by how far deltas lie apart",
         )
     if entry_of(rule).by_majority and not mixed:
         raise FederationInvalid(
-            f'{_KEY}: with encoding = "top_k" each silo sends another {100 / VALUES_PER_ENTRY:g} % of its values, and '
-            f"{rule} takes those that most did not send for 0: it would publish next to nothing. Choose the rule "
+            f"{gaps}{rule} takes those that most did not send for 0: it would publish next to nothing. Choose the rule "
             '"robust", put { name = "nnm" } into strategy.pre_steps, or choose another rule or encoding.',
             measured=rule,
             limit="a rule or pre-step that mixes deltas",

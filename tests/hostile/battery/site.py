@@ -1,5 +1,6 @@
 """A real aggregator process for the battery, its store open to inspection, and silos over mutual TLS."""
 
+import hashlib
 import json
 import os
 import re
@@ -14,9 +15,10 @@ import psutil
 from aggregator.ledger import Ledger, keys
 from aggregator.stores.local import LocalStore
 from isthmus.credentials import Credentials
+from isthmus.errors import IsthmusError
 from tests.hostile.forged import DATA, A, B, payload_of
 from tests.real_aggregator import RealAggregator, real_aggregator
-from tests.serving import Operator, Silo
+from tests.serving import Delta, Operator, Silo, refusal
 
 SETTINGS = """
 drain_seconds = 1.0
@@ -145,3 +147,12 @@ def site(folder: Path, *, settings: str = SETTINGS) -> Iterator[Site]:
             silo.channel.close()
         made.require_back_to(baseline)
         assert made.lines()
+
+
+def refused_whole(site: Site, silo: Silo, hostile: Delta, *, payload: bytes, federation: str) -> IsthmusError:
+    """The error of a push of these very bytes, which leaves no byte and no contribution."""
+    error = refusal(lambda: silo.push(hostile))
+    assert 0 == silo.push_status(hostile).committed_bytes
+    assert hashlib.sha256(payload).digest() == hostile.header.payload_digest
+    assert not [written for written in site.written(federation) if written.startswith("rounds/")]
+    return error
