@@ -32,8 +32,7 @@ def check(config: AggregatorConfig) -> Iterator[str]:
     if config.enrolment is not None:
         _require_vouched_for(config, config.enrolment, authorities)
     yield f"settings: right; trust domain {config.trust_domain}, {'TLS' if config.tls else 'plaintext on loopback'}"
-    scratch_folders(config).close()
-    yield f"scratch: {config.scratch or 'the temporary folder of the system'} can be written"
+    yield f"scratch: {scratch_folders(config).aggregation.parent} can be written"
     store = open_store(config.store)
     probe(store)
     yield f"store: {config.store} writes, creates only once, reads, lists and deletes"

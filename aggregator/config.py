@@ -161,7 +161,7 @@ class AggregatorConfig(_Table):
     store: Annotated[str, AfterValidator(_store_beside_the_file)]
     """A folder, or the address of a bucket: s3://bucket/prefix, gs://..., az://..., memory: (lost at exit)."""
     scratch: FilePath | None = None
-    """A folder for files that an aggregation needs while it runs; absent: the system's temporary folder."""
+    """A folder for files that an aggregation needs while it runs; absent: one in the system's temporary folder."""
     trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9._-]{1,255}$")]
     """The SPIFFE trust domain of this aggregator's silos and operators, as `isthmus ca init` was told."""
     client_authorities: FilePath

@@ -126,7 +126,6 @@ class Aggregator:
         self._pool = ThreadPoolExecutor(config.limits.max_calls, thread_name_prefix="call")
         self._beside = Beside(config.limits.max_calls)
         with ExitStack() as undo:
-            undo.callback(self._scratch.close)
             self._server = self._wired(ledger, config)
             self.port, self.enrolment_port = _bound(self._server, config, authorities)
             self._watching.start(ledger, clock=_now, advancing=self._advancing, slots=self._slots, limits=config.limits)
@@ -152,7 +151,6 @@ class Aggregator:
         self._door.close()
         if self._probes:
             self._probes.stop()
-        self._scratch.close()
         self._watching.stop()
         log_event(_LOG, Event.AGGREGATOR_STOPPED)
 

@@ -4,22 +4,24 @@ Every failure here is one sentence that names the setting and what to do.
 """
 
 import errno
+import os
 import socket
+import stat
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aggregator.config import AggregatorConfig, host_and_port
+from aggregator.stores.aside import clear
 from isthmus.errors import ConfigInvalid
 
 
-@dataclass(frozen=True, slots=True)
-class Scratch:
-    """Folders for files that die with the process.
+class Scratch(NamedTuple):
+    """Folders for files that die with the process, or are removed when the next one starts.
 
     Attributes:
         aggregation: For `advance`, which keeps nothing else in it.
@@ -28,32 +30,39 @@ class Scratch:
 
     aggregation: Path
     creation: Path
-    temporary: "tempfile.TemporaryDirectory[str] | None" = field(default=None)
-
-    def close(self) -> None:
-        """Removes what was made for this process alone."""
-        if self.temporary is not None:
-            self.temporary.cleanup()
 
 
 def scratch_folders(config: AggregatorConfig) -> Scratch:
-    """The scratch folders, made where they are not there yet.
+    """The scratch folders, made where they are not there yet, without what dead processes left in them.
 
     Raises:
-        ConfigInvalid: They cannot be made.
+        ConfigInvalid: They cannot be made, or the one in the system's temporary folder belongs to somebody else.
     """
     try:
-        temporary = None if config.scratch else tempfile.TemporaryDirectory(prefix="isthmus-")
-        root = Path(temporary.name) if temporary else config.scratch or Path()
-        scratch = Scratch(root / "aggregation", root / "creation", temporary)
-        for folder in (scratch.aggregation, scratch.creation):
+        root = config.scratch or _own_temporary_folder()
+        scratch = Scratch(root / "aggregation", root / "creation")
+        for folder in scratch:
             folder.mkdir(parents=True, exist_ok=True)
+            clear(folder)
     except OSError as error:
         raise ConfigInvalid(
             f"The scratch folder {config.scratch or tempfile.gettempdir()} cannot be used: {error.strerror}. "
             "Set scratch to a folder that can be written."
         ) from error
     return scratch
+
+
+def _own_temporary_folder() -> Path:
+    """The same one for every process of this user: a new one each time would keep what a killed replica left in it."""
+    folder = Path(tempfile.gettempdir()) / f"isthmus-scratch-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigInvalid(
+            f"{folder} is no folder that this user alone can enter: somebody else on this machine made it. Remove it, "
+            "or set scratch to a folder of this replica's own."
+        )
+    return folder
 
 
 def read_pem(path: Path) -> str:
