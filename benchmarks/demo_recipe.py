@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.quality.server import Server, Tensors, flat
 from deploy.demo.__main__ import real_ingredients
+from deploy.demo.baselines import trained_samples
 from deploy.demo.display import Display
 from deploy.demo.judge import Judge
 from deploy.demo.pictures import Collection, lay_out
@@ -28,8 +29,6 @@ from isthmus.errors import IsthmusError
 from isthmus.federation import Choice, Federation, StrategyPolicy, parse_federation, plan_of_round
 from isthmus.projectors import build_projector
 from silo_agent.composed import ComposedModel, ComposedOptions, ComposedTrainer
-from silo_agent.config import DataConfig
-from silo_agent.data import load_samples
 from silo_agent.trainer import Surroundings
 
 SEARCH_SEED = 100
@@ -106,7 +105,12 @@ def simulate(
     projector: Tensors = dict(build_projector(initial.kind, initial.options, seed=initial.seed).state_dict())
     trainers = [
         ComposedTrainer(
-            options, Surroundings(silo=silo, samples=load_samples(DataConfig(folder=data), cache=cache), cache=cache)
+            options,
+            Surroundings(
+                silo=silo,
+                samples=trained_samples(data, held_out=arm.recipe.silo_held_out, cache=cache),
+                cache=cache,
+            ),
         )
         for silo, data in collection.silos.items()
     ]

@@ -52,6 +52,9 @@ def published(number: int) -> dict[str, Any]:
         "silos": [] if first else list(SILOS),
         "num_examples": None if first else 1920,
         "loss": None if first else 4.1 - 0.35 * number,
+        "told": None
+        if number == 4
+        else {"median": 6.9 - number, "q1": 6.71 - number, "q3": 7.23 - number, "num_pictures": 32},
     }
 
 

@@ -24,6 +24,7 @@ class Measured:
         wall_seconds: Of each counted round: from one projector's publication to the next one's.
         silos_wall_seconds: The same as the last silo sees it: from its learning of a round to that of the next. Only
             where silos tell.
+        initial_seconds: From the server's start to projector 0, which silos can pull from then on. Ours alone has one.
         first_seconds: From the server's start to the first projector made of deltas.
         server_cpu_seconds: Of all the server's processes, per counted round.
         silos_cpu_seconds: Of all silos together, per counted round.
@@ -42,6 +43,7 @@ class Measured:
     problem: str = ""
     wall_seconds: list[float] = field(default_factory=list)
     silos_wall_seconds: list[float] = field(default_factory=list)
+    initial_seconds: float = math.nan
     first_seconds: float = math.nan
     server_cpu_seconds: float = math.nan
     silos_cpu_seconds: float = math.nan
@@ -68,7 +70,7 @@ class Run:
     """What was seen of a run that came to its end.
 
     Attributes:
-        published: When each projector was; from the first one made of deltas on.
+        published: When each projector was: number 0 where a system publishes one, and those made of deltas.
         opened: When each silo learned of each round; may be empty.
         samples: Of all its processes.
         started_at: When the server was started.
@@ -86,7 +88,7 @@ class Run:
 def measured(system: str, work: Work, run: Run) -> Measured:
     """The numbers of a run."""
     samples = run.samples
-    at = {one.round: one.at for one in run.published if one.round >= 1}
+    at = {one.round: one.at for one in run.published}
     first, last = at[1], at[work.last_round]
 
     def per_round(series: Sequence[float]) -> float:
@@ -99,6 +101,7 @@ def measured(system: str, work: Work, run: Run) -> Measured:
         work.mtls,
         wall_seconds=[at[number] - at[number - 1] for number in range(2, work.last_round + 1)],
         silos_wall_seconds=seen_by_the_last(run.opened, work),
+        initial_seconds=at.get(0, math.nan) - run.started_at,
         first_seconds=first - run.started_at,
         server_cpu_seconds=per_round([one.cpu_seconds.get(SERVER, 0.0) for one in samples]),
         silos_cpu_seconds=per_round([one.cpu_seconds.get(SILO, 0.0) for one in samples]),

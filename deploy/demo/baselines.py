@@ -14,6 +14,7 @@ from isthmus.federation import Federation, plan_of_round
 from silo_agent.composed import ComposedOptions, ComposedTrainer
 from silo_agent.config import DataConfig
 from silo_agent.data import Samples, load_samples
+from silo_agent.held_out import split
 from silo_agent.trainer import Step, Surroundings
 
 Tensors = dict[str, torch.Tensor]
@@ -23,6 +24,7 @@ def train_without_federation(
     name: str,
     data: Sequence[Path],
     *,
+    held_out: float,
     options: ComposedOptions,
     federation: Federation,
     initial: Mapping[str, torch.Tensor],
@@ -35,6 +37,7 @@ def train_without_federation(
     Args:
         name: Of the silo, so that its data comes in the order that it has in the federation.
         data: The data folders trained on together.
+        held_out: Share of each that its silo never trains on in the federation; nor is it trained on here.
         options: Encoder and language model.
         federation: Its plan and number of rounds.
         initial: The federation's initial projector.
@@ -42,7 +45,7 @@ def train_without_federation(
         on_round: Told the projector after each round.
         on_step: Told the round and the step just done.
     """
-    found = [load_samples(DataConfig(folder=folder), cache=cache) for folder in data]
+    found = [trained_samples(folder, held_out=held_out, cache=cache) for folder in data]
     samples = Samples(tuple(sample for one in found for sample in one.items))
     trainer = ComposedTrainer(options, Surroundings(silo=name, samples=samples, cache=cache))
     projector = dict(initial)
@@ -51,3 +54,8 @@ def train_without_federation(
         projector = trainer.train(projector, plan, round_number=number, report=partial(on_step, number)).tensors
         on_round(number, projector)
     return projector
+
+
+def trained_samples(data: Path, *, held_out: float, cache: Path) -> Samples:
+    """What the silo with this data folder trains on: all but the share that it holds out."""
+    return split(load_samples(DataConfig(folder=data), cache=cache), share=held_out).trained

@@ -1,6 +1,7 @@
 """The report's document out of a demo's outcome: every number that the page and report.json show."""
 
 import shutil
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from deploy.demo.report_values import FEDERATION, POOLED, UNTRAINED, Report, rep
 from deploy.demo.run import Ingredients, Outcome
 from deploy.demo.tasks import Loss, Retrieval
 from deploy.demo.yardsticks import Course, Measured
+from isthmus.evaluation import Summary, summary_in
 from isthmus.manifest import ProjectorManifest
 
 
@@ -44,7 +46,7 @@ def report_from(
             "retrieval": _retrieval(measured),
             "matrix": _matrix(measured),
             "captions": _captions(measured, collection, out),
-            "lineage": [_published(manifest) for manifest in outcome.federated.lineage],
+            "lineage": _lineage(outcome.federated.lineage),
             "traffic": _traffic(outcome.federated),
             "silos": {silo: _silo(silo, recipe) for silo in collection.silos},
             "held_out": {
@@ -106,8 +108,16 @@ def _captions(measured: Measured, collection: Collection, out: Path) -> list[dic
     return rows
 
 
-def _published(manifest: ProjectorManifest) -> dict[str, object]:
+def _lineage(manifests: Sequence[ProjectorManifest]) -> list[dict[str, object]]:
+    """Every projector, with what the silos of the round after it say of it."""
+    told = [summary_in(manifest.metrics) for manifest in manifests[1:]]
+    return [_published(manifest, one) for manifest, one in zip(manifests, [*told, None], strict=True)]
+
+
+def _published(manifest: ProjectorManifest, told: Summary | None) -> dict[str, object]:
     published: dict[str, object] = {"number": manifest.number, "digest": manifest.digest.hex()}
+    if told:
+        published["told"] = {"median": told.median, "q1": told.q1, "q3": told.q3, "num_pictures": told.num_samples}
     if manifest.number:
         published |= {
             "parent_digest": manifest.parent_digest.hex(),
@@ -132,7 +142,8 @@ def _silo(silo: str, recipe: Recipe) -> dict[str, object]:
     vendors = " and ".join(vendor.title for vendor in TRAINING_VENDORS)
     return {
         "num_pictures": recipe.concepts_per_silo * len(TRAINING_VENDORS),
-        "description": f"{silo}, as {vendors} drew them, each with its name as a caption",
+        "description": f"{silo}, as {vendors} drew them, each with its name as a caption; about "
+        f"{recipe.silo_held_out:.1%} of them held out",
     }
 
 

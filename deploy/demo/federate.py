@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.demo.processes import Children
-from deploy.demo.recipe import FEDERATION
+from deploy.demo.recipe import FEATURES, FEDERATION, Recipe
 from isthmus.cli.pull import export_to
 from isthmus.manifest import ProjectorManifest
 from isthmus.operator_client import OperatorClient
@@ -66,7 +66,13 @@ class Federated:
 
 
 def federate(
-    folder: Path, silos: Mapping[str, Path], *, models: Models, toml: str, children: Children, watch: Watch
+    folder: Path,
+    silos: Mapping[str, Path],
+    *,
+    models: Models,
+    recipe: Recipe,
+    children: Children,
+    watch: Watch,
 ) -> Federated:
     """Runs a federation from its creation to its last round.
 
@@ -74,7 +80,7 @@ def federate(
         folder: Of everything that is written: configurations, credentials, the store, projectors.
         silos: The data folder of each silo, by name.
         models: What every silo holds.
-        toml: The federation.
+        recipe: What the federation does.
         children: Where the processes are started.
         watch: Told how the silos are, several times a second.
 
@@ -84,6 +90,7 @@ def federate(
     """
     started = time.monotonic()
     address = _start_aggregator(folder, children)
+    toml = recipe.federation_toml(num_silos=len(silos), widths=(FEATURES, models.llm_width))
     (folder / "federation.toml").write_text(toml, encoding="utf-8")
     operator = ["--aggregator", address, "--credentials", str(folder / OPERATOR)]
     children.run("create", ["isthmus", "create", str(folder / "federation.toml"), *operator])
@@ -95,7 +102,8 @@ def federate(
         children.run(f"invite-{silo}", [*invite, *operator])
         enrol = ["isthmus", "silo", "enrol", "--token-file", str(invitation), "--out", str(home / "silo.pem")]
         children.run(f"enrol-{silo}", enrol)
-        (home / "silo.toml").write_text(_silo_toml(silo, address, data=data, models=models), encoding="utf-8")
+        config = _silo_toml(silo, address, data=data, models=models, held_out=recipe.silo_held_out)
+        (home / "silo.toml").write_text(config, encoding="utf-8")
         children.start(f"silo-{silo}", ["silo_agent", "run", "--config", str(home / "silo.toml")])
     _wait_for_silos(folder, list(silos), children=children, watch=watch)
     seconds = time.monotonic() - started
@@ -137,7 +145,7 @@ def _start_aggregator(folder: Path, children: Children) -> str:
     return children.read_line("aggregator").split()[1]  # ready: ADDRESS enrolment: ADDRESS
 
 
-def _silo_toml(silo: str, address: str, *, data: Path, models: Models) -> str:
+def _silo_toml(silo: str, address: str, *, data: Path, models: Models, held_out: float) -> str:
     # JSON's strings are TOML's basic strings: paths with quotes or backslashes stay whole.
     return f"""aggregator = "{address}"
 federation = "{FEDERATION}"
@@ -148,6 +156,7 @@ state = "state"
 [data]
 format = "imagefolder"
 folder = {json.dumps(str(data))}
+held_out = {held_out}
 
 [trainer]
 name = "composed"

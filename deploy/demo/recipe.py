@@ -14,8 +14,9 @@ class Recipe:
 
     Attributes:
         seed: Of the choice of pictures, the initial projector and the order of the data.
-        concepts_per_silo: Each gives two training pictures, one per training vendor.
-        held_out_per_topic: Held-out pictures of each topic.
+        concepts_per_silo: Each gives two pictures, one per training vendor.
+        silo_held_out: Share of its pictures that a silo never trains on, to tell how good what it pulled is.
+        held_out_per_topic: Held-out pictures of each topic, which no silo has.
         candidates: Captions that the right one is told from in retrieval.
         retrieval_per_topic: Held-out pictures of each topic that retrieval is measured on.
         described_per_topic: Held-out pictures of each topic that captions are written of, among those of retrieval.
@@ -31,7 +32,8 @@ class Recipe:
     """
 
     seed: int = 0
-    concepts_per_silo: int = 32
+    concepts_per_silo: int = 36
+    silo_held_out: float = 0.125
     held_out_per_topic: int = 16
     candidates: int = 20
     retrieval_per_topic: int = 8

@@ -97,12 +97,26 @@ class Captioned(Value):
     picked: str
 
 
+class Told(Value):
+    """The silos' own held-out losses of one global projector: the median silo's, and the quartiles.
+
+    Attributes:
+        num_pictures: On how many they were measured, over all silos.
+    """
+
+    median: Loss
+    q1: Loss
+    q3: Loss
+    num_pictures: Count
+
+
 class Published(Value):
     """One global projector. The initial one (number 0) has no parent, cut, strategy or silos.
 
     Attributes:
         digest: SHA-256 of the projector's blob in hex, as `isthmus lineage` prints it.
         loss: Mean training loss that the silos of the round reported, or None.
+        told: What the silos that pulled it say of it, or None where nobody did.
     """
 
     number: Count
@@ -114,6 +128,7 @@ class Published(Value):
     silos: tuple[str, ...] = ()
     num_examples: Count | None = None
     loss: Loss | None = None
+    told: Told | None = None
 
 
 class Traffic(Value):

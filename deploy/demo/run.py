@@ -11,7 +11,7 @@ from deploy.demo.federate import Federated, Models, federate
 from deploy.demo.packages import Package
 from deploy.demo.pictures import Collection, Concept, lay_out
 from deploy.demo.processes import Children
-from deploy.demo.recipe import FEATURES, Recipe
+from deploy.demo.recipe import Recipe
 from deploy.demo.tasks import Answer, Task
 from deploy.demo.yardsticks import Measured, measure
 from isthmus.errors import ConfigInvalid
@@ -79,10 +79,11 @@ def run(ingredients: Ingredients, recipe: Recipe, *, folder: Path, root: Path, d
         seed=recipe.seed,
     )
     models, num_silos = ingredients.models, len(collection.silos)
-    toml = recipe.federation_toml(num_silos=num_silos, widths=(FEATURES, models.llm_width))
     with Children(folder / "logs", root=root) as children:
         display.stage(f"Federating: one aggregator, {num_silos} silos, {recipe.rounds} rounds")
-        federated = federate(folder, collection.silos, models=models, toml=toml, children=children, watch=display.silos)
+        federated = federate(
+            folder, collection.silos, models=models, recipe=recipe, children=children, watch=display.silos
+        )
         clock.append(time.monotonic())
         display.stage("Training each silo alone and all of them pooled, and measuring every projector")
         measured = measure(

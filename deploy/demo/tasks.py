@@ -19,6 +19,8 @@ class Setup(_Message):
     llm: Path
     federation: Path
     """The federation's TOML."""
+    silo_held_out: float
+    """Share of its pictures that each silo never trains on."""
     held_out: tuple[Picture, ...]
     retrieval_per_topic: int
     """Held-out pictures of each topic that retrieval is measured on."""

@@ -60,6 +60,7 @@ class Bench:
         trained = train_without_federation(
             task.name,
             task.data,
+            held_out=self._setup.silo_held_out,
             options=self._options,
             federation=self._federation,
             initial=load_file(task.initial),

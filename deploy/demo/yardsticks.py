@@ -79,6 +79,7 @@ def measure(
         encoder_weights=models.encoder_weights,
         llm=models.llm,
         federation=folder / "federation.toml",
+        silo_held_out=recipe.silo_held_out,
         held_out=collection.held_out,
         retrieval_per_topic=recipe.retrieval_per_topic,
         candidates=recipe.candidates,

@@ -20,6 +20,7 @@ NAMES = {"animals": ("fox", "bear", "owl"), "food": ("pear", "egg", "pie")}
 
 RECIPE = Recipe(
     concepts_per_silo=3,
+    silo_held_out=0.3,
     held_out_per_topic=2,
     candidates=3,
     retrieval_per_topic=1,

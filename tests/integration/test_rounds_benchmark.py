@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -58,6 +59,9 @@ def test_smoke_run_measures_real_rounds(tmp_path: Path) -> None:
         assert system["first_seconds"] > 0
         assert system["server_cpu_seconds"] >= 0
         assert system["peak_mib"] >= system["idle_mib"] > 10
+    ours, naive = sweep["systems"]
+    assert 0 < ours["initial_seconds"] < ours["first_seconds"]
+    assert math.isnan(naive["initial_seconds"])
     assert all(sweep["limits"][0][name] > 0 for name in ("loopback_up", "loopback_down", "sha256", "write", "combine"))
     assert {"results.json", "report.md", "wall.png", "server_cpu.png", "server_memory.png"} == {
         file.name for file in (tmp_path / "out").iterdir()

@@ -171,6 +171,14 @@ def test_hostile_text_stays_text() -> None:
     assert attack in page.text
 
 
+def test_the_page_tells_what_silos_say_of_each_projector() -> None:
+    """The silos' own held-out losses stand on the page for every projector that somebody pulled."""
+    text = page_without_figures(sample_report()).text
+
+    told = re.findall(r"(\d\.\d\d) \((\d\.\d\d) to (\d\.\d\d)\)", text)
+    assert told == [(f"{6.9 - one:.2f}", f"{6.71 - one:.2f}", f"{7.23 - one:.2f}") for one in range(4)]
+
+
 def test_smallest_report_is_a_page(tmp_path: Path) -> None:
     """One silo, one round, nothing learnt and nothing to list still gives a page, without a warning."""
     course = {"loss": 0.0, "loss_by_round": [0.0]}
