@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from aggregator.advance import cut
 from aggregator.aggregate import aggregate
+from aggregator.heap import bound_heap
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Closing
 from aggregator.pre_steps import PRE_STEPS
@@ -102,6 +103,7 @@ def turn(store: str, name: str) -> Turn:
 
 def combined(store: str, name: str) -> tuple[float, float, float, str]:
     """What a `Turn` holds, of this process."""
+    bound_heap()  # as a replica does
     *pre_steps, rule = (Choice(name=part) for part in name.split("+"))
     ledger = Ledger(open_store(store))
     roster = ledger.roster(NAME, 1)

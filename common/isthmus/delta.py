@@ -115,31 +115,26 @@ def _kind(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
-def l2_norm(tensors: Mapping[str, torch.Tensor]) -> float:
-    """The L2 norm of all values together, to about six digits: for messages, not what the aggregator measures."""
-    return math.hypot(*(float(torch.linalg.vector_norm(tensor.detach())) for tensor in tensors.values()))
-
-
 def _require_weights(local: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -> None:
     """Checks that all values are finite, and that they are weights: one pass over them tells both.
 
     An inner product with NaN or infinity in it is neither; one that is merely too large says nothing.
     """
-    base_norm = l2_norm(base)
-    inner = sum(_inner_product(local[name], tensor) for name, tensor in base.items())
+    own = sum(_inner_product(tensor, tensor) for tensor in base.values())
+    inner = sum(_inner_product(_plain(local[name]), tensor) for name, tensor in base.items())
     if not math.isfinite(inner):
         for name, tensor in local.items():
             require_finite(name, _plain(tensor), what="The trained projector")
-    if inner < _KEPT * base_norm**2:
+    if inner < _KEPT * own:
         raise DeltaNormExceeded(
-            f"Of the global projector, {inner / base_norm**2:.2g} is in the tensors given, and at least {_KEPT} is in "
+            f"Of the global projector, {inner / own:.2g} is in the tensors given, and at least {_KEPT} is in "
             "any that was trained from it: this looks like a delta. Give the trained projector itself (local = global "
             "+ delta); the difference is taken for you.",
             check="looks_like_delta",
-            measured=f"{inner / base_norm**2:.6g}",
+            measured=f"{inner / own:.6g}",
             limit=_KEPT,
         )
 
 
-def _inner_product(trained: torch.Tensor, base: torch.Tensor) -> float:
-    return float(torch.dot(_plain(trained).flatten(), base.flatten()))
+def _inner_product(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.dot(one.flatten(), other.flatten()))

@@ -124,8 +124,17 @@ def _folder(package: Package, cache: Path, *, fetch: Fetch, say: Say) -> Path:
             archive = fetch(package, aside)
         _require_pinned(archive, package)
         _unpack(archive, package.wanted, aside / "unpacked")
-        (aside / "unpacked").rename(folder)
+        put_in_place(aside / "unpacked", folder)
     return folder
+
+
+def put_in_place(made: Path, folder: Path) -> None:
+    """Moves a folder into its place, unless another demo did so meanwhile: what it made is of the same pinned bytes."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 @contextmanager

