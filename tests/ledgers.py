@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from aggregator.admission.payload import Admitted, PayloadInspection
 from aggregator.advance import At, Outcome, advance
 from aggregator.ledger import Ledger, enrolment
-from aggregator.ledger.documents import Contribution, Upload
+from aggregator.ledger.documents import Contribution, Segment, Upload
 from aggregator.ledger.records import CredentialRecord, FederationRecord, SiloRecord
 from isthmus import evaluation
 from isthmus.certificates import key_digest, read_certificates
@@ -153,6 +153,12 @@ def held_out(loss: float, num_samples: int = 10) -> dict[str, float]:
     return {evaluation.LOSS: loss, evaluation.SAMPLES: float(num_samples)}
 
 
+def stage(ledger: Ledger, upload: Upload, payload: bytes, *, start: int = 0, stop: int | None = None) -> Segment:
+    """Makes the payload's bytes from start to stop durable, as a segment."""
+    digest = hashlib.sha256(payload[:stop]).digest()
+    return ledger.stage_segment(upload, offset_bytes=start, data=payload[start:stop], digest=digest)
+
+
 def staged(
     ledger: Ledger,
     silo: str,
@@ -182,7 +188,7 @@ def staged(
     admitted = _admitted(header, payload, record)
     upload = _upload(header, silo=silo)
     segments = tuple(
-        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + segment_bytes])
+        stage(ledger, upload, payload, start=start, stop=start + segment_bytes)
         for start in range(0, len(payload), segment_bytes)
     )
     return Contribution(

@@ -81,6 +81,11 @@ class PayloadInspection:
         """Whether the bytes so far say no more than the spec: the header was let in, or begins as ours does."""
         return self._layout is not None or header_bytes(self._spec, self._header.encoding).startswith(self._head)
 
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the bytes so far."""
+        return self._hash.digest()
+
     def feed(self, data: bytes | memoryview) -> None:
         """Takes the next bytes. Call it before they are stored: what it raises for must not be kept.
 

@@ -1,7 +1,5 @@
 """Every key of the store, in one place; docs/architecture.md prints the same list. Knows no store and no document."""
 
-import hashlib
-
 from aggregator.ledger.documents import Upload
 
 DROPPED = "dropped-"
@@ -141,9 +139,12 @@ def staged(upload: Upload, attempt: int) -> str:
     return f"{push(upload)}/{attempt}"
 
 
-def segment(upload: Upload, attempt: int, *, offset_bytes: int, data: bytes | memoryview) -> str:
-    """One run of staged bytes; the offset is padded, so that keys sort as offsets do."""
-    return f"{staged(upload, attempt)}/{offset_bytes:016d}-{hashlib.sha256(data).hexdigest()}"
+def segment(upload: Upload, attempt: int, *, offset_bytes: int, digest: bytes) -> str:
+    """One run of staged bytes, by the digest of its payload from the start to the run's end (docs/adr/0040).
+
+    The offset is padded, so that keys sort as offsets do.
+    """
+    return f"{staged(upload, attempt)}/{offset_bytes:016d}-{digest.hex()}"
 
 
 def dropped(upload: Upload, attempt: int) -> str:

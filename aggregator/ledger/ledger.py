@@ -194,9 +194,16 @@ class Ledger:
 
         return lambda start, size: read_range(contribution.segments, get, start=start, size=size)
 
-    def stage_segment(self, upload: Upload, *, offset_bytes: int, data: bytes | memoryview) -> Segment:
-        """Makes a run of a payload's bytes durable; the same run staged twice is one segment."""
-        return staging.stage(self._store, upload, offset_bytes=offset_bytes, data=data)
+    def stage_segment(self, upload: Upload, *, offset_bytes: int, data: bytes | memoryview, digest: bytes) -> Segment:
+        """Makes a run of a payload's bytes durable; the same run staged twice is one segment.
+
+        Args:
+            upload: Of which push.
+            offset_bytes: Where the run begins in the payload.
+            data: The run.
+            digest: SHA-256 of the payload from its start to the run's end; whoever receives it has it at hand.
+        """
+        return staging.stage(self._store, upload, offset_bytes=offset_bytes, data=data, digest=digest)
 
     def committed_segments(self, upload: Upload) -> list[Segment]:
         """What is durable of a push, without a gap from 0; it never gets shorter until the upload is dropped."""

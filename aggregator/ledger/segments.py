@@ -1,6 +1,8 @@
-"""Which staged segments make up a payload, and how to read it. Pure but for the reads it is given."""
+"""Which staged segments make up a payload, how to read it, and what their names say. Pure but for the reads given."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from aggregator.ledger.documents import Segment
 from isthmus.errors import InvariantBroken
@@ -49,3 +51,57 @@ def read_range(
     if len(data) != size:
         raise InvariantBroken(f"Bytes {start} to {start + size} of a payload were asked for; {len(data)} came.")
     return data
+
+
+class SegmentNames:
+    """Judges staged segments by their names, which are met in the order of their keys.
+
+    A name is the digest of the payload up to the segment's end, so what lies before the segment is read, too: once,
+    and only where a segment behind it is to be judged.
+
+    Args:
+        read: Gives the bytes under a key, some at a time; raises KeyError where there are none.
+    """
+
+    def __init__(self, read: Callable[[str], Iterable[bytes]]) -> None:
+        self._read = read
+        self._attempt = ""
+        self._passed: list[str] = []
+        self._hashes = {0: [hashlib.sha256()]}
+
+    def skip(self, key: str) -> None:
+        """Passes a segment that need not be judged here."""
+        self._enter(key)
+        self._passed.append(key)
+
+    def holds(self, key: str, data: Iterable[bytes]) -> bool | None:
+        """Whether this segment's bytes are those that it names; None: nobody can tell, for what lies before it is gone.
+
+        Raises:
+            KeyError: As `data` does.
+        """
+        self._enter(key)
+        passed, self._passed = self._passed, []
+        for before in passed:
+            with suppress(KeyError):  # removed since it was listed
+                self._follow(before, self._read(before))
+        return self._follow(key, data)
+
+    def _enter(self, key: str) -> None:
+        attempt = key.rpartition("/")[0]
+        if attempt != self._attempt:
+            self._attempt, self._passed, self._hashes = attempt, [], {0: [hashlib.sha256()]}
+
+    def _follow(self, key: str, data: Iterable[bytes]) -> bool | None:
+        offset, _, name = key.rpartition("/")[2].partition("-")
+        hashes = [known.copy() for known in self._hashes.get(int(offset), [])]
+        size_bytes = 0
+        for piece in data:
+            size_bytes += len(piece)
+            for one in hashes:
+                one.update(piece)
+        for one in hashes:
+            if one.hexdigest() == name:
+                self._hashes.setdefault(int(offset) + size_bytes, []).append(one)
+                return True
+        return False if hashes else None

@@ -30,9 +30,9 @@ class StagedTotal:
     num_attempts: int
 
 
-def stage(store: Store, upload: Upload, *, offset_bytes: int, data: bytes | memoryview) -> Segment:
-    """Makes a run of bytes durable; the same run staged twice is one segment."""
-    key = keys.segment(upload, _attempt(store, upload), offset_bytes=offset_bytes, data=data)
+def stage(store: Store, upload: Upload, *, offset_bytes: int, data: bytes | memoryview, digest: bytes) -> Segment:
+    """Makes a run of bytes durable; the same run staged twice is one segment. `digest` as `keys.segment` says."""
+    key = keys.segment(upload, _attempt(store, upload), offset_bytes=offset_bytes, digest=digest)
     store.put_if_absent(key, data)
     return Segment(offset_bytes=offset_bytes, size_bytes=len(data), key=key)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aggregator.ledger import Ledger, keys, removal
 from aggregator.ledger.canonical import fields_of
+from aggregator.ledger.segments import SegmentNames
 from aggregator.moving.order import Extent, blob_digests, extent_of, operators_keys, record_keys, round_keys
 from aggregator.stores import Entry, Store, exists
 from aggregator.stores.aside import aside
@@ -85,6 +86,7 @@ class _Copy:
         self._destination = destination
         self._scratch = scratch
         self._writes = writes
+        self._segment_names = SegmentNames(lambda key: [source.get(key)])
         self._name = start.extent.federation
         self.copied = start
 
@@ -141,16 +143,22 @@ class _Copy:
         self._count(size_bytes=len(content))
 
     def _staged(self, entry: Entry, *, present: bool) -> None:
+        is_segment = not entry.key.rpartition("/")[2].startswith(keys.DROPPED)
         if present:
+            if is_segment:
+                self._segment_names.skip(entry.key)
             self._count(present=True)
             return
         try:
             content = self._source.get(entry.key)
         except KeyError:
             return  # swept or removed since it was listed; what the roster needs is looked for afterwards
-        _, dash, digest = entry.key.rpartition("/")[2].partition("-")
-        if dash and len(digest) == 64 and hashlib.sha256(content).hexdigest() != digest:
-            raise _damaged(entry.key)
+        if is_segment:
+            holds = self._segment_names.holds(entry.key, [content])
+            if holds is None:
+                return  # what lies before it was swept since it was listed, so it will be, too
+            if not holds:
+                raise _damaged(entry.key)
         self._require_writing(entry.key)
         self._destination.put_if_absent(entry.key, content)
         self._count(size_bytes=len(content))

@@ -126,23 +126,23 @@ class UploadSession:
                 data = self._ledger.read_segment(segment)
             except KeyError:  # the round was published, and swept, since the listing; the commit will say so
                 return
-            self._inspection.feed(data)
             if joining:
-                self._hold(memoryview(data))
+                self._judge_and_hold(memoryview(data))
             else:
+                self._inspection.feed(data)
                 self.segments.append(segment)
         self._stage()
 
     def _take(self, offset_bytes: int, data: bytes | memoryview) -> None:
         position = self.committed_bytes + self._held
         require_next(offset_bytes, len(data), committed_bytes=position, size_bytes=self._size_bytes)
-        self._inspection.feed(data)
-        self._hold(memoryview(data))
+        self._judge_and_hold(memoryview(data))
 
-    def _hold(self, data: memoryview) -> None:
-        """Takes judged bytes, and stages each segment that they complete."""
+    def _judge_and_hold(self, data: memoryview) -> None:
+        """Takes bytes up to each segment's end, where the digest so far names it, and stages what they complete."""
         while data:
             part = data[: len(self._buffer) - self._held]
+            self._inspection.feed(part)
             self._buffer[self._held : self._held + len(part)] = part
             self._held += len(part)
             data = data[len(part) :]
@@ -161,7 +161,10 @@ class UploadSession:
         if self._held and self._inspection.may_be_kept:
             data, self._held = memoryview(self._buffer)[: self._held], 0
             offset = self.committed_bytes
-            self.segments.append(self._ledger.stage_segment(self._upload, offset_bytes=offset, data=data))
+            digest = self._inspection.digest
+            self.segments.append(
+                self._ledger.stage_segment(self._upload, offset_bytes=offset, data=data, digest=digest)
+            )
 
     def _log_broken(self, why: str) -> None:
         log_event(

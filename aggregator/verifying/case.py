@@ -7,6 +7,7 @@ from typing import TypeVar
 from aggregator.ledger import Ledger, keys
 from aggregator.ledger.documents import Roster, manifest_from_json
 from aggregator.ledger.records import FederationRecord
+from aggregator.ledger.segments import SegmentNames
 from aggregator.trust_domains import Vouchers
 from aggregator.verifying.contributions import Checked, Start, check_contribution
 from aggregator.verifying.evidence import Evidence
@@ -54,6 +55,7 @@ class Case:
         self.signers = Signers(evidence, vouchers=vouchers)
         self.memory_budget_bytes = memory_budget_bytes
         self.scratch = scratch
+        self.segment_names = SegmentNames(evidence.pieces)
         self._manifests: dict[int, ProjectorManifest | None] = {0: record.initial}
         self._rosters: dict[int, Roster | None] = {}
         self._starts: dict[int, Start | None] = {}

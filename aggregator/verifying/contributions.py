@@ -1,7 +1,6 @@
 """Whether a contribution is what admission let in: its document, its bytes, and what admission measured of them."""
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from aggregator.admission.header import judge_header
@@ -9,6 +8,7 @@ from aggregator.admission.payload import PayloadInspection
 from aggregator.ledger import keys
 from aggregator.ledger.documents import Contribution, Segment
 from aggregator.ledger.records import FederationRecord
+from aggregator.ledger.segments import SegmentNames
 from aggregator.stores import exists
 from aggregator.verifying.evidence import Evidence
 from aggregator.verifying.signatures import Signers
@@ -140,9 +140,10 @@ def _check_bytes(
         policy=record.federation.admission,
         read_base=read_base if may_compare else None,
     )
+    names = SegmentNames(evidence.pieces)
     try:
         for segment in contribution.segments:
-            if not _feed(evidence, segment, inspection):
+            if not _feed(evidence, segment, inspection=inspection, names=names):
                 return Checked(contribution, is_whole=False)
         admitted = inspection.finish()
     except IsthmusError as refusal:
@@ -162,30 +163,37 @@ def _check_bytes(
     return Checked(contribution, is_whole=measured)
 
 
-def _feed(evidence: Evidence, segment: Segment, inspection: PayloadInspection) -> bool:
+def _feed(evidence: Evidence, segment: Segment, *, inspection: PayloadInspection, names: SegmentNames) -> bool:
     """Hands a segment's bytes to admission; whether they are those that its key names.
 
     Raises:
         KeyError: It is not there.
         RefusedDelta: Admission refuses them, though they are those that its key names.
     """
-    measured, size, refusal = hashlib.sha256(), 0, None
-    for piece in evidence.pieces(segment.key):
-        measured.update(piece)
-        size += len(piece)
-        try:
-            inspection.feed(piece)
-        except IsthmusError as error:
-            refusal = error  # told only if the bytes are the right ones: else they are what is wrong
-    holds = evidence.findings.agree(
-        segment.key,
-        expected=f"{segment.size_bytes} bytes with SHA-256 {segment.key.rpartition('-')[2]}",
-        found=f"{size} bytes with SHA-256 {measured.hexdigest()}",
-        meaning="These bytes of a delta changed since they were stored.",
-    )
-    if holds and refusal is not None:
-        raise refusal
-    return holds
+    size, refusals = 0, []
+
+    def fed() -> Iterator[bytes]:
+        nonlocal size
+        for piece in evidence.pieces(segment.key):
+            size += len(piece)
+            try:
+                inspection.feed(piece)
+            except IsthmusError as error:
+                refusals.append(error)  # told only if the bytes are the right ones: else they are what is wrong
+            yield piece
+
+    named = names.holds(segment.key, fed())
+    if not named or size != segment.size_bytes:
+        evidence.findings.broke(
+            segment.key,
+            expected=f"{segment.size_bytes} bytes that bring the payload's SHA-256 to {segment.key.rpartition('-')[2]}",
+            found=f"{size} bytes that do not" if size == segment.size_bytes else f"{size} bytes",
+            meaning="These bytes of a delta changed since they were stored.",
+        )
+        return False
+    if refusals:
+        raise refusals[-1]
+    return True
 
 
 def _told_missing(evidence: Evidence, contribution: Contribution, missing: str) -> Checked:

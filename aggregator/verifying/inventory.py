@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from aggregator.ledger import keys
 from aggregator.ledger.canonical import fields_of
@@ -77,14 +78,16 @@ def _empty(case: Case, key: str, found: re.Match[str]) -> None:
 def _segment(case: Case, key: str, found: re.Match[str]) -> None:
     """Staged bytes that no contribution refers to; the others were judged with their round."""
     if key in _referred_to(case, int(found[1]), found[2]):
+        case.segment_names.skip(key)
         return
-    measured = hashlib.sha256()
-    try:
-        for piece in case.evidence.pieces(key):
-            measured.update(piece)
-    except KeyError:
-        return  # swept since it was listed
-    case.findings.agree(key, expected=found[3], found=measured.hexdigest(), meaning="These staged bytes changed.")
+    with suppress(KeyError):  # swept since it was listed
+        if case.segment_names.holds(key, case.evidence.pieces(key)) is False:
+            case.findings.broke(
+                key,
+                expected=f"bytes that bring the payload's SHA-256 to {found[3]}",
+                found="bytes that do not",
+                meaning="These staged bytes changed.",
+            )
 
 
 def _referred_to(case: Case, number: int, silo: str) -> set[str]:

@@ -19,6 +19,7 @@ from isthmus.federation import parse_federation
 from isthmus.spec import ProjectorSpec, TensorSpec
 from tests import pki
 from tests.chaos.silo import NUM_EXAMPLES
+from tests.ledgers import stage
 from tests.rosters import payload_bytes, values
 from tests.silo_data import write_imagefolder
 
@@ -169,7 +170,7 @@ def build(
     initial = payload_bytes(values("initial", SPEC.num_elements), SPEC)
     ledger.create_federation(toml, parse_federation(toml), SPEC, projector=initial, now=now)
     for number in range(1, rounds + 1):
-        ledger.stage_segment(Upload(FEDERATION, number, play.silos[0], ABANDONED_PUSH), offset_bytes=0, data=ABANDONED)
+        stage(ledger, Upload(FEDERATION, number, play.silos[0], ABANDONED_PUSH), ABANDONED)
     for silo in play.silos:
         _write_silo(scene, silo, address=addresses[silo], fresh=play.fresh)
         credentials = load_credentials(scene.silo(silo) / "silo.pem")

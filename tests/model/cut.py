@@ -11,12 +11,11 @@ from pathlib import Path
 from aggregator.advance import Outcome, Published, counted
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Contribution
-from aggregator.ledger.staging import stage
 from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
 from isthmus.contribution import Receipt
 from isthmus.errors import RoundClosed
-from tests.ledgers import after, contribute, definition, found, held_out, staged, step
+from tests.ledgers import after, contribute, definition, found, held_out, stage, staged, step
 from tests.model.bucket import contents_of
 from tests.model.claims import Claims, Refused
 from tests.model.scene import Scene, Work
@@ -133,7 +132,7 @@ def _of_one_segment(contribution: Contribution, store: Store) -> Contribution:
     payload = b"".join(store.get(segment.key) for segment in contribution.segments)
     for segment in contribution.segments:
         store.delete(segment.key)
-    return replace(contribution, segments=(stage(store, contribution.upload, offset_bytes=0, data=payload),))
+    return replace(contribution, segments=(stage(Ledger(store), contribution.upload, payload),))
 
 
 def replica(sees: View, scratch: Path, *, late_hours: int) -> Work:
@@ -156,7 +155,7 @@ def push(contribution: Contribution, sees: View, *, stages: bytes, records: bool
     def work(store: Store) -> Receipt | Refused:
         ledger = Ledger(sees(store))
         if stages:
-            ledger.stage_segment(contribution.upload, offset_bytes=0, data=stages)
+            stage(ledger, contribution.upload, stages)
         standing = ledger.commit_contribution(contribution)
         if records:
             ledger.record_admission(standing)

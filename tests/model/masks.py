@@ -11,7 +11,6 @@ from pathlib import Path
 from aggregator.ledger import Ledger, enrolment, keys, masking
 from aggregator.ledger.documents import Contribution, Upload, manifest_from_json
 from aggregator.ledger.masking import FixedKeys, Opening
-from aggregator.ledger.staging import stage
 from aggregator.rpc.masking import Masking as Service
 from aggregator.stores import Store
 from aggregator.stores.memory import MemoryStore
@@ -21,7 +20,7 @@ from isthmus.payload import layout
 from isthmus.secure_aggregation.keys import KeyOffer, KeyRoster, Member, seed_statement
 from isthmus.secure_aggregation.ring import bytes_of
 from isthmus.signatures import public_key_of, signer
-from tests.ledgers import NAME, after, credential, found, signature
+from tests.ledgers import NAME, after, credential, found, signature, stage
 from tests.masked import Masking
 from tests.model.bucket import contents_of
 from tests.model.claims import Claims
@@ -193,7 +192,7 @@ def _contribution(ledger: Ledger, roster: KeyRoster, silo: str) -> Contribution:
     )
     header = replace(header, signature=signature(header, silo=silo))
     upload = Upload(NAME, 1, silo, push_id(NAME, 1, silo=silo, payload_digest=header.payload_digest))
-    segment = stage(ledger.store, upload, offset_bytes=0, data=payload)
+    segment = stage(ledger, upload, payload)
     return Contribution(silo, header, (segment,), prepared.data_start, 0.0, after(2), credential(silo))
 
 

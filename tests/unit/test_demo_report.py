@@ -172,10 +172,8 @@ def test_hostile_text_stays_text() -> None:
 
 
 def test_the_page_tells_what_silos_say_of_each_projector() -> None:
-    """The silos' own held-out losses stand on the page for every projector that somebody pulled."""
-    text = page_without_figures(sample_report()).text
-
-    told = re.findall(r"(\d\.\d\d) \((\d\.\d\d) to (\d\.\d\d)\)", text)
+    """The silos' own held-out losses stand there for every projector that somebody pulled."""
+    told = re.findall(r"(\d\.\d\d) \((\d\.\d\d) to (\d\.\d\d)\)", page_without_figures(sample_report()).text)
     assert told == [(f"{6.9 - one:.2f}", f"{6.71 - one:.2f}", f"{7.23 - one:.2f}") for one in range(4)]
 
 
@@ -348,6 +346,5 @@ def test_captions_are_counted_and_not_praised() -> None:
         caption["after"] = "a snail"
 
     told = captions_sentence(report_of(document))
-
     assert told.startswith("0 of 4 captions after the federation share a word with the true one.")
     assert "seldom names the thing" in told

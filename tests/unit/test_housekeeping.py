@@ -13,7 +13,7 @@ from aggregator.stores.memory import MemoryStore
 from isthmus.errors import InvariantBroken
 from isthmus.federation import FederationState
 from tests.interleaving import Died
-from tests.ledgers import NAME, after, contribute, definition, found, staged, step
+from tests.ledgers import NAME, after, contribute, definition, found, stage, staged, step
 
 RETENTION = "retention = { deltas_days = 10, abandoned_uploads_hours = 5 }\n"
 LATE = Upload(NAME, 1, "c", "f" * 64)
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> MemoryStore:
     assert isinstance(step(ledger, tmp_path, now=after(99)), Published)
     contribute(ledger, "a", round_number=2)
     staged(ledger, "b", round_number=2)
-    ledger.stage_segment(LATE, offset_bytes=0, data=b"late")
+    stage(ledger, LATE, b"late")
     return store
 
 
@@ -129,7 +129,7 @@ def test_dry_run_changes_nothing(store: MemoryStore, ledger: Ledger) -> None:
 def test_second_removal_leaves_the_record(store: MemoryStore, ledger: Ledger) -> None:
     """What arrives in a round whose deltas were removed goes too, and the first record stands."""
     tidied(ledger, day=10)
-    ledger.stage_segment(LATE, offset_bytes=0, data=b"later still")
+    stage(ledger, LATE, b"later still")
 
     again, nothing = tidied(ledger, day=11), tidied(ledger, day=12)
 

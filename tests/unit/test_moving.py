@@ -17,7 +17,7 @@ from aggregator.stores.memory import MemoryStore
 from isthmus.errors import FederationExists, FederationUnknown, InvariantBroken, ScratchUnavailable, StoreUnavailable
 from isthmus.federation import FederationState, parse_federation
 from tests.faulty_store import CREATES, Faults, FaultyStore
-from tests.ledgers import NAME, START, after, contribute, definition, enrol, found, staged, step
+from tests.ledgers import NAME, START, after, contribute, definition, enrol, found, stage, staged, step
 from tests.rosters import TINY
 
 STOPPED = Upload(NAME, 2, "c", "f" * 64)
@@ -41,9 +41,9 @@ def source(tmp_path: Path) -> MemoryStore:
     ledger.record_refusal(NAME, 1, "c", refusal=InvariantBroken("no"), now=after(2))
     assert isinstance(step(ledger, tmp_path, now=after(99)), Published)
     contribute(ledger, "a", round_number=2)
-    ledger.stage_segment(STOPPED, offset_bytes=0, data=b"wrong")
+    stage(ledger, STOPPED, b"wrong")
     ledger.drop_upload(STOPPED)
-    ledger.stage_segment(STOPPED, offset_bytes=0, data=b"right")
+    stage(ledger, STOPPED, b"right")
     ledger.revoke(NAME, "c")
     strikes.strike(store, NAME, "c", refusal=InvariantBroken("no"), payload_name="f" * 64, now=after(2))
     strikes.release(store, NAME, "c", now=after(3))

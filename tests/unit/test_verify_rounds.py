@@ -25,7 +25,19 @@ from isthmus.contribution import ContributionHeader, Encoding, push_id
 from isthmus.federation import parse_federation
 from isthmus.payload import PREFIX_BYTES
 from isthmus.spec import ProjectorSpec, TensorSpec
-from tests.ledgers import NAME, START, after, contribute, credential, definition, enrol, found, signature, step
+from tests.ledgers import (
+    NAME,
+    START,
+    after,
+    contribute,
+    credential,
+    definition,
+    enrol,
+    found,
+    signature,
+    stage,
+    step,
+)
 from tests.rosters import payload_bytes
 from tests.verifying import change, objects, of_store, sealed, store_with, verdict_of
 
@@ -250,7 +262,7 @@ def test_memory_stays_within_the_budget(tmp_path: Path) -> None:
     header = replace(header, signature=signature(header, silo="a"))
     upload = Upload(NAME, 1, "a", push_id(NAME, 1, silo="a", payload_digest=digest))
     segments = [
-        ledger.stage_segment(upload, offset_bytes=start, data=payload[start : start + SEGMENT_BYTES])
+        stage(ledger, upload, payload, start=start, stop=start + SEGMENT_BYTES)
         for start in range(0, len(payload), SEGMENT_BYTES)
     ]
     start = len(payload) - 4 * spec.num_elements
