@@ -1,6 +1,6 @@
 """How the demo's recipe was found: its own models and pictures, simulated in one process, arm by arm.
 
-    .venv/bin/python -m benchmarks.demo_recipe --arms recipe server-lr-1 --seed 100
+    .venv/bin/python -m benchmarks.demo_recipe --arms recipe mean --seed 100
 
 The silos' own trainer, batches and loss, the aggregator's own arithmetic and the demo's own judge; no gRPC and no
 store. Exit code 1: something that an arm needs is missing.
@@ -40,8 +40,8 @@ class Arm:
     """One recipe to try; the server optimizer is SGD."""
 
     recipe: Recipe = RECIPE
-    server_learning_rate: float = 1.5
-    rule: str = "mean"
+    server_learning_rate: float = 1.0
+    rule: str = "fed_cmp"
     local_steps: int = 0
     """Of a round; 0: whole epochs, as the recipe says."""
 
@@ -61,16 +61,18 @@ SMALL = varied(output_gain=0.25)
 
 ARMS: dict[str, Arm] = {
     "recipe": Arm(),
-    "server-lr-1": Arm(server_learning_rate=1.0),
-    "server-lr-2": Arm(server_learning_rate=2.0),
-    "fed_cmp": Arm(server_learning_rate=1.0, rule="fed_cmp"),
-    "fed_cmp-server-lr-1.5": Arm(rule="fed_cmp"),
-    "gain-2": Arm(varied(output_gain=2.0), server_learning_rate=1.0),
-    "gain-0.25": Arm(SMALL, server_learning_rate=1.0),
-    "gain-0.25-server-lr-2": Arm(SMALL, server_learning_rate=2.0),
-    "gain-0.25-lr-8e-3": Arm(varied(output_gain=0.25, learning_rate=8e-3), server_learning_rate=1.0),
-    "gain-0.25-eight-rounds": Arm(varied(output_gain=0.25, rounds=8), server_learning_rate=1.0, local_steps=4),
-    "gain-0.25-eight-rounds-server-lr-1.5": Arm(varied(output_gain=0.25, rounds=8), local_steps=4),
+    "server-lr-1.5": Arm(server_learning_rate=1.5),
+    "mean": Arm(rule="mean"),
+    "mean-server-lr-1.5": Arm(rule="mean", server_learning_rate=1.5),
+    "mean-server-lr-2": Arm(rule="mean", server_learning_rate=2.0),
+    "mean-gain-2": Arm(varied(output_gain=2.0), rule="mean"),
+    "mean-gain-0.25": Arm(SMALL, rule="mean"),
+    "mean-gain-0.25-server-lr-2": Arm(SMALL, rule="mean", server_learning_rate=2.0),
+    "mean-gain-0.25-lr-8e-3": Arm(varied(output_gain=0.25, learning_rate=8e-3), rule="mean"),
+    "mean-gain-0.25-eight-rounds": Arm(varied(output_gain=0.25, rounds=8), rule="mean", local_steps=4),
+    "mean-gain-0.25-eight-rounds-server-lr-1.5": Arm(
+        varied(output_gain=0.25, rounds=8), rule="mean", server_learning_rate=1.5, local_steps=4
+    ),
 }
 
 

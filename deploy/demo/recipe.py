@@ -27,7 +27,7 @@ class Recipe:
         hidden_features: Width between the projector's two layers.
         output_gain: Size of an image token at the start, relative to a word's embedding (`ComposedSettings`).
         feature_scaling: How all silos scale the encoder's features (`ComposedSettings`).
-        server_optimizer: Name and options, as a TOML inline table.
+        rule: Name and options, as a TOML inline table.
         llm_name: The language model, for the report.
     """
 
@@ -45,7 +45,7 @@ class Recipe:
     hidden_features: int = 512
     output_gain: float = 1.0
     feature_scaling: str = "encoder_prior"
-    server_optimizer: str = '{ name = "sgd", learning_rate = 1.5 }'
+    rule: str = '{ name = "fed_cmp" }'
     llm_name: str = "SmolLM2-135M-Instruct, from 4-bit weights"
 
     def federation_toml(self, *, num_silos: int, widths: tuple[int, int]) -> str:
@@ -67,8 +67,7 @@ silos = {{ min = {num_silos}, max = {num_silos} }}
 max_l2_norm = 100.0  # its deltas were measured at 6 to 40
 
 [strategy]
-rule = {{ name = "mean" }}
-server_optimizer = {self.server_optimizer}
+rule = {self.rule}
 
 [plan]
 local_epochs = {self.local_epochs}
