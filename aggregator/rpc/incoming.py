@@ -15,7 +15,15 @@ from aggregator.admission.payload import Admitted, PayloadInspection
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Segment, Upload
 from isthmus.chunks import SEGMENT_BYTES, require_next
-from isthmus.errors import FinishMissing, HeaderInvalid, IsthmusError, RefusedDelta, StoreFull, StoreUnavailable
+from isthmus.errors import (
+    FinishMissing,
+    HeaderInvalid,
+    IsthmusError,
+    PayloadDigestMismatch,
+    RefusedDelta,
+    StoreFull,
+    StoreUnavailable,
+)
 from isthmus.logs import Event, log_event
 from isthmus.v1 import projector_pb2
 
@@ -130,6 +138,7 @@ class UploadSession:
                 self._judge_and_hold(memoryview(data))
             else:
                 self._inspection.feed(data)
+                _require_name(segment, self._inspection.digest)
                 self.segments.append(segment)
         self._stage()
 
@@ -176,6 +185,24 @@ class UploadSession:
             committed_bytes=self.committed_bytes,
             size_bytes=self._size_bytes,
             why=why,
+        )
+
+
+def _require_name(segment: Segment, digest: bytes) -> None:
+    """Checks that all bytes up to a staged segment's end are those that it names: what is committed can be verified.
+
+    Raises:
+        PayloadDigestMismatch: They are not: the store changed them, or two payloads were staged under one digest.
+    """
+    named, measured = segment.key.rpartition("-")[2], digest.hex()
+    if measured != named:
+        end = segment.offset_bytes + segment.size_bytes
+        raise PayloadDigestMismatch(
+            f"The first {end} bytes that are staged of this payload have SHA-256 {measured[:12]} and were staged as "
+            f"{named[:12]}: they changed since, or come of two payloads. Push it again from the start.",
+            check="DIGEST_MISMATCH",
+            measured=measured,
+            limit=named,
         )
 
 

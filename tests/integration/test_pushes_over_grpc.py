@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from aggregator.ledger import Ledger
-from isthmus.contribution import Encoding
+from aggregator.ledger.documents import Upload
+from isthmus.contribution import Encoding, push_id
 from isthmus.errors import (
     BaseStale,
     ContributionConflict,
@@ -32,6 +33,7 @@ from isthmus.errors import (
     SpecMismatch,
 )
 from isthmus.v1 import aggregator_pb2
+from tests.ledgers import stage
 from tests.rosters import TINY, payload_bytes
 from tests.serving import (
     FINISH,
@@ -171,6 +173,25 @@ def test_bytes_other_than_announced_are_dropped(north):
     assert PayloadDigestMismatch is type(refusal(lambda: north.push(wrong)))
     assert 0 == north.push_status(right).committed_bytes
     assert right.header.payload_digest == north.push(right).payload_digest
+
+
+def test_two_payloads_staged_under_one_digest_do_not_mix(north, store):
+    """Where streams staged bytes of two payloads, a push that goes on from them is refused, and one from 0 counts."""
+    delta = north.delta(name="right")
+    other = b"another beginning" + delta.payload[17:]
+    identity = push_id("harbour", 1, silo="north", payload_digest=delta.header.payload_digest)
+    upload = Upload("harbour", 1, "north", identity)
+    stage(Ledger(store), upload, delta.payload, stop=17)
+    stage(Ledger(store), upload, other, start=17)  # the right bytes, named by what another stream had before them
+    assert len(delta.payload) == north.push_status(delta).committed_bytes
+
+    error = refusal(lambda: north.push(delta, start=len(delta.payload)))
+
+    assert (PayloadDigestMismatch, "DIGEST_MISMATCH") == (type(error), error.details["check"])
+    assert 0 == north.push_status(delta).committed_bytes
+    assert delta.header.payload_digest == north.push(delta).payload_digest
+    (segment,) = Ledger(store).contribution("harbour", 1, "north").segments
+    assert segment.key.endswith(delta.header.payload_digest.hex())
 
 
 def test_wrong_order_of_parts_is_refused(north):
