@@ -51,9 +51,9 @@ def _any_offset(offset_bytes: int, num_bytes: int, *, committed_bytes: int, size
 
 def _stages_first(self, offset_bytes, data):
     """Makes a chunk durable before it is judged."""
-    self._buffer[self._held : self._held + len(data)] = data
-    self._held += len(data)
-    self._stage()
+    with patch.object(self._inspection, "feed"):
+        self._judge_and_hold(memoryview(data))
+        self._stage()
     self._inspection.feed(data)
 
 

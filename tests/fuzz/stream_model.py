@@ -209,9 +209,9 @@ class Model:
         for part in stream.parts:
             assert not answer, f"{part.kind} was read after {answer}"
             if part.kind == "chunk":
-                answer = self._misplaced(stream.header, part, position=len(data)) or self._refusal(
-                    stream.header, data + part.data
-                )
+                answer = self._misplaced(stream.header, part, position=len(data))
+                if not answer and (answer := self._refusal(stream.header, data + part.data)):
+                    self._taken[stream.upload].append(self._let_in(stream.header, data + part.data))
                 data += b"" if answer else part.data
             elif part.kind == "finish":
                 answer = self._finished(stream.header, data)
@@ -245,6 +245,10 @@ class Model:
         except errors.RefusedDelta as refusal:
             return type(refusal).__name__
         return ""
+
+    def _let_in(self, header: ContributionHeader, data: bytes) -> bytes:
+        """How far admission goes along: a segment that ends within a chunk is stored before the rest is judged."""
+        return next(data[:end] for end in range(len(data), -1, -1) if not self._refusal(header, data[:end]))
 
     def _finished(self, header: ContributionHeader, data: bytes) -> str:
         if len(data) < header.payload_size_bytes:
