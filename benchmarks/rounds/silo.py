@@ -1,7 +1,6 @@
 """One silo of ours: the SDK's own loop, and an addition in place of training. `benchmarks.rounds.ours` starts it."""
 
 import sys
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +30,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def trained(projector: dict[str, torch.Tensor], *, silo: str, number: int) -> dict[str, torch.Tensor]:
-    """What stands for training: one pass, in place, that gives every silo and round another delta in any encoding."""
-    step = STEP * (1 + zlib.crc32(f"{silo} {number}".encode()) % 251)
+    """What stands for training: one pass, in place, that gives every silo and round another delta in any encoding.
+
+    Whole multiples of a step, of which bfloat16 tells 256 apart: those of 32 silos in 7 rounds.
+    """
+    step = STEP * (1 + 32 * number + int(silo.rpartition("-")[2]))
     return {name: tensor.add_(step) for name, tensor in projector.items()}
 
 
