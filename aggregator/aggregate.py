@@ -13,7 +13,6 @@ from aggregator.blocks import (
     Block,
     CombinedBlock,
     Payload,
-    Range,
     Reader,
     RosterBlocks,
     Rule,
@@ -24,6 +23,7 @@ from aggregator.gram import scratch_bytes
 from aggregator.masked_sums import MaskedRound, opened_blocks
 from aggregator.matrices import BLOCKS_SHARE, MatrixRound, MatrixRule, tensors_of
 from aggregator.payload_writer import PayloadWriter, Written
+from aggregator.pieces import Range
 from aggregator.pre_steps import build_pre_steps
 from aggregator.rules import build_matrix_rule, build_rule, check_rule, entry_of
 from aggregator.server_optimizers import ServerOptimizer, State, build_server_optimizer

@@ -7,11 +7,13 @@ no store. What a block holds depends on stored bytes alone, how long it is on th
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.codec import F32, SCALE_BLOCK, SCALE_BYTES, decode, decode_int8, num_scales
+from aggregator.pieces import Range, Span, pieces, spans, whole
+from isthmus.codec import F32, SCALE_BYTES, decode, decode_int8, num_scales
 from isthmus.contribution import Encoding
 from isthmus.errors import ConfigInvalid, InvariantBroken
 from isthmus.payload import ITEM_BYTES, PREFIX_BYTES, SCALED, scales_bytes
@@ -36,6 +38,9 @@ _BY_PIECE = SCALED | {Encoding.TOP_K}
 
 _SCRATCH_BYTES = 128
 """Held per value of a block beside the roster's own: bytes just read, projector, optimizer state, intermediates."""
+
+READERS = 2
+"""Threads that read: while what one has read is copied, the disk works for the other (docs/LOG.md)."""
 
 Reader = Callable[[int, int], bytes]
 """`read(offset_bytes, size_bytes)` gives exactly these bytes of one payload, which has them all."""
@@ -135,66 +140,6 @@ it, as it says.
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """A run of the projector's values, its tensors laid side by side in the spec's order: positions [start, stop).
-
-    It begins, and unless it ends its tensor it ends, at a multiple of GRAIN values from a tensor's start; `ranges`
-    gives such ones.
-    """
-
-    start: int
-    stop: int
-
-    @property
-    def num_values(self) -> int:
-        """How many; at least 1."""
-        return self.stop - self.start
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A block to be: `count` values of a tensor, which lie at `position` among all values of the projector.
-
-    Where values have scales, its first one is number `scale` of the payload's, counted from 0; where not all values
-    are kept, its first one that is stands at number `entry`.
-    """
-
-    tensor: str
-    start: int
-    count: int
-    position: int
-    scale: int
-    entry: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """Neighbouring pieces, read together; at least one."""
-
-    pieces: tuple[Piece, ...]
-
-    @property
-    def first(self) -> int:
-        """Position of its first value among all of the projector."""
-        return self.pieces[0].position
-
-    @property
-    def count(self) -> int:
-        """How many values."""
-        return self.pieces[-1].position + self.pieces[-1].count - self.first
-
-    @property
-    def num_scales(self) -> int:
-        """How many scales, where there are any; they are neighbours, too."""
-        return self.pieces[-1].scale + num_scales(self.pieces[-1].count) - self.pieces[0].scale
-
-    @property
-    def num_entries(self) -> int:
-        """How many of its values are kept where not all are; they are neighbours, too."""
-        return self.pieces[-1].entry + num_kept(self.pieces[-1].count) - self.pieces[0].entry
-
-
-@dataclass(frozen=True, slots=True)
 class _Raw:
     """One payload's bytes of a span; no scales where the encoding has none."""
 
@@ -230,24 +175,13 @@ def block_length(num_silos: int, *, memory_budget_bytes: int, reserved_bytes: in
     return min((memory_budget_bytes - reserved_bytes) // bytes_per_grain * GRAIN, _LONGEST)
 
 
-def whole(spec: ProjectorSpec) -> Range:
-    """All of a projector's values."""
-    return Range(0, spec.num_elements)
-
-
-def ranges(spec: ProjectorSpec, *, most_values: int) -> list[Range]:
-    """The projector in runs of at most `most_values` values (a multiple of GRAIN), in order and without a gap."""
-    spans = _spans(pieces(spec, length=most_values, within=whole(spec)), most_values)
-    return [Range(span.first, span.first + span.count) for span in spans]
-
-
 def walk_payloads(
     spec: ProjectorSpec, payloads: Sequence[Payload], *, encoding: Encoding, length: int, within: Range | None = None
 ) -> Iterator[Block]:
     """The blocks of these payloads, at most `length` values each (a multiple of GRAIN).
 
     Blocks of neighbouring tensors are read together, so that many small tensors cost few reads; and while whoever walks
-    them works on some, a thread reads the next ones: the disk and the processor need not wait for each other.
+    them works on some, threads read the next ones: the disk and the processor need not wait for each other.
 
     Args:
         spec: Of all the payloads.
@@ -260,30 +194,30 @@ def walk_payloads(
         InvariantBroken: A payload gave fewer bytes than it has.
     """
     within = within or whole(spec)
-    spans = list(_spans(pieces(spec, length=length, within=within), length))
+    runs = list(spans(pieces(spec, length=length, within=within), length))
     buffer = np.empty((len(payloads), min(length, within.num_values)), np.float32)
-    read = _span_reader(payloads, spec, encoding)
-    with ThreadPoolExecutor(1) as ahead:  # starts its thread when there is a second span, and not before
-        coming = None
-        for index, span in enumerate(spans, 1):
-            _decode(coming.result() if coming else read(span), span, encoding=encoding, rows=buffer[:, : span.count])
-            coming = ahead.submit(read, spans[index]) if index < len(spans) else None
+    read = _span_reader(spec, encoding)
+    with ThreadPoolExecutor(READERS) as readers:
+        coming = readers.map(partial(read, runs[0]), payloads)
+        for index, span in enumerate(runs, 1):
+            _decode(coming, span, encoding=encoding, rows=buffer[:, : span.count])
+            if index < len(runs):
+                coming = readers.map(partial(read, runs[index]), payloads)
             for piece in span.pieces:
                 begin = piece.position - span.first
                 yield Block(piece.tensor, piece.start, buffer[:, begin : begin + piece.count])
 
 
-def _decode(payloads: list[_Raw], span: _Span, *, encoding: Encoding, rows: F32) -> None:
-    """Fills the rows and empties the list: the bytes that are read next need the room."""
+def _decode(payloads: Iterator[_Raw], span: Span, *, encoding: Encoding, rows: F32) -> None:
+    """Fills each row as its bytes come, which nothing holds afterwards: those that are read next need the room."""
     for row, raw in zip(rows, payloads, strict=True):
         if encoding in _BY_PIECE:
             _decode_by_piece(raw, span, encoding=encoding, row=row)
         else:
             row[:] = decode(raw.values, encoding)
-    payloads.clear()
 
 
-def _decode_by_piece(raw: _Raw, span: _Span, *, encoding: Encoding, row: F32) -> None:
+def _decode_by_piece(raw: _Raw, span: Span, *, encoding: Encoding, row: F32) -> None:
     """Fills one row piece by piece: the last block of a tensor may be short, and the next tensor begins another."""
     scales, values, head = memoryview(raw.scales), memoryview(raw.values), span.pieces[0]
     for piece in span.pieces:
@@ -298,11 +232,11 @@ def _decode_by_piece(raw: _Raw, span: _Span, *, encoding: Encoding, row: F32) ->
             row[begin:end] = decode_int8(values[begin:end], scales=own)
 
 
-def _span_reader(payloads: Sequence[Payload], spec: ProjectorSpec, encoding: Encoding) -> Callable[[_Span], list[_Raw]]:
-    """Gives a span's bytes of each payload, in order."""
+def _span_reader(spec: ProjectorSpec, encoding: Encoding) -> Callable[[Span, Payload], _Raw]:
+    """Gives a span's bytes of a payload."""
     item_bytes, before_values = ITEM_BYTES[encoding], scales_bytes(spec, encoding)
 
-    def read(payload: Payload, span: _Span) -> _Raw:
+    def read(span: Span, payload: Payload) -> _Raw:
         start, scales = payload.data_start_bytes, b""
         if encoding in SCALED:
             scales = _read(payload, start + span.pieces[0].scale * SCALE_BYTES, span.num_scales * SCALE_BYTES)
@@ -311,7 +245,7 @@ def _span_reader(payloads: Sequence[Payload], spec: ProjectorSpec, encoding: Enc
             first, count = span.pieces[0].entry, span.num_entries
         return _Raw(scales, _read(payload, start + before_values + first * item_bytes, count * item_bytes))
 
-    return lambda span: [read(payload, span) for payload in payloads]
+    return read
 
 
 def _read(payload: Payload, offset_bytes: int, size_bytes: int) -> bytes:
@@ -320,30 +254,3 @@ def _read(payload: Payload, offset_bytes: int, size_bytes: int) -> bytes:
         end = offset_bytes + size_bytes
         raise InvariantBroken(f"Bytes {offset_bytes} to {end} were asked for; {len(data)} came.")
     return data
-
-
-def pieces(spec: ProjectorSpec, *, length: int, within: Range) -> Iterator[Piece]:
-    """A range in runs of at most `length` values, in order, none of which reaches from one tensor into the next."""
-    position = scale = entry = 0
-    for tensor in spec.tensors:
-        first = max(within.start - position, 0)
-        last = min(within.stop - position, tensor.num_elements)
-        for start in range(first, last, length):
-            count, block = min(length, last - start), scale + start // SCALE_BLOCK
-            yield Piece(tensor.name, start, count, position + start, scale=block, entry=entry + num_kept(start))
-        position += tensor.num_elements
-        scale += num_scales(tensor.num_elements)
-        entry += num_kept(tensor.num_elements)
-
-
-def _spans(pieces: Iterator[Piece], length: int) -> Iterator[_Span]:
-    """These pieces in order, in runs of at most `length` values together."""
-    run: list[Piece] = []
-    room = length
-    for piece in pieces:
-        if piece.count > room:
-            yield _Span(tuple(run))
-            run, room = [], length
-        run.append(piece)
-        room -= piece.count
-    yield _Span(tuple(run))

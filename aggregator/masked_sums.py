@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.blocks import GRAIN, CombinedBlock, Payload, pieces, whole
+from aggregator.blocks import GRAIN, CombinedBlock, Payload
+from aggregator.pieces import pieces, whole
 from isthmus.codec import F32
 from isthmus.secure_aggregation.keys import KeyRoster
 from isthmus.secure_aggregation.masks import Stream, apply, negated, self_stream

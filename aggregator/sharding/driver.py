@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from aggregator.aggregate import AggregateWriter
-from aggregator.blocks import Range
 from aggregator.ledger import Ledger
+from aggregator.pieces import Range
 from aggregator.sharding import worker
 from aggregator.sharding.messages import (
     Order,

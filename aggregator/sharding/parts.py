@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from aggregator.aggregate import RoundInputs, SteppedBlock, stepped_blocks
-from aggregator.blocks import GRAIN, Range, Rule, pieces, ranges
+from aggregator.blocks import GRAIN, Rule
 from aggregator.matrices import MatrixRule
+from aggregator.pieces import Range, pieces, ranges
 from aggregator.pre_steps import PRE_STEPS, PreStepEntry
 from aggregator.rules import MATRIX_RULES, RULES, RuleEntry
 from aggregator.server_optimizers import build_server_optimizer

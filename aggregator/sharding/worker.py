@@ -8,8 +8,8 @@ these functions to it.
 import functools
 
 from aggregator.aggregate import RoundInputs
-from aggregator.blocks import Range
 from aggregator.ledger import Ledger
+from aggregator.pieces import Range
 from aggregator.publication import inputs_of
 from aggregator.sharding.messages import Round, code_digest, error_to_json, round_from_json
 from aggregator.sharding.parts import part_of

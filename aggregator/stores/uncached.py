@@ -8,9 +8,9 @@ import errno
 import fcntl
 import mmap
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 LEAST_BYTES = 1 << 20
 """Less than this is no segment, but a document, which is read again; and it saves nothing."""
@@ -45,12 +45,17 @@ def write(descriptor: int, content: bytes | memoryview) -> int:
     return written
 
 
+_NUM_BUFFERS = 2
+"""Through so many ranges are read at once: while one is copied out of its buffer, the disk fills the other."""
+
+
 class Reader:
-    """Reads ranges of segments through one buffer; threads may share it."""
+    """Reads ranges of segments through a few buffers; threads may share it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._buffer: mmap.mmap | None = None
+        self._free: SimpleQueue[mmap.mmap | None] = SimpleQueue()
+        for _ in range(_NUM_BUFFERS):
+            self._free.put(None)  # made when it is first needed
 
     def read(self, descriptor: int, start: int, size: int) -> bytes | None:
         """The file's bytes from `start`, at most `size` of them; None where the cache should be asked.
@@ -62,28 +67,30 @@ class Reader:
         end = min(start + size, length)
         if not LEAST_BYTES <= length <= MOST_BYTES or end - start < _LEAST_RANGE_BYTES:
             return None
-        if not self._lock.acquire(blocking=False):
+        try:
+            memory = self._free.get_nowait()
+        except Empty:
             return None
         try:
-            return self._read(descriptor, start, end)
+            memory = memory or mmap.mmap(-1, MOST_BYTES + _GRAIN_BYTES)
+            return _read(descriptor, start, end, memory=memory)
         finally:
-            self._lock.release()
+            self._free.put(memory)
 
-    def _read(self, descriptor: int, start: int, end: int) -> bytes | None:
-        if self._buffer is None:
-            self._buffer = mmap.mmap(-1, MOST_BYTES + _GRAIN_BYTES)
-        first = start // _GRAIN_BYTES * _GRAIN_BYTES
-        room = -(-(end - first) // _GRAIN_BYTES) * _GRAIN_BYTES
-        got = 0
-        with memoryview(self._buffer) as buffer, _past_the_cache(descriptor):
-            while first + got < end:
-                num_bytes = os.preadv(descriptor, [buffer[got:room]], first + got)
-                if num_bytes == 0:
-                    break
-                got += num_bytes
-            if first + got >= end:
-                return bytes(buffer[start - first : end - first])
-        return None
+
+def _read(descriptor: int, start: int, end: int, *, memory: mmap.mmap) -> bytes | None:
+    first = start // _GRAIN_BYTES * _GRAIN_BYTES
+    room = -(-(end - first) // _GRAIN_BYTES) * _GRAIN_BYTES
+    got = 0
+    with memoryview(memory) as buffer, _past_the_cache(descriptor):
+        while first + got < end:
+            num_bytes = os.preadv(descriptor, [buffer[got:room]], first + got)
+            if num_bytes == 0:
+                break
+            got += num_bytes
+        if first + got >= end:
+            return bytes(buffer[start - first : end - first])
+    return None
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from aggregator.aggregate import AggregateWriter, RoundInputs, aggregate
-from aggregator.blocks import GRAIN, ranges
+from aggregator.blocks import GRAIN
+from aggregator.pieces import ranges
 from aggregator.pre_steps import PRE_STEPS
 from aggregator.rules import MATRIX_RULES, RULES
 from aggregator.server_optimizers import SERVER_OPTIMIZERS

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.blocks import GRAIN, Range, block_length, ranges
+from aggregator.blocks import GRAIN, block_length
 from aggregator.options import NoOptions
+from aggregator.pieces import Range, ranges
 from aggregator.rules import RULES, RuleEntry, mean
 from aggregator.sharding.parts import blocks_of, require_shardable, split
 from isthmus.errors import ConfigInvalid, InvariantBroken
