@@ -178,15 +178,13 @@ def test_bytes_other_than_announced_are_dropped(north):
 def test_two_payloads_staged_under_one_digest_do_not_mix(north, store):
     """Where streams staged bytes of two payloads, a push that goes on from them is refused, and one from 0 counts."""
     delta = north.delta(name="right")
-    other = b"another beginning" + delta.payload[17:]
     identity = push_id("harbour", 1, silo="north", payload_digest=delta.header.payload_digest)
     upload = Upload("harbour", 1, "north", identity)
-    stage(Ledger(store), upload, delta.payload, stop=17)
-    stage(Ledger(store), upload, other, start=17)  # the right bytes, named by what another stream had before them
+    stage(Ledger(store), upload, delta.payload, stop=17)  # the rest: named by what another stream had before it
+    stage(Ledger(store), upload, b"another beginning" + delta.payload[17:], start=17)
     assert len(delta.payload) == north.push_status(delta).committed_bytes
 
     error = refusal(lambda: north.push(delta, start=len(delta.payload)))
-
     assert (PayloadDigestMismatch, "DIGEST_MISMATCH") == (type(error), error.details["check"])
     assert 0 == north.push_status(delta).committed_bytes
     assert delta.header.payload_digest == north.push(delta).payload_digest
