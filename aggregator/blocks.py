@@ -39,7 +39,7 @@ _BY_PIECE = SCALED | {Encoding.TOP_K}
 _SCRATCH_BYTES = 128
 """Held per value of a block beside the roster's own: bytes just read, projector, optimizer state, intermediates."""
 
-READERS = 2
+_READERS = 2
 """Threads that read: while what one has read is copied, the disk works for the other (docs/LOG.md)."""
 
 Reader = Callable[[int, int], bytes]
@@ -197,8 +197,10 @@ def walk_payloads(
     runs = list(spans(pieces(spec, length=length, within=within), length))
     buffer = np.empty((len(payloads), min(length, within.num_values)), np.float32)
     read = _span_reader(spec, encoding)
-    with ThreadPoolExecutor(READERS) as readers:
-        coming = readers.map(partial(read, runs[0]), payloads)
+    with ThreadPoolExecutor(_READERS) as readers:
+        # What is read at once needs no thread: there is nothing to work on meanwhile.
+        first = partial(read, runs[0])
+        coming = readers.map(first, payloads) if len(runs) > 1 else map(first, payloads)
         for index, span in enumerate(runs, 1):
             _decode(coming, span, encoding=encoding, rows=buffer[:, : span.count])
             if index < len(runs):
