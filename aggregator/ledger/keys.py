@@ -147,6 +147,12 @@ def segment(upload: Upload, attempt: int, *, offset_bytes: int, digest: bytes) -
     return f"{staged(upload, attempt)}/{offset_bytes:016d}-{digest.hex()}"
 
 
+def named_by(segment_key: str) -> tuple[int, str]:
+    """What a segment's key says: its offset in bytes, and the digest in hex."""
+    offset, _, digest = segment_key.rpartition("/")[2].partition("-")
+    return int(offset), digest
+
+
 def dropped(upload: Upload, attempt: int) -> str:
     """There once an attempt's bytes were found wrong."""
     return f"{push(upload)}/{DROPPED}{attempt}"

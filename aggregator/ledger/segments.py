@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from aggregator.ledger.documents import Segment
+from aggregator.ledger.keys import named_by
 from isthmus.errors import InvariantBroken
 
 
@@ -93,8 +94,8 @@ class SegmentNames:
             self._attempt, self._passed, self._hashes = attempt, [], {0: [hashlib.sha256()]}
 
     def _follow(self, key: str, data: Iterable[bytes]) -> bool | None:
-        offset, _, name = key.rpartition("/")[2].partition("-")
-        hashes = [known.copy() for known in self._hashes.get(int(offset), [])]
+        offset, name = named_by(key)
+        hashes = [known.copy() for known in self._hashes.get(offset, [])]
         size_bytes = 0
         for piece in data:
             size_bytes += len(piece)
@@ -102,6 +103,6 @@ class SegmentNames:
                 one.update(piece)
         for one in hashes:
             if one.hexdigest() == name:
-                self._hashes.setdefault(int(offset) + size_bytes, []).append(one)
+                self._hashes.setdefault(offset + size_bytes, []).append(one)
                 return True
         return False if hashes else None

@@ -41,8 +41,7 @@ def committed(store: Store, upload: Upload) -> list[Segment]:
     """The durable bytes of the current attempt, without a gap from 0."""
     entries = store.list(keys.staged(upload, _attempt(store, upload)))
     return longest_chain(
-        Segment(offset_bytes=int(key.rpartition("/")[2].partition("-")[0]), size_bytes=size_bytes, key=key)
-        for key, size_bytes in entries
+        Segment(offset_bytes=keys.named_by(key)[0], size_bytes=size_bytes, key=key) for key, size_bytes in entries
     )
 
 

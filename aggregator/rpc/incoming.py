@@ -14,6 +14,7 @@ import grpc
 from aggregator.admission.payload import Admitted, PayloadInspection
 from aggregator.ledger import Ledger
 from aggregator.ledger.documents import Segment, Upload
+from aggregator.ledger.keys import named_by
 from isthmus.chunks import SEGMENT_BYTES, require_next
 from isthmus.errors import (
     FinishMissing,
@@ -194,7 +195,7 @@ def _require_name(segment: Segment, digest: bytes) -> None:
     Raises:
         PayloadDigestMismatch: They are not: the store changed them, or two payloads were staged under one digest.
     """
-    named, measured = segment.key.rpartition("-")[2], digest.hex()
+    (_, named), measured = named_by(segment.key), digest.hex()
     if measured != named:
         end = segment.offset_bytes + segment.size_bytes
         raise PayloadDigestMismatch(

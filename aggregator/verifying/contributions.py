@@ -186,7 +186,7 @@ def _feed(evidence: Evidence, segment: Segment, *, inspection: PayloadInspection
     if not named or size != segment.size_bytes:
         evidence.findings.broke(
             segment.key,
-            expected=f"{segment.size_bytes} bytes that bring the payload's SHA-256 to {segment.key.rpartition('-')[2]}",
+            expected=f"{segment.size_bytes} bytes that bring the payload's SHA-256 to {keys.named_by(segment.key)[1]}",
             found=f"{size} bytes that do not" if size == segment.size_bytes else f"{size} bytes",
             meaning="These bytes of a delta changed since they were stored.",
         )

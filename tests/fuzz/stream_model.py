@@ -152,7 +152,7 @@ class Model:
         name = key.rpartition("/")[2]
         if name.startswith(keys.DROPPED) or key in self._checked:
             return
-        offset, data = int(name.partition("-")[0]), self._ledger.store.get(key)
+        offset, data = keys.named_by(key)[0], self._ledger.store.get(key)
         assert any(whole[offset : offset + len(data)] == data for whole in taken), f"{key} holds what was never taken"
         self._checked.add(key)
 
