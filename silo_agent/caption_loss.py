@@ -15,6 +15,15 @@ def targets_of(captions: Sequence[Sequence[int]], *, device: torch.device | str 
     return torch.tensor([[*ids, *([NO_TARGET] * (length - len(ids)))] for ids in captions], device=device)
 
 
+def last_positions(length: int, *, device: torch.device | str = "cpu") -> torch.Tensor:
+    """The last `length` positions of a sequence, [length], for `logits_to_keep` of a model of `transformers`.
+
+    As indices, not as a number: a number becomes a slice, whose rows do not lie side by side, and the head's one large
+    product becomes a small one per sample, each with a copy of the head's weights of its own.
+    """
+    return torch.arange(-length, 0, device=device)
+
+
 def token_losses(logits_blv: torch.Tensor, targets_bl: torch.Tensor) -> torch.Tensor:
     """Cross entropy [B, L] in nats, float32, of each token under the logits that predict it; 0 where there is none."""
     # Flattened: with the vocabulary innermost, softmax reads memory in order.

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from silo_agent.caption_loss import targets_of, token_losses
+from silo_agent.caption_loss import last_positions, targets_of, token_losses
 from silo_agent.llms import fastest_dtype, load_llm
 
 
@@ -50,8 +50,7 @@ class FrozenLlm:
         fed_bl = targets_bl[:, :-1].clamp_min(0)
         inputs = torch.cat([self.prefix(tokens_bte), self.embeddings[fed_bl]], dim=1)
         # Attention is causal and padding comes last, so no caption token ever sees it: no mask is needed.
-        # Positions by index, not as a slice: a strided view would split the head's large product into small ones.
-        kept = torch.arange(inputs.shape[1] - targets_bl.shape[1], inputs.shape[1], device=inputs.device)
+        kept = last_positions(targets_bl.shape[1], device=inputs.device)
         logits = self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=kept).logits
         return token_losses(logits, targets_bl)
 
@@ -59,9 +58,12 @@ class FrozenLlm:
     def caption(self, tokens_bte: torch.Tensor, *, max_tokens: int = 16) -> list[str]:
         """The likeliest next tokens, one by one, after each picture's image tokens [B, T, E], as text."""
         inputs = self.prefix(tokens_bte)
+        last = last_positions(1, device=inputs.device)
         spoken: list[torch.Tensor] = []
         for _ in range(max_tokens):
-            spoken.append(self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=1).logits[:, -1].argmax(-1))
+            spoken.append(
+                self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=last).logits[:, -1].argmax(-1)
+            )
             inputs = torch.cat([inputs, self.embeddings[spoken[-1]][:, None]], dim=1)
         rows = torch.stack(spoken, dim=1).tolist() if spoken else []
         end = self.tokenizer.eos_token_id

@@ -23,7 +23,7 @@ from isthmus.federation import TrainingPlan
 from isthmus.projectors.families import find_projector
 from isthmus.projectors.from_model import projector_from_config
 from isthmus.spec import ProjectorSpec, require_match
-from silo_agent.caption_loss import mean_loss, targets_of, token_losses
+from silo_agent.caption_loss import last_positions, mean_loss, targets_of, token_losses
 from silo_agent.fit import fit_schedule, schedule_of
 from silo_agent.held_out import evaluate, to_evaluate
 from silo_agent.pictures import require_picture
@@ -118,7 +118,7 @@ class Vlm:
             if torch.is_tensor(value) and value.shape == shape and not value.is_floating_point():
                 filling = fillings.get(name, torch.full_like(fed_bl, kind))
                 inputs[name] = torch.cat([value, filling.to(value.dtype)], dim=1)
-        kept = {"logits_to_keep": length} if self._takes_logits_to_keep else {}
+        kept = {"logits_to_keep": last_positions(length, device=fed_bl.device)} if self._takes_logits_to_keep else {}
         logits: torch.Tensor = self.model(**inputs, use_cache=False, **kept).logits
         return logits[:, -length:]
 

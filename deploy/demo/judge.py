@@ -14,7 +14,7 @@ from transformers import DynamicCache
 from deploy.demo.pictures import Picture
 from deploy.demo.tasks import Loss, Retrieval
 from isthmus.federation import TrainingPlan
-from silo_agent.caption_loss import targets_of, token_losses
+from silo_agent.caption_loss import last_positions, targets_of, token_losses
 from silo_agent.composed import ComposedModel, ComposedSettings, module_of
 from silo_agent.data import Sample
 from silo_agent.features import features_of
@@ -107,7 +107,9 @@ class Judge:
 
         The image tokens run through the model once each. Captions of equal length go together, so none is padded.
         """
-        head = self._llm.model(inputs_embeds=self._llm.prefix(tokens_nte), use_cache=True, logits_to_keep=1)
+        prefix = self._llm.prefix(tokens_nte)
+        kept = last_positions(1, device=prefix.device)
+        head = self._llm.model(inputs_embeds=prefix, use_cache=True, logits_to_keep=kept)
         layers = [(layer.keys, layer.values) for layer in head.past_key_values.layers]
         losses = [math.nan] * len(pairs)
         for places in _of_equal_length([len(self._ids[caption]) for _, caption in pairs]):

@@ -10,6 +10,7 @@ from deploy.demo.judge import Judge
 from deploy.demo.pictures import Picture
 from silo_agent.composed import ComposedModel, ComposedOptions, ComposedSettings, module_of
 from silo_agent.trainer import settings_of
+from tests.heads import head_inputs
 from tests.plans import plan_with
 from tests.tiny_trainers import Case, composed_case, with_tiny_encoder
 
@@ -93,3 +94,19 @@ def test_captions_are_the_captioners(judge: Judge, model: ComposedModel, case: C
 
     assert len(both) == 2
     assert judge.captions(case.projector, [3, 0], max_tokens=3) == both[::-1]
+
+
+@pytest.mark.parametrize("ask", ["losses", "retrieval", "captions"])
+def test_head_is_one_product(judge: Judge, model: ComposedModel, case: Case, ask: str) -> None:
+    """Whatever is asked, what the head multiplies lies side by side: its product is one and not one per picture."""
+    with head_inputs(model.llm.model) as inputs:
+        match ask:
+            case "losses":
+                judge.losses(case.projector)
+            case "retrieval":
+                judge.retrieval(case.projector, per_topic=2, candidates=3, seed=0)
+            case _:
+                judge.captions(case.projector, range(len(CAPTIONS)), max_tokens=2)
+
+    assert inputs
+    assert all(rows.is_contiguous() for rows in inputs)

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from isthmus.errors import ConfigInvalid
 from silo_agent.vlm import Vlm, VlmOptions
+from tests.heads import head_inputs
 from tests.vlm_folders import PROCESSORS, VOCABULARY_SIZE, write_vlm
 
 PICTURES = [Image.new("RGB", (20, 30), "red"), Image.new("RGB", (40, 16), "blue")]
@@ -104,3 +105,11 @@ def test_folder_without_a_model_is_named(tmp_path: Path) -> None:
     """A folder that holds no model gives one sentence with its name."""
     with pytest.raises(ConfigInvalid, match=r"The model in .* cannot be loaded"):
         Vlm(VlmOptions(model=tmp_path))
+
+
+def test_head_is_one_product(vlm: Vlm) -> None:
+    """What the head multiplies lies side by side, so its product is one and not one per sample."""
+    with head_inputs(vlm.model) as inputs:
+        losses(vlm, [0, 1])
+
+    assert [rows.is_contiguous() for rows in inputs] == [True]
