@@ -62,6 +62,8 @@ SMALL = varied(output_gain=0.25)
 ARMS: dict[str, Arm] = {
     "recipe": Arm(),
     "server-lr-1.5": Arm(server_learning_rate=1.5),
+    "four-rounds": Arm(varied(rounds=4)),
+    "eight-rounds": Arm(varied(rounds=8)),
     "mean": Arm(rule="mean"),
     "mean-server-lr-1.5": Arm(rule="mean", server_learning_rate=1.5),
     "mean-server-lr-2": Arm(rule="mean", server_learning_rate=2.0),

@@ -147,8 +147,8 @@ def captions_sentence(report: Report) -> str:
     if 2 * hits >= len(report.captions):
         return shown
     return (
-        f"{shown} After so few rounds the model mostly learns to speak in captions and seldom names the thing; what "
-        "it picks shows more finely what it sees."
+        f"{shown} So short a training mostly teaches the model to speak in captions, and it often names another thing; "
+        "what it picks shows more finely what it sees."
     )
 
 
