@@ -61,9 +61,8 @@ class FrozenLlm:
         last = last_positions(1, device=inputs.device)
         spoken: list[torch.Tensor] = []
         for _ in range(max_tokens):
-            spoken.append(
-                self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=last).logits[:, -1].argmax(-1)
-            )
+            logits = self.model(inputs_embeds=inputs, use_cache=False, logits_to_keep=last).logits
+            spoken.append(logits[:, -1].argmax(-1))
             inputs = torch.cat([inputs, self.embeddings[spoken[-1]][:, None]], dim=1)
         rows = torch.stack(spoken, dim=1).tolist() if spoken else []
         end = self.tokenizer.eos_token_id

@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 def _attacked(ingredients: Ingredients, arms: Sequence[str], *, seed: int) -> Iterator[Row]:
     """The rows of one seed."""
     widths = (FEATURES, ingredients.models.llm_width)
-    federation = parse_federation(dataclasses.replace(RECIPE, seed=seed).federation_toml(num_silos=4, widths=widths))
+    # The learning rate falls over all rounds, so their number says how much a silo learns in the one that is attacked.
+    recipe = dataclasses.replace(RECIPE, rounds=4, seed=seed)
+    federation = parse_federation(recipe.federation_toml(num_silos=4, widths=widths))
     assert federation.projector is not None  # the demo's federation has one
     projector = federation.projector
     start = dict(build_projector(projector.kind, projector.options, seed=seed).state_dict())
